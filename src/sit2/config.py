@@ -1,0 +1,289 @@
+"""The one configuration: the same names as command-line flags, YAML keys and Python arguments.
+
+A setting is declared once, as a field of :class:`Config`; ``--image-size`` on the command line is
+``image_size`` in YAML and in ``sit2.train(data, image_size=…)``. Every value is checked here, wherever it
+comes from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sit2.errors import ConfigError, did_you_mean
+
+METHOD_NAMES = (
+    "plain",
+    "plain-restart",
+    "label-smoothing",
+    "mixup",
+    "cutmix",
+    "mixup-finetune",
+    "not-sure",
+    "sure-or-not",
+    "multi-label",
+)  # the keys of sit2.methods.METHODS, here so that the command line knows them without loading torch
+PAIR_SOURCES = ("random", "all")  # what may follow the "@" of a SIT² method
+OPERATOR_NAMES = ("blend", "halves", "patches")  # the keys of sit2.synthesis.SYNTHESIZERS
+AUGMENTATIONS = ("none", "no-flip", "flip", "any-way-up")  # the keys of sit2.training.augment.PRESETS
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    section: str,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """Declare one field of :class:`Config`: default, help text, and the values it may take (inclusive)."""
+    return field(
+        default=default,
+        metadata={"text": text, "section": section, "choices": choices, "low": low, "high": high},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of a run. Raises :class:`ConfigError` on a value that a setting cannot take."""
+
+    seed: int = setting(0, "root of all randomness", section="run", low=0)
+    device: str = setting("auto", "where to train", section="run", choices=("auto", "cpu", "cuda", "mps"))
+    workers: int = setting(0, "parallel trainings on a CPU; 0: one per core", section="run", low=0)
+
+    labels_per_class: int | None = setting(
+        None, "keep this many training images a class", section="data", low=1
+    )
+    groups: str | None = setting(
+        None, "manifest column of patients, slides, …: a group never stands in two splits", section="data"
+    )
+    image_size: int = setting(64, "working height and width, in pixels", section="data", low=8, high=1024)
+    resize: str = setting(
+        "stretch",
+        "how an image that is not square becomes so",
+        section="data",
+        choices=("stretch", "crop", "pad"),
+    )
+    channels: str = setting(
+        "auto", "1 gray, 3 colour, auto: as the images are", section="data", choices=("auto", "1", "3")
+    )
+    val_fraction: float = setting(
+        0.16, "share of images for validation, where no split is given", section="data", low=0.01, high=0.5
+    )
+    test_fraction: float = setting(
+        0.2, "share of the images for the test, where no split is given", section="data", low=0.01, high=0.8
+    )
+
+    method: str = setting("multi-label", "what to train", section="method")
+    control: str = setting("plain", "what to compare it with", section="method")
+    label_smoothing: float = setting(
+        0.1, "strength of the method label-smoothing", section="method", low=0.0, high=0.9
+    )
+    mixup_alpha: float = setting(
+        0.2, "Beta(α, α) of mixup's weight; cutmix uses α = 1", section="method", low=0.01
+    )
+    pretrain_share: float = setting(
+        0.5, "share of the budget for pretraining, the rest fine-tunes", section="method", low=0.05, high=0.95
+    )
+    finetune_lr: float = setting(
+        0.3, "fine-tuning's learning rate, relative to lr", section="method", low=0.0001, high=10.0
+    )
+    not_sure_classes: str = setting(
+        "one",
+        "not-sure: one class for all not-sure images, or one for each pair",
+        section="method",
+        choices=("one", "pairs"),
+    )
+    sure_classes: str = setting(
+        "one",
+        "sure-or-not: one class for all sure images, or the K classes",
+        section="method",
+        choices=("one", "classes"),
+    )
+
+    folds: int = setting(5, "folds of the out-of-fold confusion", section="confusion", low=2, high=50)
+    confusion_epochs: float | None = setting(
+        None, "epochs of each fold's training; default: half of epochs", section="confusion", low=0.01
+    )
+    pair_coverage: float = setting(
+        0.5, "choose the fewest pairs with this share of all confusion", section="confusion", low=0, high=1
+    )
+    min_confused: float = setting(
+        1.0, "a chosen pair confuses at least so many images (soft count)", section="confusion", low=0
+    )
+    max_pairs: int | None = setting(
+        None, "at most so many pairs; default: twice the number of classes", section="confusion", low=1
+    )
+    operators: tuple[str, ...] = setting(
+        OPERATOR_NAMES, "how not-sure images are mixed", section="confusion", choices=OPERATOR_NAMES
+    )
+
+    backbone: str = setting(
+        "small-resnet", "'small-resnet' (for up to 64 pixels) or any timm model", section="training"
+    )
+    pretrained: bool = setting(False, "start from timm's pretrained weights (download)", section="training")
+    weights: Path | None = setting(
+        None, "start from this .safetensors or .pth file, or a sit2 model folder", section="training"
+    )
+    epochs: float = setting(
+        60.0, "budget: image passes = epochs × training images", section="training", low=0.01
+    )
+    batch_size: int = setting(64, "images a step", section="training", low=2)
+    optimizer: str = setting("adamw", "the optimiser", section="training", choices=("adamw", "sgd"))
+    lr: float | None = setting(
+        None, "peak learning rate; default: 0.002 for adamw, 0.05 for sgd", section="training", low=0.0
+    )
+    weight_decay: float | None = setting(
+        None, "default: 0.05 for adamw, 0.0005 for sgd", section="training", low=0.0
+    )
+    warmup: float = setting(0.1, "share of a phase's steps to warm up", section="training", low=0.0, high=0.9)
+    augment: str = setting("flip", "named preset of augmentation", section="training", choices=AUGMENTATIONS)
+    balance: str = setting(
+        "none",
+        "against class imbalance: loss weights, or sampling classes evenly",
+        section="training",
+        choices=("none", "weights", "sampling"),
+    )
+    early_stop: int = setting(
+        0,
+        "stop the last phase after so many epochs without a better validation log-loss; 0: never",
+        section="training",
+        low=0,
+    )
+    precision: str = setting(
+        "auto",
+        "auto: bf16-mixed where the hardware has it",
+        section="training",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+    )
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for f in dataclasses.fields(self):
+            value = _convert(f.name, getattr(self, f.name), hints[f.name], f.metadata)
+            object.__setattr__(self, f.name, value)
+        for name in ("method", "control"):
+            check_method(getattr(self, name))
+        if not self.operators:
+            raise ConfigError(f"operators is empty\nname at least one of {', '.join(OPERATOR_NAMES)}")
+        if self.val_fraction + self.test_fraction > 0.9:
+            raise ConfigError(
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave less "
+                "than a tenth of the images for training\nexpected a sum of at most 0.9; lower one of them"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every setting as YAML can write it."""
+        plain: dict[str, Any] = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Path):
+                value = str(value)
+            plain[f.name] = list(value) if isinstance(value, tuple) else value
+        return plain
+
+
+def make_config(*sources: Mapping[str, Any]) -> Config:
+    """Merge settings, later sources winning, and check them.
+
+    Raises:
+        ConfigError: for an unknown name or a value that a setting cannot take.
+    """
+    known = [f.name for f in dataclasses.fields(Config)]
+    merged: dict[str, Any] = {}
+    for source in sources:
+        for raw, value in source.items():
+            name = str(raw).replace("-", "_")
+            if name not in known:
+                raise ConfigError(f"unknown setting {raw!r}\n{did_you_mean(name, known)}")
+            merged[name] = value
+    return Config(**merged)
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings. Raises :class:`ConfigError` when it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such settings file: {path}\n--config expects a YAML file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the settings file {path}: {reason}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is not a list of settings\nexpected lines such as 'epochs: 60'")
+    return content
+
+
+def check_method(name: str) -> None:
+    """Raise :class:`ConfigError` unless ``name`` is a method, with or without its pairs."""
+    base, at, source = name.partition("@")
+    if base not in METHOD_NAMES:
+        raise ConfigError(f"unknown method {name!r}\n{did_you_mean(base, METHOD_NAMES)}")
+    if at and base not in METHOD_NAMES[-3:]:
+        raise ConfigError(
+            f"{base!r} uses no pairs, so {name!r} means nothing\n'@random' and '@all' follow "
+            + ", ".join(METHOD_NAMES[-3:])
+        )
+    if at and source not in PAIR_SOURCES:
+        raise ConfigError(f"unknown pairs {at + source!r} in {name!r}\nexpected '@random' or '@all'")
+
+
+def _convert(name: str, value: Any, hint: Any, rule: Mapping[str, Any]) -> Any:
+    """Return ``value`` as the type ``hint``, checked against the field's choices and limits."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
+    if typing.get_origin(hint) is tuple:
+        items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ConfigError(f"{name} is {value!r}\nexpected names with commas between: {rule['choices']}")
+        return tuple(_convert(name, v, str, rule) for v in items)
+    try:
+        converted = _as_type(value, hint)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]}") from None
+    if rule["choices"] and converted not in rule["choices"]:
+        raise ConfigError(f"{name} cannot be {value!r}\n{did_you_mean(str(converted), rule['choices'])}")
+    low, high = rule["low"], rule["high"]
+    if (low is not None and not converted >= low) or (high is not None and not converted <= high):
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]} {limits}")
+    return converted
+
+
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
+
+
+def _as_type(value: Any, hint: Any) -> Any:
+    if hint is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+    if isinstance(value, bool):
+        raise TypeError
+    if hint is int:
+        if float(value) != int(float(value)):
+            raise ValueError
+        return int(value) if isinstance(value, int | str) else int(float(value))
+    if hint is float:
+        return float(value)
+    if hint is str:
+        if isinstance(value, int):  # YAML reads `channels: 1` as a number
+            return str(value)
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    return Path(value)

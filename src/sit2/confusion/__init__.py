@@ -1,0 +1,1 @@
+"""Before training: where is the confusion?"""

@@ -1,0 +1,1 @@
+"""Images in: readers find them, decode makes them pixels, splits part them."""

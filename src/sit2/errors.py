@@ -1,0 +1,47 @@
+"""Every error that sit2 raises on purpose.
+
+    Sit2Error                 the input or the settings are wrong; shown without a traceback, exit code 2
+    ├── ConfigError           a setting: unknown name, wrong value
+    ├── DataError             the images, labels or groups
+    ├── RunFolderError        the output folder: not empty, not ours, incomplete
+    └── ModelError            a saved model or weights file
+
+Anything else that escapes is a bug of ours, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Sit2Error(Exception):
+    """An error that the user can mend.
+
+    Its text is one to three lines: the thing, what was expected, the cure.
+    """
+
+
+class ConfigError(Sit2Error):
+    """A setting has an unknown name or a value that it cannot take."""
+
+
+class DataError(Sit2Error):
+    """The images, labels, groups or splits cannot be used as they are."""
+
+
+class RunFolderError(Sit2Error):
+    """The output folder cannot be written to, read from or resumed."""
+
+
+class ModelError(Sit2Error):
+    """A saved model or weights file is missing, foreign or damaged."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name the nearest known words, or list them all: the cure in a message about an unknown word."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    return "choose from " + ", ".join(known)

@@ -1,0 +1,1 @@
+"""After training: metrics and statistics."""

@@ -1,0 +1,1 @@
+"""What to train: each method a list of phases."""

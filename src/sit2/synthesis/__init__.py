@@ -1,0 +1,1 @@
+"""Mixing: not-sure images from pairs of classes."""

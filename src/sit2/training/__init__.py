@@ -1,0 +1,1 @@
+"""How to train: the only loop, augmentation, backbones, checkpoints."""
