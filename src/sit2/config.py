@@ -94,7 +94,11 @@ class Config:
         0.5, "share of the budget for pretraining, the rest fine-tunes", section="method", low=0.05, high=0.95
     )
     finetune_lr: float = setting(
-        0.3, "fine-tuning's learning rate, relative to lr", section="method", low=0.0001, high=10.0
+        0.3,
+        "the encoder's learning rate in fine-tuning, relative to lr",
+        section="method",
+        low=0.0001,
+        high=10.0,
     )
     not_sure_classes: str = setting(
         "one",
@@ -127,7 +131,7 @@ class Config:
     )
 
     backbone: str = setting(
-        "small-resnet", "'small-resnet' (for up to 64 pixels) or any timm model", section="training"
+        "small-cnn", "'small-cnn' (for up to 64 pixels) or any timm model", section="training"
     )
     pretrained: bool = setting(False, "start from timm's pretrained weights (download)", section="training")
     weights: Path | None = setting(

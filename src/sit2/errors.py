@@ -4,7 +4,8 @@
     ├── ConfigError           a setting: unknown name, wrong value
     ├── DataError             the images, labels or groups
     ├── RunFolderError        the output folder: not empty, not ours, incomplete
-    └── ModelError            a saved model or weights file
+    ├── ModelError            a saved model or weights file
+    └── TrainingError         training itself failed: the loss became NaN or infinite
 
 Anything else that escapes is a bug of ours, and keeps its traceback.
 """
@@ -36,6 +37,10 @@ class RunFolderError(Sit2Error):
 
 class ModelError(Sit2Error):
     """A saved model or weights file is missing, foreign or damaged."""
+
+
+class TrainingError(Sit2Error):
+    """The loss became NaN or infinite; the text names method, phase, step and learning rate."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -103,12 +103,14 @@ class Predictions:
     @property
     def predicted(self) -> IntArray:
         """(N,) int64: the most probable class."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        best: IntArray = self.probabilities.argmax(axis=1)
+        return best
 
     @property
     def correct(self) -> BoolArray:
         """(N,) bool."""
-        return self.predicted == self.labels
+        right: BoolArray = self.predicted == self.labels
+        return right
 
     def take(self, rows: IntArray | BoolArray) -> Predictions:
         """Return the predictions of the samples ``rows`` (indices or a mask)."""

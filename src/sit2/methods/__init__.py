@@ -1,1 +1,59 @@
-"""What to train: each method a list of phases."""
+"""What to train: one file per method, each a list of phases over one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sit2.config import Config, check_method
+from sit2.confusion.pairs import all_pairs, random_pairs
+from sit2.methods.method import Method, train_plainly
+from sit2.methods.mixup import CutMix, Mixup, MixupFinetune
+from sit2.methods.multi_label import MultiLabel
+from sit2.methods.not_sure import NotSure
+from sit2.methods.plain import LabelSmoothing, Plain, PlainRestart
+from sit2.methods.sure_or_not import SureOrNot
+from sit2.records import ClassPair
+from sit2.seeds import Seeds
+from sit2.training.phase import Phase
+
+METHODS: dict[str, type[Method]] = {
+    "plain": Plain,
+    "plain-restart": PlainRestart,
+    "label-smoothing": LabelSmoothing,
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "mixup-finetune": MixupFinetune,
+    "not-sure": NotSure,
+    "sure-or-not": SureOrNot,
+    "multi-label": MultiLabel,
+}
+
+
+def uses_pairs(name: str) -> bool:
+    """Say whether a method, by its full name, needs the confusion to be measured."""
+    base, _, source = name.partition("@")
+    return METHODS[base].uses_pairs and source != "all"
+
+
+def make_phases(
+    name: str, config: Config, chosen: Sequence[ClassPair], classes: Sequence[str], seeds: Seeds
+) -> list[Phase]:
+    """Return the phases of a method by its full name, such as ``multi-label@random``.
+
+    ``@random`` takes as many pairs as were chosen, drawn evenly from all; ``@all`` takes every pair. A
+    method that has no pairs to mix trains plainly.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
+    check_method(name)
+    base, _, source = name.partition("@")
+    method = METHODS[base](config)
+    pairs = list(chosen)
+    if source == "random":
+        pairs = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
+    elif source == "all":
+        pairs = all_pairs(classes)
+    if method.uses_pairs and not pairs:
+        return [train_plainly(len(classes))]
+    return method.phases(pairs, len(classes))

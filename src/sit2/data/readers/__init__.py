@@ -1,1 +1,102 @@
 """One file per source of labelled images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sit2.data.readers.arrays import ARRAYS
+from sit2.data.readers.folder import FOLDER
+from sit2.data.readers.manifest import MANIFEST
+from sit2.data.readers.reader import Reader, class_indices, not_found
+from sit2.data.readers.validate import validate
+from sit2.data.readers.walk import is_image
+from sit2.errors import DataError
+from sit2.records import Dataset
+
+READERS: dict[str, Reader] = {
+    "manifest": MANIFEST,  # before the folder: a folder with a samples.csv is read by it
+    "arrays": ARRAYS,
+    "folder": FOLDER,
+}  # in the order tried
+
+
+def read_dataset(source: str | Path, *, groups: str | None = None) -> Dataset:
+    """Read a labelled set of images for training.
+
+    Args:
+        source: a folder of classes or splits, a manifest, or an ``.npz`` file.
+        groups: the manifest's column of patients, slides, …; default: ``group``, where there is one.
+
+    Raises:
+        DataError: when there is no such source, or nothing could be trained on it.
+    """
+    path = Path(source).expanduser()
+    dataset = _reader_of(path).read(path, groups)
+    validate(dataset)
+    return dataset
+
+
+def read_images(sources: str | Path | Sequence[str | Path], classes: tuple[str, ...]) -> Dataset:
+    """Read images to be predicted: folders, image files, manifests or an ``.npz`` file.
+
+    An image whose label is not known, or not among ``classes``, has label -1. The ids of one source are those
+    of :func:`read_dataset`; those of several sources are paths as seen from the working folder.
+
+    Raises:
+        DataError: when a source does not exist, or there is no image.
+    """
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    parts = [_images_of(Path(source).expanduser(), classes) for source in given]
+    if not any(len(part) for part in parts):
+        raise DataError(
+            f"no images in {', '.join(str(source) for source in given) or 'an empty list'}\n"
+            "expected image files, or a folder that holds some"
+        )
+    return parts[0] if len(parts) == 1 else _joined(parts, classes)
+
+
+def _reader_of(path: Path) -> Reader:
+    expected = "expected " + "; ".join(reader.expects for reader in READERS.values())
+    if not path.exists():
+        raise not_found(path, expected)
+    for reader in READERS.values():
+        if reader.accepts(path):
+            return reader
+    raise DataError(f"cannot read {path} as a set of images\n{expected}")
+
+
+def _images_of(path: Path, classes: tuple[str, ...]) -> Dataset:
+    if not (is_image(path.name) and path.is_file()):
+        return _reader_of(path).images(path, classes)
+    name = path.as_posix()
+    return Dataset(
+        name=path.name,
+        root=Path(),
+        classes=classes,
+        ids=(name,),
+        paths=(name,),
+        labels=class_indices([path.absolute().parent.name], classes),
+    )
+
+
+def _joined(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
+    """Return several sources as one dataset whose root is the working folder."""
+    if any(part.arrays for part in parts):
+        raise DataError("an .npz file cannot be predicted together with other sources\nname it on its own")
+    paths = tuple((part.root / path).as_posix() for part in parts for path in part.paths)
+    name, count = Counter(paths).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{name} is named twice\nexpected every image once: name it by one source only")
+    return Dataset(
+        name=parts[0].name,
+        root=Path(),
+        classes=classes,
+        ids=paths,
+        paths=paths,
+        labels=np.concatenate([part.labels for part in parts]),
+        notes=tuple(note for part in parts for note in part.notes),
+    )

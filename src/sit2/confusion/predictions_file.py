@@ -1,0 +1,111 @@
+"""A user's table of predictions -> probabilities, labels and classes.
+
+N samples, K classes. The columns are those of a run folder's ``predictions/<method>.csv``: ``label`` and one
+``p_<class>`` for each class; all others are ignored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sit2.confusion.pairs import bad_row
+from sit2.errors import DataError, did_you_mean
+from sit2.records import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPECTED = "expected a column 'label' and a column p_<class> for each class"
+
+
+def read_predictions(path: Path) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
+    """Read a CSV or Parquet file: (N, K) float64 probabilities, (N,) int64 labels, K class names.
+
+    Classes stand in the order of their columns. Names are text: a class "7", "007" or "NA" stays what it is.
+
+    Raises:
+        DataError: no such table, missing or doubled columns, a label without its column, a cell that is no
+            probability, a row that does not sum to 1; with the line (CSV) or row from 0 (Parquet).
+    """
+    table = _read_table(path)
+    columns = list(table.columns)
+    classes = _classes(path, columns)
+    if table.empty:
+        raise DataError(f"{path} holds no predictions\n{EXPECTED}, and a line for each image")
+    lines = [f"{path}, {table.index.name} {n}" for n in table.index]
+
+    position = {name: k for k, name in enumerate(classes)}
+    labels = list(table["label"])
+    for line, label in zip(lines, labels, strict=True):
+        if label not in position:
+            cure = did_you_mean(label, classes) if label else "expected the name of the image's true class"
+            what = f"label {label!r} has no column {'p_' + label!r}" if label else "the label is empty"
+            raise DataError(f"{line}: {what}\n{cure}")
+
+    probabilities = np.column_stack([_numbers(table["p_" + name], lines) for name in classes])
+    if bad := bad_row(probabilities):
+        raise DataError(f"{lines[bad[0]]} {bad[1]}")
+    return probabilities, np.array([position[label] for label in labels], dtype=np.int64), classes
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read every cell of a CSV as text; the index counts as the user's editor does."""
+    import pandas as pd
+
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise DataError(f"cannot read {path}\nexpected a file that ends in .csv or .parquet")
+    try:
+        if suffix == ".parquet":
+            table = pd.read_parquet(path).reset_index(drop=True)
+            table.index.name = "row"
+            table.columns = pd.Index([str(name) for name in table.columns])
+            if "label" in table:
+                table["label"] = ["" if pd.isna(label) else str(label) for label in table["label"]]
+            return table
+        cells = pd.read_csv(
+            path,
+            header=None,  # taken from the first line below; pandas would rename doubled columns
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,  # they count as lines
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+        )
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}\n{EXPECTED}, as CSV or Parquet") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    cells.index = pd.RangeIndex(1, len(cells) + 1, name="line")
+    table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis="columns")
+    return table[(table != "").any(axis="columns")]
+
+
+def _classes(path: Path, columns: list[str]) -> tuple[str, ...]:
+    """Return the K class names that the columns give."""
+    classes = tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
+    if "label" not in columns:
+        raise DataError(f"{path} has no column 'label'\n{EXPECTED}; {did_you_mean('label', columns)}")
+    if not classes:
+        raise DataError(f"{path} has no column p_<class>\n{EXPECTED}; found {', '.join(columns)}")
+    if len(classes) == 1:
+        raise DataError(f"{path} has one class only, {classes[0]!r}\nexpected two or more columns p_<class>")
+    for name in ("label", *("p_" + c for c in classes)):
+        if columns.count(name) > 1:
+            raise DataError(f"{path} has {columns.count(name)} columns named {name!r}\nkeep one of them")
+    return classes
+
+
+def _numbers(column: pd.Series[str], lines: list[str]) -> FloatArray:
+    """(N,) float64 from one column of cells."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    missing = np.flatnonzero(np.isnan(numbers))
+    if missing.size:
+        cell = str(column.iloc[missing[0]])
+        raise DataError(f"{lines[missing[0]]}: {column.name} is {cell!r}\nexpected a number from 0 to 1")
+    return numbers

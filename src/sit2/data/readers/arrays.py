@@ -1,0 +1,234 @@
+"""Arrays: an ``.npz`` file with ``images,labels`` or MedMNIST's six, or arrays in memory.
+
+Images are (N, H, W) or (N, H, W, C) uint8, C = 1 (gray), 3 (RGB) or 4 (RGBA); labels are whole numbers or
+text, (N,) or (N, 1), or one-hot (N, K).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sit2.data.readers.reader import Reader, class_indices, no_groups
+from sit2.data.readers.validate import validate
+from sit2.data.words import counted
+from sit2.errors import DataError, did_you_mean
+from sit2.records import SPLITS, ByteArray, Dataset
+
+_CHANNELS = (1, 3, 4)
+
+
+class Part(NamedTuple):
+    """The images of one split, or all of them."""
+
+    split: str  # "" where the file has no splits
+    images: ByteArray  # (N, H, W) or (N, H, W, C) uint8
+    labels: list[str]  # N, or none where the images come without labels
+    numeric: bool  # the labels were whole numbers
+    notes: tuple[str, ...]
+
+
+def from_arrays(
+    images: ArrayLike,
+    labels: ArrayLike,
+    name: str,
+    *,
+    splits: Sequence[str] | None = None,  # N, each "train", "val" or "test"
+    groups: Sequence[object] | None = None,  # N
+) -> Dataset:
+    """Return images in memory as a dataset.
+
+    Raises:
+        DataError: for arrays of another shape or type, or that nothing could be trained on.
+    """
+    try:
+        part = _part("", np.asarray(images), np.asarray(labels), name)
+    except ValueError:  # what NumPy makes of images that differ in shape
+        raise DataError(f"{name}: the images differ in shape\nexpected all of one size") from None
+    split_words = _words(splits, "splits", part, name)
+    for split in split_words:
+        if split not in SPLITS[:3]:
+            raise DataError(f"{name}: unknown split {split!r}\n{did_you_mean(split, SPLITS[:3])}")
+    classes = _classes([part])
+    dataset = Dataset(
+        name=name,
+        root=Path(),
+        classes=classes,
+        ids=tuple(f"{n:06d}" for n in range(len(part.images))),
+        paths=tuple(f"{name}#{n}" for n in range(len(part.images))),
+        labels=class_indices(part.labels, classes),
+        groups=_words(groups, "groups", part, name),
+        splits=split_words,
+        arrays=tuple(part.images),
+        notes=part.notes,
+    )
+    validate(dataset)
+    return dataset
+
+
+def _words(values: Sequence[object] | None, what: str, part: Part, name: str) -> tuple[str, ...]:
+    """Return what was given for each image as text. Raise unless there is something for every image."""
+    if values is None:
+        return ()
+    if len(values) != len(part.images):
+        raise DataError(
+            f"{name}: {counted(len(part.images), 'image')}, but {len(values):,} {what}\n"
+            "expected one for each image"
+        )
+    words = tuple("" if value is None or value != value else str(value) for value in values)  # noqa: PLR0124
+    if "" in words:  # None and NaN too: all of them would become one group
+        raise DataError(f"{name}: {what} {words.index('')} is missing\nexpected one for each image")
+    return words
+
+
+def _read(path: Path, groups: str | None) -> Dataset:
+    no_groups(path, groups, "groups need a .csv or .parquet manifest, or sit2's Python interface")
+    parts = _parts(path, need_labels=True)
+    return _dataset(path, parts, _classes(parts))
+
+
+def _images(path: Path, classes: tuple[str, ...]) -> Dataset:
+    return _dataset(path, _parts(path, need_labels=False), classes)
+
+
+def _dataset(path: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> Dataset:
+    places = [(part.split + "/" if part.split else "", n) for part in parts for n in range(len(part.images))]
+    labels = [label for part in parts for label in part.labels or [""] * len(part.images)]
+    return Dataset(
+        name=path.stem,
+        root=path.parent,
+        classes=classes,
+        ids=tuple(f"{folder}{n:06d}" for folder, n in places),
+        paths=tuple(f"{path.name}#{folder}{n}" for folder, n in places),
+        labels=class_indices(labels, classes),
+        splits=tuple(part.split for part in parts for _ in part.images) if parts[0].split else (),
+        arrays=tuple(image for part in parts for image in part.images),
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _parts(path: Path, *, need_labels: bool) -> list[Part]:
+    """Read the arrays of an ``.npz`` file, in the order train, val, test."""
+    try:
+        with path.open("rb") as handle:  # NumPy leaves a file that it opened itself open when it is damaged
+            file = np.load(handle, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} holds one bare array\nexpected images and labels, by np.savez")
+            with file:
+                return _parts_in(file, path, need_labels)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        if "pickle" in str(error):
+            raise DataError(
+                f"{path} holds Python objects, which could run any code when they are read\n"
+                "save plain arrays instead: uint8 images of one size, labels as numbers or text"
+            ) from None
+        raise DataError(f"{path} cannot be read as .npz: {error}") from None
+
+
+def _parts_in(file: Mapping[str, NDArray[Any]], path: Path, need_labels: bool) -> list[Part]:
+    splits = [split for split in ("train", "val", "test") if f"{split}_images" in file]
+    prefixes = [""] if "images" in file else [f"{split}_" for split in splits]
+    if not prefixes:
+        raise DataError(
+            f"{path} holds {', '.join(file) or 'no arrays'}\n"
+            "expected images and labels, or train_images, train_labels, val_images, …"
+        )
+    parts = []
+    for prefix in prefixes:
+        labels = file.get(f"{prefix}labels")
+        if labels is None and need_labels:
+            raise DataError(
+                f"{path} has {prefix}images, but no {prefix}labels\nexpected a label for each image"
+            )
+        parts.append(_part(prefix.rstrip("_"), file[f"{prefix}images"], labels, f"{path}, {prefix}images"))
+    return parts
+
+
+def _part(split: str, images: NDArray[Any], labels: NDArray[Any] | None, where: str) -> Part:
+    pixels, notes = pixels_of(images, where)
+    if labels is None:
+        return Part(split, pixels, [], False, notes)
+    if labels.shape[:1] != pixels.shape[:1]:
+        there = counted(labels.shape[0], "label") if labels.ndim else "a single label"
+        raise DataError(
+            f"{where}: {counted(len(pixels), 'image')}, but {there}\nexpected a label for each image"
+        )
+    names, numeric = _label_names(labels, where)
+    return Part(split, pixels, names, numeric, notes)
+
+
+def pixels_of(images: NDArray[Any], where: str) -> tuple[ByteArray, tuple[str, ...]]:
+    """Check the images' shape and type; return them as uint8, channels last, and what was done to them."""
+    if images.dtype == np.bool_:
+        images = images.astype(np.uint8) * 255
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{where}: pixels are {images.dtype}, expected uint8 (0 to 255)\n"
+            "convert them first, for example (images * 255).astype('uint8') where they lie between 0 and 1"
+        )
+    shape = "×".join(str(n) for n in images.shape)
+    if images.ndim not in (3, 4) or images.size == 0:
+        raise DataError(f"{where}: the shape is {shape or 'a single number'}\n{_EXPECTED_SHAPE}")
+    if images.ndim == 3:
+        return images, ()
+    first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
+    if first and last:
+        raise DataError(
+            f"{where}: the shape {shape} may have its channels first or last\n{_EXPECTED_SHAPE}, at least "
+            "5 pixels high and wide"
+        )
+    if last:
+        return images, ()
+    if first:
+        return np.moveaxis(images, 1, 3), (f"{where}: channels stand first ({shape}), moved last",)
+    raise DataError(f"{where}: the shape is {shape}\n{_EXPECTED_SHAPE}")
+
+
+_EXPECTED_SHAPE = "expected images × height × width, or images × height × width × channels (1, 3 or 4)"
+
+
+def _label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
+    """Return the labels as text, and whether they were whole numbers."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        numbers = labels.dtype.kind in "biuf"
+        if not (numbers and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
+            raise DataError(
+                f"{where}: the labels have {labels.shape[1]} columns, but are not one-hot\n"
+                "expected exactly one class for each image"
+            )
+        labels = labels.argmax(axis=1)
+    if labels.ndim == 1 and labels.dtype.kind in "biu":
+        return [str(int(label)) for label in labels], True
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    names = labels.tolist()
+    if labels.ndim != 1 or not all(isinstance(label, str) for label in names):
+        raise DataError(
+            f"{where}: the labels are {labels.dtype} with {counted(labels.ndim, 'axis', 'axes')}\n"
+            "expected one whole number or text for each image"
+        )
+    if "" in names:
+        raise DataError(f"{where}: label {names.index('')} is empty\nexpected a label for each image")
+    return names, False
+
+
+def _classes(parts: Sequence[Part]) -> tuple[str, ...]:
+    """Return the class names in order: 2 before 10 where they are numbers."""
+    names = {label for part in parts for label in part.labels}
+    return tuple(sorted(names, key=int) if all(part.numeric for part in parts) else sorted(names))
+
+
+ARRAYS = Reader(
+    expects="an .npz file with images and labels",
+    accepts=lambda path: path.suffix.lower() == ".npz",
+    read=_read,
+    images=_images,
+)

@@ -1,0 +1,205 @@
+"""Manifests: a CSV or Parquet table with ``path,label`` and, optionally, ``group,split``."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
+from sit2.data.words import counted, listed
+from sit2.errors import DataError, did_you_mean
+from sit2.records import Dataset
+
+IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
+
+
+class Table(NamedTuple):
+    """A table of text: every value as it was written, so that the labels 007 and NA stay what they are."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    places: list[str]  # "line 12" of a CSV, "row 12" of a Parquet file
+
+    def at(self, row: int) -> str:
+        """Name a row in a message."""
+        return f"{self.path}, {self.places[row]}"
+
+
+def _manifest(path: Path) -> Path | None:
+    """Return the manifest that ``path`` is or holds."""
+    if path.is_dir():
+        return next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
+    return path if path.suffix.lower() in (".csv", ".parquet") else None
+
+
+def _table(path: Path) -> Table:
+    manifest = _manifest(path)
+    assert manifest is not None  # or `accepts` would have refused
+    table = _from_csv(manifest) if manifest.suffix.lower() == ".csv" else _from_parquet(manifest)
+    if not table.places:
+        raise DataError(f"{manifest} lists no images\nexpected one line for each: path,label")
+    return table
+
+
+def _from_csv(path: Path) -> Table:
+    rows, places = [], []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            header = [name.strip() for name in next(reader, [])]
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    places.append(f"line {reader.line_num}")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text\nsave it as CSV in UTF-8") from None
+    except (csv.Error, OSError) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}") from None
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has two columns {twice[0]!r}\nexpected every name once")
+    for row, place in zip(rows, places, strict=True):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, {place}: {counted(len(row), 'value')}, but the header names {len(header)}\n"
+                "put quotes around a value that holds a comma"
+            )
+    return Table(path, {name: [row[c] for row in rows] for c, name in enumerate(header)}, places)
+
+
+def _from_parquet(path: Path) -> Table:
+    import pandas as pd
+
+    try:
+        # Nullable types: otherwise one missing value would turn the label 7 into 7.0.
+        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as Parquet: {reason}") from None
+    columns = {str(c): ["" if pd.isna(v) else str(v) for v in frame[c]] for c in frame.columns}
+    return Table(path, columns, [f"row {n}" for n in range(1, len(frame) + 1)])
+
+
+def _column(table: Table, name: str) -> list[str]:
+    """Return the values of a column without blanks around them. Raise unless all are there."""
+    if name not in table.columns:
+        there = ", ".join(table.columns) or "none"
+        cure = f"its columns are {there}; rename the one that holds the {name}"
+        if ";" in there:
+            cure = "it has semicolons between the columns; expected commas"
+        raise DataError(f"{table.path} has no column {name!r}\n{cure}")
+    values = [value.strip() for value in table.columns[name]]
+    if "" in values:
+        raise DataError(
+            f"{table.at(values.index(''))}: the {name} is empty\nexpected a value in every row: fill it in, "
+            "or remove the row"
+        )
+    return values
+
+
+def _ids(table: Table) -> tuple[str, ...]:
+    """Return the POSIX path of each row, relative to the manifest's folder where it lies below it."""
+    root = table.path.parent
+    ids = []
+    for text in _column(table, "path"):
+        literal = "\\" not in text or (root / text).exists()
+        path = PurePath(text if literal else text.replace("\\", "/"))
+        if path.is_absolute() and path.is_relative_to(root.absolute()):
+            path = path.relative_to(root.absolute())
+        ids.append(path.as_posix())
+    seen: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if name in seen:
+            raise DataError(
+                f"{table.at(row)}: {name} was listed before, in {table.places[seen[name]]}\n"
+                "expected every image once: remove one of the rows"
+            )
+        seen[name] = row
+    return tuple(ids)
+
+
+def _splits(table: Table) -> list[str]:
+    """Return each row's split, "unused" among them, or nothing where the manifest gives none."""
+    given = [value.strip() for value in table.columns.get("split", [])]
+    if not any(given):
+        return []
+    known = {**SPLIT_NAMES, "unused": "unused"}
+    for row, value in enumerate(given):
+        if not value:
+            raise DataError(
+                f"{table.at(row)}: the split is empty, but other rows have one\n"
+                "expected a split in every row or in none; write 'unused' to leave an image out"
+            )
+        if value.lower() not in known:
+            raise DataError(f"{table.at(row)}: unknown split {value!r}\n{did_you_mean(value.lower(), known)}")
+    return [known[value.lower()] for value in given]
+
+
+def _groups(table: Table, name: str | None) -> list[str]:
+    """Return each row's group: from the column ``name``, else from ``group`` where it is filled in."""
+    if name is None:
+        return _column(table, "group") if any(table.columns.get("group", [])) else []
+    if name not in table.columns:
+        raise DataError(
+            f"{table.path} has no column {name!r} for groups\n{did_you_mean(name, table.columns)}"
+        )
+    return _column(table, name)
+
+
+def _name(table: Table) -> str:
+    return table.path.resolve().parent.name if table.path.name in IN_FOLDER else table.path.stem
+
+
+def _read(path: Path, groups: str | None) -> Dataset:
+    """Read the rows of a manifest, except those whose split is "unused"."""
+    table = _table(path)
+    ids = _ids(table)
+    labels = _column(table, "label")
+    grouped = _groups(table, groups)
+    splits = _splits(table)
+    keep = [row for row in range(len(ids)) if not splits or splits[row] != "unused"]
+    classes = tuple(sorted({labels[row] for row in keep}))
+    unused = [ids[row] for row in range(len(ids)) if splits and splits[row] == "unused"]
+    return Dataset(
+        name=_name(table),
+        root=table.path.parent,
+        classes=classes,
+        ids=tuple(ids[row] for row in keep),
+        paths=tuple(ids[row] for row in keep),
+        labels=class_indices([labels[row] for row in keep], classes),
+        groups=tuple(grouped[row] for row in keep) if grouped else (),
+        splits=tuple(splits[row] for row in keep) if splits else (),
+        notes=(f"left out {counted(len(unused), 'unused row')}: {listed(unused)}",) if unused else (),
+    )
+
+
+def _images(path: Path, classes: tuple[str, ...]) -> Dataset:
+    """Read every row of a manifest, with or without a label."""
+    table = _table(path)
+    ids = _ids(table)
+    labels = [value.strip() for value in table.columns.get("label", [""] * len(ids))]
+    unknown = sorted(set(labels) - {*classes, ""})
+    notes = []
+    if unknown:
+        rows = sum(label in unknown for label in labels)
+        notes.append(f"{counted(rows, 'label')} unknown to the model, taken as no label: {listed(unknown)}")
+    return Dataset(
+        name=_name(table),
+        root=table.path.parent,
+        classes=classes,
+        ids=ids,
+        paths=ids,
+        labels=class_indices(labels, classes),
+        groups=tuple(_groups(table, None)),
+        notes=tuple(notes),
+    )
+
+
+MANIFEST = Reader(
+    expects="a .csv or .parquet manifest with the columns path,label",
+    accepts=lambda path: _manifest(path) is not None,
+    read=_read,
+    images=_images,
+)

@@ -1,0 +1,50 @@
+"""What every dataset must have before anything is trained on it, whichever reader it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sit2.data.words import listed
+from sit2.errors import DataError
+from sit2.records import Dataset
+
+
+def validate(dataset: Dataset) -> None:
+    """Raise :class:`DataError` unless a classifier could be trained on this.
+
+    That takes two classes, two images of each, and, where the source gives splits, an image of each class
+    to train on.
+    """
+    if len(dataset) == 0:
+        raise DataError(f"{dataset.name} has no images\nexpected at least two classes of images")
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    if len(dataset.classes) == 1:
+        raise DataError(
+            f"{dataset.name} has only one class, {dataset.classes[0]!r}\n"
+            "a classifier needs at least two: check the folders or labels"
+        )
+    single = [name for name, count in zip(dataset.classes, counts, strict=True) if count < 2]
+    if single:
+        what = f"class {single[0]!r} has" if len(single) == 1 else f"classes {listed(single)} have each"
+        raise DataError(
+            f"{what} only one image\nexpected at least two of each class: add images, or move the class away"
+        )
+    if dataset.splits:
+        _validate_splits(dataset)
+
+
+def _validate_splits(dataset: Dataset) -> None:
+    in_train = np.array(dataset.splits) == "train"
+    if not in_train.any():
+        raise DataError(
+            f"{dataset.name} gives splits, but none of its images is for training\n"
+            "expected some in 'train'; without any split sit2 makes its own"
+        )
+    trained = set(dataset.labels[in_train].tolist())
+    missing = [name for k, name in enumerate(dataset.classes) if k not in trained]
+    if missing:
+        what = f"class {missing[0]!r} has" if len(missing) == 1 else f"classes {listed(missing)} have"
+        raise DataError(
+            f"{what} no image in 'train'\n"
+            "expected every class there: move images into it, or take the class out of the other splits"
+        )

@@ -1,0 +1,183 @@
+"""Which images train, validate and test: stratified by class, and never two splits for one group.
+
+Letters: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sit2.data.words import counted, listed
+from sit2.errors import DataError
+from sit2.records import BoolArray, Dataset, IntArray
+from sit2.seeds import Seeds
+
+SplitArray = NDArray[np.str_]  # (N,) "train", "val", "test" or "unused"
+
+
+def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, seeds: Seeds) -> SplitArray:
+    """Return (N,) "train", "val" or "test". Splits that the source gives are kept; missing ones are made.
+
+    A fraction is a share of the images that the source does not keep for a test or validation of its own.
+    Every class keeps an image to train on, and no group stands in two of the splits that are made here.
+
+    Raises:
+        DataError: when there is too little to make a split of, or a class has no image to train on.
+    """
+    splits = np.array(dataset.splits or ["train"] * len(dataset), dtype="<U6")
+    _check_trained(dataset, splits)
+    given = set(dataset.splits)
+    groups = np.array(dataset.groups)
+    free = int((splits == "train").sum())
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if name in given:
+            continue
+        rows = np.flatnonzero(splits == "train")
+        held = _hold_out(
+            dataset.labels[rows],
+            groups[rows] if dataset.groups else None,
+            max(1, round(fraction * free)),
+            seeds.child("splits", name),
+        )
+        if not held.any():
+            part = "groups" if dataset.groups else "images"
+            raise DataError(
+                f"too few {part} in {dataset.name} to make a {name} split of them\n"
+                f"expected at least three {part} of some class: add images, or give a split of your own"
+            )
+        splits[rows[held]] = name
+    return splits
+
+
+def limit_labels(splits: SplitArray, labels: IntArray, per_class: int, seeds: Seeds) -> SplitArray:
+    """Keep ``per_class`` training images of each class; the others become "unused".
+
+    With one seed, the images kept for a smaller number are among those kept for a larger one.
+    """
+    limited = splits.copy()
+    for k in np.unique(labels):
+        rows = np.flatnonzero((splits == "train") & (labels == k))
+        limited[seeds.numpy("labels", int(k)).permutation(rows)[per_class:]] = "unused"
+    return limited
+
+
+def folds(
+    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds
+) -> list[tuple[IntArray, IntArray]]:
+    """Part N samples into folds, each (rows to train on, rows held out). Every row is held out once.
+
+    There are ``count`` folds, or as many as the smallest class has samples (with groups: groups), but at
+    least two. ``groups`` is empty where there are none.
+
+    Raises:
+        DataError: when there are not two samples, or groups, to part.
+    """
+    names = np.array(groups) if len(groups) else np.arange(len(labels)).astype(np.str_)
+    if len(np.unique(names)) < 2:
+        raise DataError(
+            f"cannot part {counted(len(labels), 'training image')} of "
+            f"{counted(len(np.unique(names)), 'group')} into folds\nexpected at least two groups"
+        )
+    smallest = min(len(np.unique(names[labels == k])) for k in np.unique(labels))
+    number = max(2, min(count, smallest))
+    fold = _group_folds(labels, names, number, seeds) if len(groups) else _folds(labels, number, seeds)
+    return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
+
+
+def describe(splits: SplitArray, labels: IntArray, classes: Sequence[str]) -> list[str]:
+    """Return a sentence for each split, validation and test, that lacks classes."""
+    sentences = []
+    for split, task in (("val", "validation"), ("test", "test")):
+        there = set(labels[splits == split].tolist())
+        missing = [name for k, name in enumerate(classes) if k not in there]
+        if missing:
+            absent = counted(len(missing), "class", "classes")
+            sentences.append(f"No {task} image for {absent} of {len(classes)}: {listed(missing)}.")
+    return sentences
+
+
+def _check_trained(dataset: Dataset, splits: SplitArray) -> None:
+    """Raise unless every class has a training image; what is held out later leaves it one."""
+    trained = set(dataset.labels[splits == "train"].tolist())
+    untrained = [repr(name) for k, name in enumerate(dataset.classes) if k not in trained]
+    if untrained:
+        raise DataError(
+            f"no training image for {counted(len(untrained), 'class', 'classes')}: {listed(untrained)}\n"
+            "expected every class in 'train': move images into it"
+        )
+
+
+def _hold_out(labels: IntArray, groups: NDArray[np.str_] | None, wanted: int, seeds: Seeds) -> BoolArray:
+    """(N,) bool: about ``wanted`` samples, taken from all classes alike, but never all of a class."""
+    if groups is None:
+        return _draw(labels, wanted, seeds)
+    held = _draw_groups(labels, groups, wanted, seeds)
+    for k in np.unique(labels):
+        rows = labels == k
+        if held[rows].all():  # give back the group that costs the held-out part least
+            names = np.unique(groups[rows])
+            least = min(names, key=lambda name: int((groups == name).sum()))
+            held[groups == least] = False
+    return held
+
+
+def _draw(labels: IntArray, wanted: int, seeds: Seeds) -> BoolArray:
+    """Draw from each class its share, rounded down or up, and at most all but one."""
+    counts = np.bincount(labels)
+    exact = counts * wanted / len(labels)
+    take = np.minimum(np.floor(exact), np.maximum(counts - 1, 0)).astype(np.int64)
+    # What rounding down left over goes to the classes without any first, then to those that lost most.
+    luck = seeds.numpy("ties").random(len(counts))
+    order = np.lexsort((luck, take - exact, take > 0))
+    takers = [k for k in order if take[k] + 1 < counts[k] and exact[k] > take[k]]
+    take[takers[: wanted - int(take.sum())]] += 1
+    held = np.zeros(len(labels), dtype=np.bool_)
+    for k in np.flatnonzero(take):
+        held[seeds.numpy("class", int(k)).permutation(np.flatnonzero(labels == k))[: take[k]]] = True
+    return held
+
+
+def _draw_groups(labels: IntArray, groups: NDArray[np.str_], wanted: int, seeds: Seeds) -> BoolArray:
+    """Draw whole groups: those of some of k stratified folds whose size together is nearest to ``wanted``."""
+    number = len(np.unique(groups))
+    if number < 2:
+        return np.zeros(len(labels), dtype=np.bool_)
+    share = Fraction(wanted, len(labels)).limit_denominator(10)  # some of at most ten folds, or
+    if wanted * 10 < len(labels):
+        share = Fraction(1, round(len(labels) / wanted))  # one of more
+    share = min(max(share, Fraction(1, number)), Fraction(number - 1, number))
+    fold = _group_folds(labels, groups, min(share.denominator, number), seeds)
+    sizes = np.bincount(fold)
+    some = max(1, min(round(share * len(sizes)), len(sizes) - 1))
+    unions = itertools.combinations(range(len(sizes)), some)
+    best = min(unions, key=lambda union: abs(int(sizes[list(union)].sum()) - wanted))
+    return np.isin(fold, best)
+
+
+def _folds(labels: IntArray, number: int, seeds: Seeds) -> IntArray:
+    """(N,) the fold of each sample: dealt like cards, class after class, in random order within each."""
+    fold = np.empty(len(labels), dtype=np.int64)
+    luck = seeds.numpy("folds").random(len(labels))
+    fold[np.lexsort((luck, labels))] = np.arange(len(labels)) % number
+    return fold
+
+
+def _group_folds(labels: IntArray, groups: NDArray[np.str_], number: int, seeds: Seeds) -> IntArray:
+    """(N,) the fold of each sample, the same within a group; classes alike in all folds, as far as can be."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if np.bincount(labels).max() < number:  # nothing to stratify, and scikit-learn would refuse
+        labels = np.zeros_like(labels)
+    fold = np.empty(len(labels), dtype=np.int64)
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seeds.sklearn("group folds"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # we know, and it is fine
+        for f, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            fold[rows] = f
+    return np.unique(fold, return_inverse=True)[1].astype(np.int64)  # without folds that stayed empty

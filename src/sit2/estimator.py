@@ -1,0 +1,197 @@
+"""The scikit-learn face: fit, predict, predict_proba, score on arrays or on paths of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sit2.config import Config, make_config
+from sit2.data.readers.arrays import pixels_of
+from sit2.data.store import load_pixels
+from sit2.errors import DataError
+from sit2.job import Job, train_classifier
+from sit2.methods import uses_pairs
+from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
+from sit2.screen import Screen
+from sit2.seeds import Seeds
+from sit2.stages import Prepared, measure_confusion
+from sit2.training.classifier import Classifier
+
+
+class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """An image classifier trained from its own confusion (SIT²), as scikit-learn knows classifiers.
+
+    All images given to ``fit`` are trained on; nothing is held out but for the folds of the confusion.
+
+    Args:
+        method: as `sit2 train --method`: "multi-label", "not-sure", "sure-or-not", "plain", …
+        backbone: "small-cnn" or any timm model.
+        image_size: working size in pixels; images are resized to it.
+        epochs: budget: image passes = epochs × images, shared by all phases of the method.
+        batch_size: images a step.
+        augment: preset of augmentation: "none", "no-flip", "flip" or "any-way-up".
+        lr: peak learning rate; None: the optimiser's default.
+        weights: local file of weights to start from.
+        pretrained: start from timm's pretrained weights (download).
+        random_state: seed; the same seed gives the same classifier.
+        settings: any other setting of :class:`~sit2.config.Config`, by name.
+
+    Attributes:
+        classes_: (K,) the class labels, sorted.
+        pairs_: class pairs, ranked by confusion; empty for a method that uses none.
+    """
+
+    classes_: NDArray[Any]
+    pairs_: list[ClassPair]
+    classifier_: Classifier
+
+    def __init__(
+        self,
+        method: str = "multi-label",
+        *,
+        backbone: str = "small-cnn",
+        image_size: int = 64,
+        epochs: float = 60.0,
+        batch_size: int = 64,
+        augment: str = "flip",
+        lr: float | None = None,
+        weights: str | Path | None = None,
+        pretrained: bool = False,
+        random_state: int = 0,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.image_size = image_size
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.augment = augment
+        self.lr = lr
+        self.weights = weights
+        self.pretrained = pretrained
+        self.random_state = random_state
+        self.settings = settings
+
+    def fit(
+        self, X: ArrayLike | Sequence[str | Path], y: ArrayLike, groups: Sequence[object] | None = None
+    ) -> Self:
+        """Train.
+
+        Args:
+            X: images (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8, or N paths of image files.
+            y: (N,) labels, numbers or texts.
+            groups: (N,) patients, slides, …, that the folds of the confusion keep together.
+
+        Raises:
+            Sit2Error: for images that cannot be read, labels that do not fit, or a setting out of range.
+        """
+        config = self._config()
+        labels = np.asarray(y)
+        if labels.ndim != 1 or len(labels) != len(_images(X)):
+            raise DataError(
+                f"y has shape {labels.shape}\nexpected one label for each of {len(_images(X))} images"
+            )
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        dataset = _dataset(X, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
+        images = _pixels(dataset, config.image_size, config.channels, config.resize)
+        everything = np.arange(len(dataset), dtype=np.int64)
+        prepared = Prepared(dataset, images, np.full(len(dataset), "train"), pd.DataFrame(), "")
+        self.pairs_ = []
+        if uses_pairs(config.method):
+            self.pairs_ = measure_confusion(prepared, config, Screen(quiet=True))[1]
+        job = Job(
+            config.method,
+            config,
+            Seeds(config.seed),
+            dataset.classes,
+            images,
+            dataset.labels,
+            train_rows=everything,
+            predict_rows=everything[:0],
+            pairs=tuple(pair for pair in self.pairs_ if pair.chosen),
+        )
+        self.classifier_, _ = train_classifier(job)
+        return self
+
+    def predict_proba(self, X: ArrayLike | Sequence[str | Path]) -> FloatArray:
+        """Return (N, K) probabilities, columns as ``classes_``."""
+        check_is_fitted(self)
+        spec = self.classifier_.spec
+        count = len(_images(X))
+        if count == 0:
+            return np.empty((0, len(spec.classes)))
+        dataset = _dataset(X, np.full(count, -1, np.int64), list(spec.classes), None)
+        return self.classifier_.predict_proba(
+            _pixels(dataset, spec.image_size, str(spec.channels), spec.resize)
+        )
+
+    def predict(self, X: ArrayLike | Sequence[str | Path]) -> NDArray[Any]:
+        """Return (N,) the most probable label of each image."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]  # type: ignore[no-any-return]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model as `sit2 train` does, so that `sit2 predict --model FOLDER` takes it."""
+        check_is_fitted(self)
+        self.classifier_.save(Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a model that ``save`` or `sit2 train` wrote; its class labels are texts.
+
+        Raises:
+            ModelError: when there is none, or it is damaged.
+        """
+        classifier = Classifier.load(Path(folder))
+        spec = classifier.spec
+        loaded = cls(spec.method, backbone=spec.backbone, image_size=spec.image_size)
+        loaded.classifier_, loaded.pairs_ = classifier, []
+        loaded.classes_ = np.array(spec.classes)
+        return loaded
+
+    def _config(self) -> Config:
+        names = ("method", "backbone", "image_size", "epochs", "batch_size", "augment", "lr", "weights")
+        own = {name: getattr(self, name) for name in names}
+        own |= {"pretrained": self.pretrained, "seed": self.random_state}
+        return make_config(own, self.settings or {})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _images(X: Any) -> Any:
+    return X if hasattr(X, "__len__") else list(X)
+
+
+def _is_paths(X: Any) -> bool:
+    return len(X) > 0 and isinstance(X[0], str | Path)
+
+
+def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[object] | None) -> Dataset:
+    """Put arrays or paths, with labels as class indices, into a Dataset."""
+    words = tuple(str(group) for group in groups) if groups is not None else ()
+    if _is_paths(X):
+        paths = tuple(str(path) for path in X)
+        ids = tuple(f"{n:06d}" for n in range(len(paths)))
+        return Dataset("X", Path(), tuple(classes), ids, paths, labels, words)
+    arrays = tuple(pixels_of(np.asarray(X), "X")[0])
+    ids = tuple(f"{n:06d}" for n in range(len(arrays)))
+    return Dataset("X", Path(), tuple(classes), ids, ids, labels, words, arrays=arrays)
+
+
+def _pixels(dataset: Dataset, size: int, channels: str, resize: str) -> ByteArray:
+    pixels = load_pixels(dataset, size=size, channels=channels, resize=resize)
+    for path, problem in zip(dataset.paths, pixels.problems, strict=True):
+        if problem:
+            raise DataError(f"cannot read {path}: {problem}\nleave it out, with its label")
+    return pixels.images

@@ -1,0 +1,206 @@
+"""One run: the stages in order."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sit2.config import Config, make_config
+from sit2.confusion.pairs import matrix_table, pairs_table
+from sit2.errors import RunFolderError
+from sit2.evaluation.metrics import compute_metrics
+from sit2.evaluation.statistics import TestResult, compare_all
+from sit2.job import Outcome
+from sit2.methods import uses_pairs
+from sit2.records import ClassPair, Confusion, Dataset, IntArray, Predictions
+from sit2.runfolder import RunFolder
+from sit2.screen import Screen
+from sit2.seeds import Seeds
+from sit2.stages import Prepared, measure_confusion, predictions_table, prepare, train_methods
+from sit2.synthesis.examples import write_examples
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run; its folder holds the same."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    pairs: tuple[ClassPair, ...]  # ranked; ``chosen`` marks those that not-sure images were made from
+    predictions: dict[str, Predictions] = field(repr=False)  # of the test images, by method
+    metrics: dict[str, dict[str, Metrics]] = field(repr=False)  # method → split → metric → value
+    comparison: dict[str, TestResult] = field(repr=False)  # method → its test against the control
+
+
+def train(data: str | Path | Dataset, *, out: str | Path, quiet: bool = True, **settings: Any) -> Run:
+    """Train a classifier and its control on a folder of images, and compare them.
+
+    Args:
+        data: a folder, manifest or ``.npz`` file, or a :class:`~sit2.records.Dataset`.
+        out: the run folder to write; must not hold anything yet.
+        quiet: print nothing.
+        settings: as in :class:`~sit2.config.Config`, for example ``method="not-sure", image_size=48``.
+
+    Raises:
+        Sit2Error: for anything that the caller can mend.
+    """
+    config = make_config(settings)
+    return run_experiment(data, Path(out), config, methods_of(config), screen=Screen(quiet=quiet))
+
+
+def methods_of(config: Config) -> list[str]:
+    """Return what a run trains: the control first, then the method."""
+    return list(dict.fromkeys([config.control, config.method]))
+
+
+def run_experiment(
+    source: str | Path | Dataset,
+    out: Path,
+    config: Config,
+    methods: Sequence[str],
+    *,
+    screen: Screen,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Train ``methods`` on one data set at one budget, compare each with the first, write the run folder.
+
+    Raises:
+        Sit2Error: for anything that the caller can mend.
+    """
+    name = source.name if isinstance(source, Dataset) else str(Path(source).expanduser().resolve())
+    folder = RunFolder.open(
+        out,
+        settings=config.as_dict(),
+        identity={"data": name, "methods": list(methods)},
+        command=shlex.join(["sit2", *sys.argv[1:]]),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if folder.complete:
+        raise RunFolderError(f"the run in {out} is complete\nuse --overwrite to run it again, or another -o")
+    with folder.running():
+        with folder.stage("images"):
+            prepared = prepare(source, config, screen)
+            record_data(folder, prepared)
+        pairs: list[ClassPair] = []
+        if any(uses_pairs(method) for method in methods):
+            with folder.stage("confusion"):
+                confusion, pairs = measure_confusion(prepared, config, screen, keep=folder.state)
+                record_confusion(folder, confusion, pairs)
+                tell_pairs(pairs, prepared.dataset.classes, screen)
+                write_examples(
+                    folder.path / "synthesis", prepared.feed(config, normalised=False), pairs, config
+                )
+        with folder.stage("training"):
+            # The method asked for is the run's model; its control lies beside it.
+            model = folder.path / "model"
+            models = {method: model / method.replace("@", "-at-") for method in methods}
+            models[config.method] = model
+            outcomes = train_methods(
+                prepared, config, methods, pairs, screen, models=models, keep=folder.state
+            )
+        with folder.stage("evaluation"):
+            run = evaluate(folder, prepared, outcomes, pairs, config)
+    folder.finish()
+    return run
+
+
+def record_data(folder: RunFolder, prepared: Prepared) -> None:
+    """Write samples.csv; refuse to go on with a run whose images have changed.
+
+    Raises:
+        RunFolderError: when the unfinished run saw other images, labels or splits.
+    """
+    before = folder.info.get("dataset", {}).get("fingerprint")
+    if before not in (None, prepared.fingerprint):
+        raise RunFolderError(
+            f"the images or labels have changed since the run in {folder.path} began\n"
+            "use --overwrite to begin again, or another -o"
+        )
+    folder.write_table("samples.csv", prepared.samples)
+    folder.save_info(
+        root=str(prepared.dataset.root.resolve()),
+        dataset={
+            "name": prepared.dataset.name,
+            "fingerprint": prepared.fingerprint,
+            "classes": list(prepared.dataset.classes),
+            "images": len(prepared.dataset),
+            "left_out": len(prepared.samples) - len(prepared.dataset),
+            "bytes": int(prepared.images.nbytes),
+        },
+    )
+
+
+def record_confusion(folder: RunFolder, confusion: Confusion, pairs: Sequence[ClassPair]) -> None:
+    """Write confusion/matrix.csv and confusion/pairs.csv."""
+    folder.write_table("confusion/matrix.csv", matrix_table(confusion))
+    folder.write_table("confusion/pairs.csv", pairs_table(pairs))
+
+
+def tell_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Screen, *, most: int = 10) -> None:
+    """Print the chosen pairs, or why there is none."""
+    chosen = [pair for pair in pairs if pair.chosen]
+    possible = len(classes) * (len(classes) - 1) // 2
+    if not chosen:
+        screen.say(
+            f"No pair of classes is confused enough (of {possible}): there is nothing to make not-sure "
+            "images from, so SIT² methods train plainly."
+        )
+        return
+    held = sum(pair.score for pair in chosen) / sum(pair.score for pair in pairs)
+    title = f"Confused pairs: {len(chosen)} of {possible} chosen, with {held:.0%} of all confusion"
+    rows = [
+        (
+            f"{pair.class_a} – {pair.class_b}",
+            f"{pair.score:.3f}",
+            f"{pair.lower:.3f} to {pair.upper:.3f}",
+            f"{pair.confused:.1f} of {pair.samples}",
+        )
+        for pair in chosen[:most]
+    ]
+    screen.table(title, ("pair", "score", "95 % interval", "images confused"), rows)
+    if len(chosen) > most:
+        screen.say(f"… and {len(chosen) - most} more in confusion/pairs.csv")
+
+
+def evaluate(
+    folder: RunFolder,
+    prepared: Prepared,
+    outcomes: dict[str, Outcome],
+    pairs: Sequence[ClassPair],
+    config: Config,
+) -> Run:
+    """Write predictions, metrics, history and the comparison with the first method."""
+    splits = {name: prepared.rows(name) for name in ("val", "test")}
+    rows: IntArray = np.concatenate(list(splits.values()))
+    classes, metrics, tests = prepared.dataset.classes, dict[str, dict[str, Metrics]](), {}
+    for method, outcome in outcomes.items():
+        predictions = prepared.predictions(rows, outcome.probabilities)
+        paths = [prepared.dataset.paths[n] for n in rows]
+        folder.write_table(f"predictions/{method}.csv", predictions_table(predictions, classes, paths))
+        folder.write_json(f"history/{method}.json", {"progress": outcome.history})
+        parts = {"val": np.arange(len(splits["val"])), "test": np.arange(len(splits["val"]), len(rows))}
+        metrics[method] = {
+            split: compute_metrics(predictions.take(part), pairs)
+            for split, part in parts.items()
+            if len(part)
+        }
+        tests[method] = predictions.take(parts["test"])
+    control = next(iter(outcomes))
+    comparison = compare_all(tests, control, seeds=Seeds(config.seed).child("statistics"))
+    folder.write_json("metrics.json", metrics)
+    folder.write_json("comparison.json", {method: test.to_json() for method, test in comparison.items()})
+    folder.save_info(
+        passes={method: outcome.passes for method, outcome in outcomes.items()},
+        training_seconds={method: round(outcome.seconds, 2) for method, outcome in outcomes.items()},
+    )
+    return Run(folder.path, classes, tuple(pairs), tests, metrics, comparison)

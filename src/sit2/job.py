@@ -1,0 +1,143 @@
+"""One training, as something that can be sent to another process: images in, probabilities out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import log_loss
+
+from sit2.config import Config
+from sit2.methods import make_phases
+from sit2.records import ByteArray, ClassPair, FloatArray, IntArray
+from sit2.seeds import Seeds
+from sit2.training.augment import PRESETS
+from sit2.training.backbones import Network, build_network
+from sit2.training.classifier import Classifier, ModelSpec
+from sit2.training.device import make_fabric, threads
+from sit2.training.feed import Feed, Normalisation
+from sit2.training.loop import Progress, Training, total_steps
+
+Report = Callable[[float, str], None]  # (share done in [0, 1], a few words)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What determines one training, and nothing else.
+
+    The network sees the pixels of ``train_rows`` and, only where early stopping is on, of ``val_rows``;
+    ``predict_rows`` are looked at when it is finished.
+    """
+
+    method: str
+    config: Config
+    seeds: Seeds
+    classes: tuple[str, ...]
+    images: ByteArray  # (N, C, H, W) uint8
+    labels: IntArray  # (N,) int64
+    train_rows: IntArray
+    predict_rows: IntArray
+    val_rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    pairs: tuple[ClassPair, ...] = ()
+    threads: int = 0  # 0: as torch is set
+    checkpoint: Path | None = None
+    save_to: Path | None = None  # where to write the model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training leaves behind."""
+
+    probabilities: FloatArray  # (len(predict_rows), K) float64
+    passes: int  # images through the network, forward and backward
+    seconds: float
+    history: list[dict[str, Any]]
+    spec: ModelSpec
+
+
+def run_job(job: Job, report: Report | None = None) -> Outcome:
+    """Train, predict, save; the same job gives bit-identical results on the same machine."""
+    with threads(job.threads):
+        classifier, outcome = train_classifier(job, report)
+        if job.save_to is not None:
+            classifier.save(job.save_to)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+    return outcome
+
+
+def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier, Outcome]:
+    """Train one classifier, keep it, and predict."""
+    began = time.monotonic()
+    config, images = job.config, job.images[job.train_rows]
+    channels = images.shape[1]
+    normalise = Normalisation.of(images)
+    spec = ModelSpec(
+        config.backbone,
+        job.classes,
+        channels,
+        config.image_size,
+        config.resize,
+        normalise.mean,
+        normalise.std,
+        job.method,
+    )
+    network = build_network(
+        config.backbone,
+        channels=channels,
+        image_size=config.image_size,
+        outputs=len(job.classes),
+        seed=job.seeds.integer("network"),
+        pretrained=config.pretrained,
+        weights=config.weights,
+    )
+    fabric = make_fabric(config.device, config.precision)
+    feed = Feed.of(
+        images,
+        job.labels[job.train_rows],
+        len(job.classes),
+        normalise=normalise,
+        augment=PRESETS[config.augment],
+        seeds=job.seeds.child("training"),
+        balanced=config.balance == "sampling",
+        device=fabric.device,
+    )
+
+    def validation_log_loss(network: Network) -> float:
+        probabilities = Classifier(spec, network).predict_proba(job.images[job.val_rows])
+        return float(log_loss(job.labels[job.val_rows], probabilities, labels=range(len(job.classes))))
+
+    def watch(progress: Progress) -> None:
+        if report is not None:
+            report(progress.step / progress.steps, f"{progress.phase}, loss {progress.loss:.3f}")
+
+    training = Training(
+        network,
+        feed,
+        make_phases(job.method, config, job.pairs, job.classes, job.seeds),
+        config,
+        job.seeds,
+        fabric,
+        watch=watch,
+        validate=validation_log_loss if len(job.val_rows) else None,
+        checkpoint=job.checkpoint,
+    )
+    classifier = Classifier(spec, training.run())
+    history = [asdict(p) for p in training.history]
+    outcome = Outcome(
+        probabilities=classifier.predict_proba(job.images[job.predict_rows]),
+        passes=training.history[-1].passes,
+        seconds=time.monotonic() - began,
+        history=history,
+        spec=spec,
+    )
+    return classifier, outcome
+
+
+def steps_in(job: Job) -> int:
+    """Return how many steps a job takes, for estimates of the time left."""
+    return total_steps(job.config, len(job.train_rows))

@@ -1,0 +1,124 @@
+"""What the batches of a phase can be made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sit2.records import ClassPair
+from sit2.synthesis.mixer import DEFAULT_OPERATORS, Mixed, draw_not_sure, draw_sure, mix, pair_tensor
+from sit2.training.feed import Feed
+
+
+def portion(step: int, size: int, share: float) -> tuple[int, int]:
+    """Return where a step's part of a stream begins, and its length, for a share of every batch.
+
+    The lengths differ by one at most, and over n steps they sum to ⌊n · size · share⌋.
+    """
+    start, end = math.floor(step * size * share), math.floor((step + 1) * size * share)
+    return start, end - start
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The training images themselves."""
+
+    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+        """Return the next ``size`` images of an endless shuffled reading."""
+        rows = feed.rows(step * size, size)
+        return _unmixed(feed, rows, feed.take(rows, generator=feed.generator(step)))
+
+
+@dataclass(frozen=True)
+class InBatch:
+    """mixup and CutMix: every image mixed with another of the same batch, whatever its class."""
+
+    alpha: float  # Beta(α, α) of the weight
+    cut: bool  # paste a box instead of blending
+
+    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+        """Return a batch mixed with itself in another order; one weight per image."""
+        generator = feed.generator(step)
+        rows = feed.rows(step * size, size)
+        images = feed.take(rows, generator=generator)
+        other = torch.randperm(size, generator=generator, device=images.device)
+        draws = feed.seeds.numpy("weight", step).beta(self.alpha, self.alpha, size)
+        weight = torch.from_numpy(draws).float().to(images.device)
+        mask = weight[:, None, None, None]
+        if self.cut:
+            mask = _box_masks(weight, *images.shape[2:], generator=generator)
+        mixed = torch.lerp(images[other], images, mask)
+        labels = feed.labels[rows]
+        return Mixed(
+            images=mixed,
+            left=labels,
+            right=labels[other],
+            weight=mask.mean(dim=(1, 2, 3)),
+            operator=torch.full_like(labels, -1),
+            left_row=rows,
+            right_row=rows[other],
+        )
+
+
+@dataclass(frozen=True)
+class Composites:
+    """Originals, sure composites and not-sure images, in fixed shares of every batch."""
+
+    pairs: Sequence[ClassPair]
+    original_share: float = 0.0
+    sure_share: float = 0.5  # the rest are not-sure images
+    operators: tuple[str, ...] = DEFAULT_OPERATORS
+    _pairs: Tensor = field(init=False, repr=False)  # (P, 2) int64
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pairs", pair_tensor(self.pairs))
+
+    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+        """Return originals first, then sure composites, then not-sure images.
+
+        All parents are augmented on their own, in one batch, before they are mixed.
+        """
+        generator = feed.generator(step)
+        first, originals = portion(step, size, self.original_share)
+        _, sure = portion(step, size, self.sure_share)
+        sure_parents = draw_sure(feed.index, sure, generator=generator)
+        pairs = self._pairs.to(feed.images.device)
+        parents = draw_not_sure(feed.index, pairs, size - originals - sure, generator=generator)
+        rows = feed.rows(first, originals)
+        left_row = torch.cat([rows, sure_parents.left, parents.left])
+        right_row = torch.cat([sure_parents.right, parents.right])
+        images = feed.take(torch.cat([left_row, right_row]), generator=generator)
+        plain, left, right = images[:originals], images[originals:size], images[size:]
+        mixed, weight, operator = mix(left, right, self.operators, generator=generator)
+        right_row = torch.cat([rows, right_row])
+        return Mixed(
+            images=torch.cat([plain, mixed]),
+            left=feed.labels[left_row],
+            right=feed.labels[right_row],
+            weight=torch.cat([torch.ones(originals, device=weight.device), weight]),
+            operator=torch.cat([torch.full_like(rows, -1), operator]),
+            left_row=left_row,
+            right_row=right_row,
+        )
+
+
+def _unmixed(feed: Feed, rows: Tensor, images: Tensor) -> Mixed:
+    labels = feed.labels[rows]
+    ones = torch.ones(len(rows), device=images.device)
+    return Mixed(images, labels, labels, ones, torch.full_like(rows, -1), rows, rows)
+
+
+def _box_masks(weight: Tensor, height: int, width: int, *, generator: torch.Generator) -> Tensor:
+    """CutMix's boxes (Yun et al. 2019, eq. 2): area 1 − weight, centre uniform, cut off at the border."""
+    centre = torch.rand(2, len(weight), 1, generator=generator, device=weight.device)
+    half = (1 - weight).sqrt()[:, None] / 2  # of a side
+    rows = (torch.arange(height, device=weight.device) + 0.5) / height
+    columns = (torch.arange(width, device=weight.device) + 0.5) / width
+    inside_rows = (rows - centre[0]).abs() < half  # (N, H)
+    inside_columns = (columns - centre[1]).abs() < half  # (N, W)
+    box = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+    return 1 - box.float()

@@ -1,0 +1,75 @@
+"""What the network is asked to say about an image: (N mixed images, K classes) → (N, outputs) float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sit2.records import ClassPair
+from sit2.synthesis.mixer import Mixed, pair_tensor
+
+
+def one_class(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K): 1 at the class of an image that holds only one."""
+    return F.one_hot(mixed.left, num_classes).float()
+
+
+def class_shares(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K): each class's share of the image, as mixup and CutMix ask for it."""
+    left = F.one_hot(mixed.left, num_classes)
+    right = F.one_hot(mixed.right, num_classes)
+    return torch.lerp(right.float(), left.float(), mixed.weight[:, None])
+
+
+def both_classes(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K): 1 at each class that composite n holds (once, where both parents agree)."""
+    left = F.one_hot(mixed.left, num_classes)
+    right = F.one_hot(mixed.right, num_classes)
+    return (left | right).float()
+
+
+def sure_or_not(mixed: Mixed, num_classes: int) -> Tensor:  # noqa: ARG001 (all targets are called alike)
+    """(N, 1): 1 where the image holds two classes."""
+    return mixed.not_sure[:, None].float()
+
+
+def class_or_not_sure(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K + 1): the class, or the last place where the image holds two classes."""
+    place = torch.where(mixed.not_sure, num_classes, mixed.left)
+    return F.one_hot(place, num_classes + 1).float()
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Label smoothing (Szegedy et al. 2016): the class keeps 1 − ε, all K classes share ε evenly."""
+
+    epsilon: float
+
+    def __call__(self, mixed: Mixed, num_classes: int) -> Tensor:
+        """(N, K)."""
+        return one_class(mixed, num_classes) * (1 - self.epsilon) + self.epsilon / num_classes
+
+
+@dataclass(frozen=True)
+class ClassOrPair:
+    """(N, K + P): the class, or the place of the pair whose two classes the image holds."""
+
+    pairs: Sequence[ClassPair]
+    _pairs: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pairs", pair_tensor(self.pairs))
+
+    def __call__(self, mixed: Mixed, num_classes: int) -> Tensor:
+        """Raise nothing: a mixture of classes that are no pair does not occur in a phase's batches."""
+        pairs = self._pairs.to(mixed.left.device)
+        place = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=pairs.device)
+        numbers = num_classes + torch.arange(len(pairs), device=pairs.device)
+        place[pairs[:, 0], pairs[:, 1]] = numbers
+        place[pairs[:, 1], pairs[:, 0]] = numbers
+        classes = torch.where(mixed.not_sure, place[mixed.left, mixed.right], mixed.left)
+        return F.one_hot(classes, num_classes + len(pairs)).float()

@@ -1,0 +1,143 @@
+"""Many trainings: in parallel processes on a CPU, one after the other on an accelerator.
+
+Each training computes with a fixed number of threads, so its result does not depend on what runs beside it.
+A finished training is kept in a file and not repeated when a killed run is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sit2.config import Config
+from sit2.files import atomic
+from sit2.job import Job, Outcome, run_job, steps_in
+from sit2.records import FloatArray
+from sit2.screen import Screen
+from sit2.training.classifier import ModelSpec
+from sit2.training.device import pick_device
+
+
+def plan_workers(config: Config, jobs: int) -> tuple[int, int]:
+    """Return (processes, threads of each) for so many trainings on this machine."""
+    if pick_device(config.device) != "cpu":
+        return 1, 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(config.workers or cores, jobs)
+    return workers, max(1, cores // workers)
+
+
+def run_all(
+    jobs: Sequence[tuple[str, Job]], *, workers: int, screen: Screen, title: str, keep: Path | None = None
+) -> list[Outcome]:
+    """Run named jobs and return their outcomes in the same order.
+
+    ``keep`` is a folder for finished outcomes; a job whose outcome is there already is not run again.
+    """
+    found = [_load(keep, name) for name, _ in jobs]
+    todo = [n for n, outcome in enumerate(found) if outcome is None]
+    if todo:
+        weights = [steps_in(jobs[n][1]) for n in todo]
+        with tempfile.TemporaryDirectory(prefix="sit2-") as scratch, screen.progress(title) as show:
+            meter = _Meter(Path(scratch) / "progress", weights)
+            with meter.shown(show):
+                tasks = [_Task(*jobs[n], meter.path, place, len(todo), keep) for place, n in enumerate(todo)]
+                for n, outcome in zip(todo, _run_tasks(tasks, workers), strict=True):
+                    found[n] = outcome
+    return [outcome for outcome in found if outcome is not None]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job, and where to say how far it is and what came out."""
+
+    name: str
+    job: Job
+    meter: Path
+    place: int  # in the meter
+    places: int
+    keep: Path | None
+
+    def run(self) -> Outcome:
+        cells = np.memmap(self.meter, np.float64, "r+", shape=(self.places,))
+
+        def report(share: float, _words: str) -> None:
+            cells[self.place] = share
+
+        outcome = run_job(self.job, report)
+        cells[self.place] = 1.0
+        _save(self.keep, self.name, outcome)
+        return outcome
+
+
+def _run_tasks(tasks: list[_Task], workers: int) -> list[Outcome]:
+    if workers <= 1 or len(tasks) == 1:
+        return [task.run() for task in tasks]
+    from joblib import Parallel, delayed
+
+    # loky needs no `if __name__ == "__main__"` in a user's script, and shares the pixels as a memory map.
+    outcomes: list[Outcome] = Parallel(n_jobs=workers, backend="loky")(delayed(_Task.run)(t) for t in tasks)
+    return outcomes
+
+
+class _Meter:
+    """A shared file with the share done of each job; reading it costs the jobs nothing."""
+
+    def __init__(self, path: Path, weights: Sequence[int]) -> None:
+        self.path = path
+        self.weights = np.array(weights, np.float64)
+        self.cells = np.memmap(path, np.float64, "w+", shape=(len(weights),))
+
+    def shown(self, show: Any) -> _Poll:
+        """Call ``show(share, words)`` a few times a second until the context ends."""
+        return _Poll(self, show)
+
+    def read(self) -> tuple[float, str]:
+        share = float((self.cells * self.weights).sum() / self.weights.sum())
+        return share, f"{int((self.cells >= 1).sum())} of {len(self.cells)} done"
+
+
+class _Poll:
+    def __init__(self, meter: _Meter, show: Any) -> None:
+        self.meter, self.show, self.stop = meter, show, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self.stop.wait(0.25):
+            self.show(*self.meter.read())
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.show(*self.meter.read())
+
+
+def _save(keep: Path | None, name: str, outcome: Outcome) -> None:
+    if keep is None:
+        return
+    content: dict[str, Any] = {**vars(outcome), "spec": asdict(outcome.spec)}
+    probabilities: FloatArray = content.pop("probabilities")
+    with atomic(keep / f"{name}.npy") as path, path.open("wb") as file:
+        np.save(file, probabilities)
+    with atomic(keep / f"{name}.json") as path:
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _load(keep: Path | None, name: str) -> Outcome | None:
+    if keep is None or not (keep / f"{name}.json").exists():
+        return None
+    content = json.loads((keep / f"{name}.json").read_text(encoding="utf-8"))
+    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.pop("spec").items()}
+    probabilities: FloatArray = np.load(keep / f"{name}.npy", allow_pickle=False)
+    return Outcome(probabilities=probabilities, spec=ModelSpec(**spec), **content)

@@ -1,0 +1,150 @@
+"""A trained model on images: predict and evaluate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sit2.confusion.pairs_file import read_pairs
+from sit2.data.readers import read_images
+from sit2.data.store import load_pixels
+from sit2.data.words import counted, listed
+from sit2.errors import DataError, RunFolderError
+from sit2.evaluation.metrics import compute_metrics
+from sit2.files import atomic
+from sit2.records import BoolArray, ClassPair, Dataset, Predictions
+from sit2.runfolder import read_json
+from sit2.screen import Screen
+from sit2.stages import predictions_table
+from sit2.telling import tell_metrics
+from sit2.training.classifier import Classifier, find_model
+
+
+def predict(sources: Sequence[Path], model: Path, screen: Screen) -> tuple[Classifier, Dataset, Predictions]:
+    """Predict the readable images of some folders, files or manifests; the others are named.
+
+    Raises:
+        DataError: when there is no image, or none that can be read.
+        ModelError: when there is no model, or it is damaged.
+    """
+    classifier = Classifier.load(model)
+    spec = classifier.spec
+    dataset = read_images(sources, spec.classes)
+    for note in dataset.notes:
+        screen.warn(note)
+    with screen.progress("Reading images") as show:
+        pixels = load_pixels(
+            dataset,
+            size=spec.image_size,
+            channels=str(spec.channels),
+            resize=spec.resize,
+            progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
+        )
+    good = np.array([n for n, problem in enumerate(pixels.problems) if not problem], np.int64)
+    bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True) if why]
+    if not len(good):
+        raise DataError(f"none of {counted(len(bad), 'image')} can be read: {listed(bad)}")
+    if bad:
+        screen.warn(f"{counted(len(bad), 'image')} cannot be read and left out: {listed(bad)}")
+    readable = dataset.take(good)
+    probabilities = classifier.predict_proba(pixels.images[good])
+    return classifier, readable, Predictions(readable.ids, readable.labels, probabilities, readable.groups)
+
+
+def predict_to_csv(
+    sources: Sequence[Path], model: Path, out: Path | None, screen: Screen, *, overwrite: bool
+) -> None:
+    """Write predictions.csv into a folder, or print it."""
+    target = _target(out, "predictions.csv", overwrite=overwrite)
+    classifier, dataset, predictions = predict(sources, model, screen)
+    table = predictions_table(predictions, classifier.spec.classes, dataset.paths)
+    if target is None:
+        table.to_csv(sys.stdout, index=False, float_format="%.6f", lineterminator="\n")
+        return
+    _write_csv(target, table)
+    screen.say(f"{counted(len(predictions.ids), 'image')} predicted: {target}")
+
+
+def evaluate_and_tell(
+    sources: Sequence[Path], model: Path, out: Path | None, screen: Screen, *, overwrite: bool
+) -> None:
+    """Print and write the metrics of a model on labelled images, leaving out those it was trained on.
+
+    Raises:
+        DataError: when no labelled image is left.
+    """
+    target = _target(out, "metrics.json", overwrite=overwrite)
+    classifier, dataset, predictions = predict(sources, model, screen)
+    labelled = predictions.labels >= 0
+    if not labelled.all():
+        screen.warn(f"{counted(int((~labelled).sum()), 'image')} without a label of the model left out")
+    seen = _seen_in_training(dataset, model)
+    if (seen & labelled).any():
+        screen.warn(
+            f"{counted(int((seen & labelled).sum()), 'image')} left out: the model was trained or "
+            "validated on them, so they say nothing about new images"
+        )
+    rows = np.flatnonzero(labelled & ~seen).astype(np.int64)
+    if not len(rows):
+        raise DataError(
+            "no labelled image is left to evaluate\nexpected images in folders named like the classes"
+        )
+    kept, paths = predictions.take(rows), [dataset.paths[n] for n in rows]
+    name = classifier.spec.method
+    metrics = compute_metrics(kept, _pairs_of(model, classifier.spec.classes))
+    tell_metrics({name: kept}, {name: metrics}, screen)
+    if target is not None:
+        _write_csv(
+            target.with_name("predictions.csv"), predictions_table(kept, classifier.spec.classes, paths)
+        )
+        with atomic(target) as path:
+            path.write_text(json.dumps({name: {"test": metrics}}, indent=2) + "\n", encoding="utf-8")
+        screen.say(f"Written: {target}, predictions.csv beside it")
+
+
+def _target(out: Path | None, name: str, *, overwrite: bool) -> Path | None:
+    """Return the file to write. Raises :class:`RunFolderError` when something is there already."""
+    if out is None:
+        return None
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(f"{out} is a file\nexpected a folder; give another -o")
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise RunFolderError(f"the output folder {out} is not empty\nuse --overwrite, or another -o")
+    return out / name
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+
+
+def _run_of(model: Path) -> Path | None:
+    """Return the run folder that a model lies in, if it does."""
+    folder = find_model(model).resolve()
+    return next((p for p in (folder.parent, folder.parent.parent) if (p / "samples.csv").is_file()), None)
+
+
+def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
+    """(N,) bool: the images that samples.csv of the model's run has in training or validation."""
+    run = _run_of(model)
+    seen = np.zeros(len(dataset), dtype=np.bool_)
+    if run is None or dataset.arrays:
+        return seen
+    info = read_json(run / "run.json")
+    root = Path(info.get("root", ""))
+    samples = pd.read_csv(run / "samples.csv", dtype=str, keep_default_na=False)
+    used = samples[samples["split"].isin(["train", "val"])]
+    known = {str((root / path).resolve()) for path in used["path"]}
+    here = [str((dataset.root / path).resolve()) in known for path in dataset.paths]
+    return np.array(here, dtype=np.bool_)
+
+
+def _pairs_of(model: Path, classes: Sequence[str]) -> list[ClassPair]:
+    run = _run_of(model)
+    file = run / "confusion" / "pairs.csv" if run is not None else None
+    return read_pairs(file, classes) if file is not None and file.is_file() else []

@@ -1,0 +1,67 @@
+"""What a person sees while sit2 works: progress with time left on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+Show = Callable[[float, str], None]
+
+
+def _show_nothing(_share: float, _words: str) -> None:
+    """Stand in for a bar."""
+
+
+@dataclass
+class Screen:
+    """Results go to standard output; progress and warnings to standard error."""
+
+    quiet: bool = False
+    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+
+    def say(self, text: str, *, style: str | None = None) -> None:
+        """Print a line of the result."""
+        if not self.quiet:
+            self.out.print(text, style=style, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print something that the user should know but that stops nothing."""
+        if not self.quiet:
+            self.err.print("note: " + text, style="yellow", markup=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; the first column is words, the others are numbers."""
+        if self.quiet:
+            return
+        if title:
+            self.out.print(title, style="bold", markup=False)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for number, column in enumerate(columns):
+            table.add_column(escape(column), justify="left" if number == 0 else "right", no_wrap=number > 0)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self.out.print(table, soft_wrap=False)
+
+    @contextlib.contextmanager
+    def progress(self, title: str) -> Iterator[Show]:
+        """Show a bar with the time left while the context lasts; nothing at all in a pipe."""
+        if self.quiet or not self.err.is_terminal:
+            yield _show_nothing
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+        )
+        with Progress(*columns, console=self.err, transient=True) as bar:
+            task = bar.add_task(escape(title), total=1.0, words="")
+            yield lambda share, words: bar.update(task, completed=share, words=escape(words))

@@ -1,0 +1,136 @@
+"""Not-sure images to look at: one sheet of examples for each pair, or many single files for other tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from sit2.config import Config
+from sit2.files import atomic
+from sit2.records import ByteArray, ClassPair
+from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
+from sit2.training.feed import Feed
+
+TILE = 96  # pixels of an image on a sheet, at least
+GAP = 6
+TITLE = 22
+EXAMPLES = 2  # of every operator, side by side
+
+
+def file_name(pair: ClassPair) -> str:
+    """Return a name for a pair's files that every file system takes."""
+
+    def safe(name: str) -> str:
+        return re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "class"
+
+    return f"{safe(pair.class_a)}__{safe(pair.class_b)}"
+
+
+def write_examples(folder: Path, feed: Feed, pairs: Sequence[ClassPair], config: Config) -> list[Path]:
+    """Write one PNG sheet for each chosen pair: for every operator both parents and their not-sure image.
+
+    Parents are training images, augmented as the network sees them. ``feed`` must not normalise.
+    """
+    written = []
+    for number, pair in enumerate(pair for pair in pairs if pair.chosen):
+        generator = feed.generator(number)
+        rows = [_row(feed, pair, operator, generator) for operator in config.operators]
+        path = folder / f"{number + 1:03d}_{file_name(pair)}.png"
+        with atomic(path) as temporary:
+            _sheet(pair, rows, config.operators).save(temporary, format="PNG")
+        written.append(path)
+    return written
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Images that were made, and from what."""
+
+    images: ByteArray  # (N, C, H, W) uint8
+    parents: Parents  # rows in the feed
+    weight: Tensor  # (N,) float32, the left parent's share
+    operator: Tensor  # (N,) int64, index into config.operators
+
+
+def synthesize(feed: Feed, pairs: Sequence[ClassPair], config: Config, *, count: int, step: int) -> Composite:
+    """Make ``count`` not-sure images of ``pairs``, or sure composites where there are none.
+
+    ``feed`` must not normalise; ``step`` names the draw: another step, other images.
+    """
+    generator = feed.generator(step)
+    if pairs:
+        parents = draw_not_sure(feed.index, pair_tensor(pairs), count, generator=generator)
+    else:
+        parents = draw_sure(feed.index, count, generator=generator)
+    left = feed.take(parents.left, generator=generator)
+    right = feed.take(parents.right, generator=generator)
+    mixed, weight, operator = mix(left, right, config.operators, generator=generator)
+    return Composite(to_bytes(mixed), parents, weight, operator)
+
+
+def to_bytes(images: Tensor) -> ByteArray:
+    """Return float32 images in [0, 1] as uint8."""
+    pixels: ByteArray = (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return pixels
+
+
+def picture(pixels: ByteArray) -> Image.Image:
+    """Return (C, H, W) uint8, C = 1 or 3, as a Pillow image."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _row(feed: Feed, pair: ClassPair, operator: str, generator: torch.Generator) -> list[ByteArray]:
+    """Return left parent, right parent, not-sure image, EXAMPLES times."""
+    parents = draw_not_sure(feed.index, pair_tensor([pair]), EXAMPLES, generator=generator)
+    # On a sheet the first class stands left, so that one can see what became of which.
+    swap = feed.labels[parents.left] != pair.a
+    first = torch.where(swap, parents.right, parents.left)
+    second = torch.where(swap, parents.left, parents.right)
+    left = feed.take(first, generator=generator)
+    right = feed.take(second, generator=generator)
+    mixed, _, _ = mix(left, right, [operator], generator=generator)
+    return [to_bytes(images)[n] for n in range(EXAMPLES) for images in (left, right, mixed)]
+
+
+def _sheet(pair: ClassPair, rows: Sequence[Sequence[ByteArray]], names: Sequence[str]) -> Image.Image:
+    size = rows[0][0].shape[1]
+    scale = max(1, -(-TILE // size))
+    tile = size * scale
+    margin = 64
+    width = margin + len(rows[0]) * (tile + GAP) + (EXAMPLES - 1) * 2 * GAP + GAP
+    sheet = Image.new("RGB", (width, 2 * TITLE + len(rows) * (tile + GAP) + GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    write: Callable[..., None] = draw.text
+    write((GAP, 4), f"{pair.class_a}  and  {pair.class_b}", fill="black", font=font)
+    for column in range(len(rows[0])):
+        x = _column(column, tile, margin)
+        word = (pair.class_a, pair.class_b, "not sure")[column % 3]
+        write((x, TITLE), _fit(draw, word, tile, font), fill="#555555", font=font)
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+        y = 2 * TITLE + number * (tile + GAP)
+        write((GAP, y + tile // 2 - 8), name, fill="#555555", font=font)
+        for column, pixels in enumerate(row):
+            image = picture(pixels).convert("RGB").resize((tile, tile), Image.Resampling.NEAREST)
+            sheet.paste(image, (_column(column, tile, margin), y))
+    return sheet
+
+
+def _column(number: int, tile: int, margin: int) -> int:
+    return margin + number * (tile + GAP) + (number // 3) * 2 * GAP
+
+
+def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: Any) -> str:
+    """Shorten a text until it fits."""
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font=font) > width:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,63 @@
+"""A finished run in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sit2.evaluation.metrics import accuracy_interval
+from sit2.evaluation.statistics import LIMIT
+from sit2.experiment import Metrics, Run
+from sit2.records import Predictions
+from sit2.screen import Screen
+
+_COLUMNS = ("test images", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
+
+
+def tell_results(run: Run, screen: Screen) -> None:
+    """Print the table of metrics, the verdict, and what was written."""
+    metrics = {method: splits["test"] for method, splits in run.metrics.items()}
+    tell_metrics(run.predictions, metrics, screen)
+    for test in run.comparison.values():
+        screen.say("")
+        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
+    if run.comparison:
+        screen.say(LIMIT)
+    screen.say("")
+    screen.say(f"The model: {run.folder / 'model'}    All results: {run.folder}")
+
+
+def tell_metrics(
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Metrics], screen: Screen
+) -> None:
+    """Print one row of metrics for each method; shares in percent."""
+    rows = []
+    for method, values in metrics.items():
+        low, high = accuracy_interval(predictions[method])
+        rows.append(
+            (
+                method,
+                f"{_percent(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
+                _percent(values["macro_f1"]),
+                _percent(values["balanced_accuracy"]),
+                _number(values["log_loss"]),
+                _percent(values["ece"]),
+                _percent(values["pair_error"]),
+                _percent(values["other_error"]),
+            )
+        )
+    count = len(next(iter(predictions.values())).ids)
+    columns = (f"{count:,} {_COLUMNS[0]}", *_COLUMNS[1:])
+    screen.say("")
+    screen.table("", columns, rows)
+    screen.say(
+        "In percent, except log-loss. ECE: calibration error. Pairs, other: error inside and outside the "
+        "chosen pairs."
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,201 @@
+"""Networks by name: timm's models, fitted to small images, and one small network for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from sit2.errors import ConfigError, ModelError, did_you_mean
+
+SMALL_CNN = "small-cnn"
+SMALL_IMAGE = 96  # pixels; below, the usual stem (stride 4) throws most of the image away
+
+
+class SmallCNN(nn.Module):
+    """Six 3 × 3 convolutions in three stages of 32, 64 and 128 channels, for images of about 16 to 64 pixels.
+
+    Trains in seconds to minutes on one CPU core; timm's smallest models are made for 160 pixels and more.
+    """
+
+    num_features = 128
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for width in (32, 64, 128):
+            for _ in range(2):
+                stages += [
+                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
+                channels = width
+            stages.append(nn.MaxPool2d(2))
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, 128): the mean over what is left of the image."""
+        features: Tensor = self.stages(images).mean(dim=(2, 3))
+        return features
+
+
+class Network(nn.Module):
+    """An encoder (N, C, H, W) → (N, F), and a linear head that each phase replaces."""
+
+    def __init__(self, encoder: nn.Module, features: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.features = features
+        self.head = nn.Linear(features, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, outputs)."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+    def new_head(self, outputs: int, *, seed: int) -> None:
+        """Put a fresh head of so many outputs on the encoder; equal seeds give equal heads."""
+        device = self.head.weight.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(self.features, outputs).to(device)
+
+
+def build_network(
+    backbone: str,
+    *,
+    channels: int,
+    image_size: int,
+    outputs: int,
+    seed: int,
+    pretrained: bool = False,
+    weights: Path | None = None,
+) -> Network:
+    """Build a network whose initial weights depend on ``seed`` alone.
+
+    Raises:
+        ConfigError: for an unknown backbone, or pretrained weights that cannot be had.
+        ModelError: for a weights file that does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = _encoder(backbone, channels, image_size, pretrained)
+        features = int(getattr(encoder, "head_hidden_size", encoder.num_features))
+        network = Network(encoder, features, outputs)
+    if weights is not None:
+        load_encoder(network, weights)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) -> Any:
+    if backbone == SMALL_CNN:
+        if pretrained:
+            raise ConfigError(
+                f"{SMALL_CNN!r} has no pretrained weights\nname a timm backbone or use --weights"
+            )
+        return SmallCNN(channels)
+    if not timm.is_model(backbone):
+        cure = did_you_mean(backbone, [SMALL_CNN, *timm.list_models()])
+        if cure.startswith("choose from"):
+            cure = f"expected {SMALL_CNN!r} or a timm model, such as 'resnet18' or 'convnext_atto'"
+        raise ConfigError(f"unknown backbone {backbone!r}\n{cure}")
+    options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
+    known = timm.models.get_pretrained_cfg(backbone)
+    if known is not None and known.fixed_input_size:
+        options["img_size"] = image_size
+    try:
+        encoder = timm.create_model(backbone, pretrained=pretrained, **options)
+    except Exception as error:  # whatever the hub, the network or timm's builders raise: all end the same way
+        reason = " ".join(str(error).split())[:200]
+        what = (
+            f"the pretrained weights of {backbone!r}" if pretrained else f"{backbone!r} for this image size"
+        )
+        cure = "give a local file with --weights" if pretrained else "choose another backbone or --image-size"
+        raise ConfigError(f"cannot get {what}: {reason}\n{cure}") from None
+    if image_size < SMALL_IMAGE:
+        widen_stem(encoder, image_size)
+    return encoder
+
+
+def widen_stem(encoder: nn.Module, image_size: int, *, smallest_map: int = 4) -> None:
+    """Lower the first strides until the last feature map is at least ``smallest_map`` wide, if they allow.
+
+    The pooling of a ResNet's stem goes first, then the stride of the first convolution. Weights keep their
+    shapes, so pretrained ones still fit.
+    """
+    info = getattr(encoder, "feature_info", None)
+    reduction = info[-1]["reduction"] if info else 32
+    factor = 1
+    while image_size * factor / reduction < smallest_map and factor < 4:
+        factor *= 2
+    pool = getattr(encoder, "maxpool", None)
+    if factor > 1 and isinstance(pool, nn.MaxPool2d):
+        encoder.maxpool = nn.Identity()
+        factor //= 2
+    first = next((m for m in encoder.modules() if isinstance(m, nn.Conv2d)), None)
+    if factor > 1 and first is not None and first.stride[0] > 1 and first.kernel_size[0] < 14:
+        first.stride = (max(1, first.stride[0] // factor), max(1, first.stride[1] // factor))
+
+
+def load_encoder(network: Network, path: Path) -> int:
+    """Load an encoder's weights from a file, leaving the head as it is; return how many tensors fitted.
+
+    Takes sit2's own ``model.safetensors`` (or a folder that holds it), timm's and torchvision's state dicts.
+    A first convolution for another number of channels is adapted as timm does. No code is executed.
+
+    Raises:
+        ModelError: when there is no such file, it cannot be read, or its weights are another network's.
+    """
+    state = {k.removeprefix("module."): v for k, v in read_weights(path).items()}
+    if any(k.startswith("encoder.") for k in state):
+        state = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    own = network.encoder.state_dict()
+    first = next((k for k, v in own.items() if v.ndim == 4), None)
+    if first in state and state[first].ndim == 4 and state[first].shape[1] != own[first].shape[1]:
+        state[first] = adapt_input_conv(own[first].shape[1], state[first])
+    fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    missing = [k for k in own if k not in fitting]
+    if missing:
+        raise ModelError(
+            f"{path} does not fit this backbone: {len(missing)} of {len(own)} tensors are missing or have "
+            f"another shape, such as {missing[0]!r}\nname the backbone that the weights were trained with"
+        )
+    network.encoder.load_state_dict(fitting)
+    return len(fitting)
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Read named tensors from .safetensors, or from a .pth/.pt file of plain tensors.
+
+    Raises:
+        ModelError: when there is no such file, or it is damaged or holds more than tensors.
+    """
+    if path.is_dir():
+        inner = [p for p in (path / "model.safetensors", path / "model" / "model.safetensors") if p.exists()]
+        if not inner:
+            raise ModelError(f"no model.safetensors in {path}\nexpected a weights file or a sit2 run folder")
+        path = inner[0]
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"no such weights file: {path}\nexpected .safetensors or .pth") from None
+    except (OSError, RuntimeError, ValueError, SafetensorError, EOFError, KeyError) as error:
+        raise ModelError(f"cannot read the weights file {path}: {str(error).splitlines()[0][:200]}") from None
+    except Exception as error:  # pickle.UnpicklingError and its kin: a file that wants to run code
+        raise ModelError(f"refused {path}: it holds more than tensors ({type(error).__name__})") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(f"{path} is not a state dict\nexpected names with tensors")
+    return state

@@ -1,0 +1,157 @@
+"""A trained model: its network, its classes, and how an image is prepared for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sit2.errors import ModelError, Sit2Error
+from sit2.files import atomic
+from sit2.records import ByteArray, FloatArray
+from sit2.training.backbones import Network, build_network
+from sit2.training.feed import Normalisation
+
+FORMAT_VERSION = 1
+PREDICT_BATCH = 64  # always this many: the last batch is filled up, so a result never depends on its company
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything but the weights; ``model.json`` holds exactly this."""
+
+    backbone: str
+    classes: tuple[str, ...]
+    channels: int
+    image_size: int
+    resize: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    method: str
+
+    def build(self, *, seed: int = 0) -> Network:
+        """Build the network, with initial weights."""
+        return build_network(
+            self.backbone,
+            channels=self.channels,
+            image_size=self.image_size,
+            outputs=len(self.classes),
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network that gives the probabilities of named classes."""
+
+    spec: ModelSpec
+    network: Network
+
+    @torch.inference_mode()
+    def predict_proba(self, images: ByteArray) -> FloatArray:
+        """Return class probabilities.
+
+        Args:
+            images: (N, C, H, W) uint8, decoded with the spec's size, channels and resize mode.
+
+        Returns:
+            (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
+        """
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        normalise = Normalisation(self.spec.mean, self.spec.std)
+        out = np.empty((len(images), len(self.spec.classes)))
+        for start in range(0, len(images), PREDICT_BATCH):
+            part = images[start : start + PREDICT_BATCH]
+            batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
+            batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
+            logits = self.network(normalise(batch).contiguous(memory_format=torch.channels_last))
+            out[start : start + len(part)] = logits[: len(part)].double().softmax(dim=1).cpu().numpy()
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        with atomic(folder / "model.safetensors") as path:
+            save_file(state, path)
+        preprocessing = {k: v for k, v in dataclasses.asdict(self.spec).items() if k in _PREPROCESSING}
+        rest = {k: v for k, v in dataclasses.asdict(self.spec).items() if k not in _PREPROCESSING}
+        content = {"format_version": FORMAT_VERSION, **rest, "preprocessing": preprocessing}
+        with atomic(folder / "model.json") as path:
+            path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Classifier:
+        """Read a model folder, or a run folder that holds one. No code from it is executed.
+
+        Raises:
+            ModelError: when there is no model, or it is damaged, or another version wrote it.
+        """
+        folder = find_model(folder)
+        spec = read_spec(folder / "model.json")
+        try:
+            network = spec.build()
+            network.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, RuntimeError, SafetensorError, Sit2Error) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
+        return cls(spec, network.eval())
+
+
+_PREPROCESSING = ("channels", "image_size", "resize", "mean", "std")
+
+
+def find_model(folder: Path) -> Path:
+    """Return the folder that holds model.json: ``folder`` itself or its ``model``."""
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model.json").is_file():
+            return candidate
+    what = "no such folder" if not folder.exists() else "no model.json in"
+    raise ModelError(
+        f"{what}: {folder}\nexpected a run folder that `sit2 train` finished, or its model folder"
+    )
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read and check a model.json. Raises :class:`ModelError` for anything that is not one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has format version {version!r}\nthis sit2 reads version {FORMAT_VERSION}; train again"
+        )
+    flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
+    flat |= content.get("preprocessing") or {}
+    try:
+        return _checked(flat)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
+
+
+def _checked(flat: dict[str, Any]) -> ModelSpec:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
+    spec = ModelSpec(**values)
+    texts = (spec.backbone, spec.resize, spec.method, *spec.classes)
+    numbers = (*spec.mean, *spec.std)
+    if not all(isinstance(t, str) for t in texts):
+        raise ValueError("a name is not a text")
+    if not all(isinstance(n, int | float) for n in numbers):
+        raise ValueError("mean and std must be numbers")
+    if spec.channels not in (1, 3) or len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
+        raise ValueError("channels must be 1 or 3, with as many means and deviations")
+    if not isinstance(spec.image_size, int) or not 1 <= spec.image_size <= 4096:
+        raise ValueError("image_size must be a whole number up to 4096")
+    if len(spec.classes) < 2 or len(set(spec.classes)) != len(spec.classes):
+        raise ValueError("classes must be two or more different names")
+    return spec

@@ -1,0 +1,58 @@
+"""Where training runs, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from sit2.errors import ConfigError
+
+
+def pick_device(name: str) -> str:
+    """Return "cpu", "cuda" or "mps"; ``auto`` takes the fastest there is.
+
+    Raises:
+        ConfigError: when the named device is not on this machine.
+    """
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(d for d in ("cuda", "mps", "cpu") if here[d])
+    if not here[name]:
+        raise ConfigError(f"this machine has no {name!r} device\nuse --device auto")
+    return name
+
+
+def pick_precision(name: str, device: str) -> Any:
+    """Return Fabric's precision; ``auto`` takes bfloat16 where the hardware computes in it."""
+    if name != "auto":
+        return name
+    if device == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if device == "cpu":
+        capable = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return "bf16-mixed" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "32-true"
+    return "32-true"
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return Lightning Fabric on one device."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision each time
+    device = pick_device(device)
+    return Fabric(accelerator=device, devices=1, precision=pick_precision(precision, device))
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads inside; 0 leaves them as they are."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,61 @@
+"""A phase: batches, targets, a loss, a head, a share of the budget.
+
+A method is a list of phases; the loop runs them and knows nothing else about the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sit2.synthesis.mixer import Mixed
+from sit2.training.feed import Feed
+
+
+class Batches(Protocol):
+    """Makes the batches of a phase."""
+
+    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+        """Return exactly ``size`` images for step ``step``: each is one image pass of the budget."""
+        ...
+
+
+Targets = Callable[[Mixed, int], Tensor]  # (mixed of N images, K classes) -> (N, outputs) float32 in [0, 1]
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (logits, targets, weight of each output) -> scalar
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training under one objective."""
+
+    name: str
+    batches: Batches
+    targets: Targets
+    loss: Loss
+    outputs: int  # of the head, which is new in every phase
+    share: float  # of the budget of image passes
+    encoder_lr: float = 1.0  # relative to the configured learning rate, which the new head always has
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
+    """Softmax cross-entropy with soft targets (N, J); ``weight`` (J,) multiplies each class's part."""
+    return F.cross_entropy(logits, targets, weight=weight)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
+    """Independent sigmoids (N, J), mean over samples and outputs; ``weight`` (J,) as above."""
+    return F.binary_cross_entropy_with_logits(logits, targets, weight=weight)
+
+
+def steps_of(phases: list[Phase], total: int) -> list[int]:
+    """Part ``total`` steps among the phases by their shares; the parts always sum to ``total``."""
+    whole = sum(p.share for p in phases)
+    ends, done = [], 0.0
+    for phase in phases:
+        done += phase.share / whole
+        ends.append(round(done * total))
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]

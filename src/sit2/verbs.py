@@ -1,0 +1,205 @@
+"""The verbs that begin with a labelled data set, as the command line runs them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sit2.config import Config
+from sit2.confusion.pairs import measure
+from sit2.confusion.pairs_file import read_pairs
+from sit2.confusion.predictions_file import read_predictions
+from sit2.data.checkup import Checkup, check
+from sit2.data.readers import read_dataset
+from sit2.data.words import listed
+from sit2.errors import ConfigError, DataError
+from sit2.experiment import methods_of, record_confusion, record_data, run_experiment, tell_pairs
+from sit2.files import atomic
+from sit2.records import ByteArray, ClassPair
+from sit2.runfolder import RunFolder, free_folder
+from sit2.screen import Screen
+from sit2.stages import Prepared, choose, measure_confusion, prepare
+from sit2.synthesis.examples import Composite, file_name, picture, synthesize
+from sit2.telling import tell_results
+from sit2.training.feed import Feed
+
+
+def check_data(source: Path, groups: str | None, screen: Screen) -> bool:
+    """Print what is wrong with a data set; return whether results would be wrong."""
+    dataset = read_dataset(source, groups=groups)
+    for note in dataset.notes:
+        screen.warn(note)
+    with screen.progress("Checking images") as show:
+        found = check(dataset, progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"))
+    _tell_classes(found, screen)
+    if not found.findings:
+        screen.say("Nothing found that would make results wrong.")
+    for finding in found.findings:
+        screen.say("")
+        screen.say(
+            f"{finding.severity}: {finding.text}", style="bold" if finding.severity == "wrong" else None
+        )
+        if finding.files:
+            screen.say(f"  {listed(finding.files, 5)}")
+        if finding.cure:
+            screen.say(f"  {finding.cure}")
+    return found.exit_code != 0
+
+
+def _tell_classes(found: Checkup, screen: Screen) -> None:
+    split = any(row.train or row.val or row.test for row in found.classes)
+    columns = ["class", "images", *(("train", "val", "test") if split else ()), "unreadable"]
+    rows = []
+    for row in found.classes:
+        parts = [row.train, row.val, row.test] if split else []
+        rows.append([row.name, *(f"{n:,}" for n in (row.images, *parts, row.unreadable))])
+    screen.table(f"{found.name}: {sum(row.images for row in found.classes):,} images", columns, rows)
+
+
+def train_and_tell(
+    source: Path, out: Path | None, config: Config, screen: Screen, *, resume: bool, overwrite: bool
+) -> Path:
+    """Train and compare; print the results; return the run folder."""
+    if resume and out is None:
+        raise ConfigError("--resume needs the folder of the run\nname it with -o")
+    name = source.expanduser().resolve().stem or "data"
+    out = out or free_folder(Path("runs") / f"{name}-{config.method.replace('@', '-')}")
+    run = run_experiment(
+        source, out, config, methods_of(config), screen=screen, resume=resume, overwrite=overwrite
+    )
+    tell_results(run, screen)
+    return out
+
+
+def tell_confusion(
+    source: Path, out: Path | None, config: Config, screen: Screen, *, overwrite: bool
+) -> list[ClassPair]:
+    """Measure confusion on images, or read it from a file of predictions; print and write the pairs."""
+    folder = _open(out, source, config, overwrite=overwrite) if out is not None else None
+    if is_predictions_file(source):
+        probabilities, labels, classes = read_predictions(source)
+        confusion = measure(probabilities, labels, classes)
+        pairs = choose(confusion, config)
+    else:
+        prepared = prepare(source, config, screen)
+        if folder is not None:
+            record_data(folder, prepared)
+        confusion, pairs = measure_confusion(prepared, config, screen)
+    tell_pairs(pairs, confusion.classes, screen)
+    if folder is not None:
+        record_confusion(folder, confusion, pairs)
+        folder.finish()
+        screen.say(f"Written: {folder.path / 'confusion' / 'pairs.csv'}, matrix.csv beside it")
+    return pairs
+
+
+def is_predictions_file(source: Path) -> bool:
+    """Say whether a file is a table with a column p_<class>."""
+    if source.suffix.lower() not in (".csv", ".parquet") or not source.is_file():
+        return False
+    try:
+        if source.suffix.lower() == ".parquet":
+            import pyarrow.parquet
+
+            columns = pyarrow.parquet.read_schema(source).names
+        else:
+            columns = list(pd.read_csv(source, nrows=0, encoding="utf-8-sig").columns)
+    except (OSError, ValueError):
+        return False  # the reader of manifests says what is wrong with it
+    return any(str(column).startswith("p_") for column in columns)
+
+
+def synthesize_to_folder(
+    source: Path,
+    out: Path,
+    config: Config,
+    screen: Screen,
+    *,
+    count: int,
+    sure: bool,
+    pairs_file: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write not-sure images as PNG, by pair, with sources.csv: what each one is made of.
+
+    Parents are training images only, augmented by the preset; ``--augment none`` leaves them as they are.
+    """
+    if count < 1:
+        raise ConfigError(f"--count is {count}\nexpected at least 1")
+    folder = _open(out, source, config, overwrite=overwrite)
+    prepared = prepare(source, config, screen)
+    record_data(folder, prepared)
+    classes = prepared.dataset.classes
+    if pairs_file is not None:
+        pairs = read_pairs(pairs_file, classes)
+    else:
+        confusion, pairs = measure_confusion(prepared, config, screen)
+        record_confusion(folder, confusion, pairs)
+    tell_pairs(pairs, classes, screen)
+    chosen = [pair for pair in pairs if pair.chosen]
+    feed = prepared.feed(config, normalised=False)
+    _require_parents(chosen, feed, classes)
+    sources: list[dict[str, object]] = []
+    for number, pair in enumerate(chosen):
+        name = f"synthesis/{number + 1:03d}_{file_name(pair)}"
+        made = synthesize(feed, [pair], config, count=count, step=number)
+        sources += _write_images(folder.path, name, prepared, config, made)
+    if sure:
+        made = synthesize(feed, [], config, count=count * len(classes), step=len(chosen))
+        sources += _write_images(folder.path, "synthesis/sure", prepared, config, made)
+    columns = ["file", "operator", "weight", "left_id", "right_id", "left_label", "right_label"]
+    folder.write_table("sources.csv", pd.DataFrame(sources, columns=pd.Index(columns)))
+    folder.finish()
+    screen.say(f"Written: {len(sources):,} images in {folder.path / 'synthesis'}, listed in sources.csv")
+
+
+def _require_parents(pairs: Sequence[ClassPair], feed: Feed, classes: Sequence[str]) -> None:
+    for pair in pairs:
+        for number in (pair.a, pair.b):
+            if feed.index.count[number] == 0:
+                raise DataError(
+                    f"class {classes[number]!r} has no training image to make not-sure images from"
+                )
+
+
+def _write_images(
+    out: Path, name: str, prepared: Prepared, config: Config, made: Composite
+) -> list[dict[str, object]]:
+    """Write images, and return their rows of sources.csv."""
+    train, dataset, rows = prepared.rows("train"), prepared.dataset, []
+    for n, pixels in enumerate(made.images):
+        file = f"{name}/{n + 1:05d}.png"
+        _save_png(out / file, pixels)
+        left, right = int(train[int(made.parents.left[n])]), int(train[int(made.parents.right[n])])
+        rows.append(
+            {
+                "file": file,
+                "operator": config.operators[int(made.operator[n])],
+                "weight": float(made.weight[n]),
+                "left_id": dataset.ids[left],
+                "right_id": dataset.ids[right],
+                "left_label": dataset.classes[dataset.labels[left]],
+                "right_label": dataset.classes[dataset.labels[right]],
+            }
+        )
+    return rows
+
+
+def _save_png(path: Path, pixels: ByteArray) -> None:
+    with atomic(path) as temporary:
+        picture(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def _open(out: Path, source: Path, config: Config, *, overwrite: bool) -> RunFolder:
+    return RunFolder.open(
+        out,
+        settings=config.as_dict(),
+        identity={"data": str(source.expanduser().resolve())},
+        command=shlex.join(["sit2", *sys.argv[1:]]),
+        overwrite=overwrite,
+    )

@@ -1,0 +1,251 @@
+"""Tests and verdicts: against scipy, statsmodels, full enumeration and hand-made cases."""
+
+import itertools
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, permutation_test
+
+from sit2.errors import DataError
+from sit2.evaluation.statistics import (
+    COMPARISONS,
+    LIMIT,
+    compare_all,
+    compare_models,
+    group_sign_flip,
+    holm,
+    mcnemar,
+    mcnemar_exact,
+    sign_flip_exact,
+)
+from sit2.records import Predictions
+from sit2.seeds import Seeds
+
+
+def model(correct, groups=()) -> Predictions:
+    """Predictions on images of class 0 of two, right where ``correct`` says so."""
+    right = np.asarray(correct, dtype=bool)
+    probabilities = np.where(right[:, None], [0.8, 0.2], [0.4, 0.6])
+    ids = tuple(f"{n}.png" for n in range(len(right)))
+    return Predictions(ids, np.zeros(len(right), dtype=np.int64), probabilities, tuple(groups))
+
+
+def outcome(both: int, only_a: int, only_b: int, neither: int) -> tuple[Predictions, Predictions]:
+    counts = [both, only_a, only_b, neither]
+    return model(np.repeat([1, 1, 0, 0], counts)), model(np.repeat([1, 0, 1, 0], counts))
+
+
+def compare(a: Predictions, b: Predictions, **more):
+    return compare_models("multi-label", a, "plain", b, generator=np.random.default_rng(0), **more)
+
+
+bits = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30)
+
+
+class TestMcNemar:
+    @settings(deadline=None)
+    @given(bits)
+    def test_is_the_binomial_test_of_the_discordant_images(self, answers):
+        a, b = np.array(answers).T
+        only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+        expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+        assert mcnemar_exact(a, b) == pytest.approx(expected)
+
+    def test_by_hand(self):
+        a, b = outcome(90, 5, 0, 5)
+        assert mcnemar(a, b) == pytest.approx(2 / 2**5)
+
+
+class TestSignFlip:
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.integers(-9, 9), max_size=9))
+    def test_is_the_enumeration_of_all_signs(self, differences):
+        d = np.array(differences, dtype=np.int64)
+        sums = [np.dot(signs, d) for signs in itertools.product([-1, 1], repeat=len(d))]
+        assert sign_flip_exact(d) == pytest.approx(np.mean(np.abs(sums) >= abs(d.sum())))
+
+    def test_agrees_with_scipy(self):
+        d = np.array([3, -1, 4, 1, 5, 2, -2])
+        scipys = permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
+        assert sign_flip_exact(d) == pytest.approx(scipys.pvalue)
+
+    @settings(deadline=None)
+    @given(bits)
+    def test_of_single_images_is_mcnemar(self, answers):
+        a, b = (model(c) for c in np.array(answers).T)
+        assert group_sign_flip(a, b) == pytest.approx(mcnemar(a, b))
+
+    def test_many_groups_are_exact_too(self):
+        generator = np.random.default_rng(0)
+        d = generator.integers(-3, 5, size=1500)
+        drawn = generator.choice([-1, 1], size=(4000, 1500)) @ d
+        near = d - np.round(d.mean()).astype(int)  # centred, so that p is not tiny
+        expected = np.mean(np.abs(generator.choice([-1, 1], size=(4000, 1500)) @ near) >= abs(near.sum()))
+        assert sign_flip_exact(near) == pytest.approx(expected, abs=0.03)
+        assert sign_flip_exact(d) <= np.mean(np.abs(drawn) >= abs(d.sum())) + 0.001
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_contract_of_every_comparison(name):
+    """A p-value: 1 for equal models, the same when they swap, smaller for a clearer difference."""
+    test = COMPARISONS[name]
+    a, b = outcome(30, 12, 3, 5)
+    clear, control = outcome(30, 14, 1, 5)
+    assert test(a, a) == 1.0
+    assert test(a, b) == test(b, a)
+    assert 0 < test(clear, control) < test(a, b) < 1
+
+
+class TestHolm:
+    def test_by_hand(self):
+        assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3·.01; 2·.03; max(.06, 1·.04)
+        assert holm([0.2]) == [0.2]
+        assert holm([]) == []
+
+    @settings(max_examples=20, deadline=None)  # statsmodels collects garbage at every call
+    @given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=8))
+    def test_is_its_definition(self, p):
+        order = np.argsort(p, kind="stable")
+        stepped = np.maximum.accumulate([(len(p) - k) * p[n] for k, n in enumerate(order)])
+        expected = np.empty(len(p))
+        expected[order] = np.minimum(stepped, 1)
+        assert holm(p) == pytest.approx(expected.tolist())
+
+
+class TestCompareModels:
+    def test_better(self):
+        result = compare(*outcome(380, 40, 10, 70))
+        assert result.verdict == "better"
+        assert (result.only_method_right, result.only_control_right) == (40, 10)
+        gap = result.differences["accuracy"]
+        assert gap.difference == pytest.approx(0.06)
+        assert 0 < gap.lower < 0.06 < gap.upper
+        assert result.sentence == (
+            "multi-label is better than plain: 84.0 % against 78.0 % of 500 images right, "
+            f"a difference of 6.0 points (95 % interval 3.4 to 8.8; p < 0.001). {LIMIT}"
+        )
+
+    def test_worse(self):
+        result = compare(*reversed(outcome(380, 40, 10, 70)))
+        assert result.verdict == "worse"
+        assert result.sentence.startswith(
+            "multi-label is worse than plain: 78.0 % against 84.0 % of 500 images right, "
+            "a difference of −6.0 points "
+        )
+
+    def test_no_evidence(self):
+        result = compare(*outcome(80, 6, 4, 10))
+        assert result.verdict == "no evidence"
+        assert result.sentence == (
+            "No evidence that multi-label and plain differ: 86.0 % against 84.0 % of 100 images right, "
+            "a difference of 2.0 points (95 % interval −4.0 to 8.0; p = 0.754). This holds for one split and "
+            "one seed: it covers chance in the test images, not chance in training. Repeat with more splits "
+            "and seeds before relying on it."
+        )
+
+    def test_identical_predictions(self):
+        a, _ = outcome(80, 6, 4, 10)
+        result = compare(a, a)
+        assert (result.p, result.verdict) == (1.0, "no evidence")
+        for d in result.differences.values():
+            assert (d.difference, d.lower, d.upper) == (0.0, 0.0, 0.0)
+        assert "a difference of 0.0 points (95 % interval 0.0 to 0.0; p = 1)" in result.sentence
+
+    def test_groups_choose_the_test_and_can_take_the_evidence_away(self):
+        """40 better images are evidence; if all come from two patients, they are not."""
+        a, b = outcome(60, 40, 10, 40)
+        assert compare(a, b).test == "mcnemar"
+        assert compare(a, b).verdict == "better"
+        patients = ["p1"] * 60 + ["p2"] * 20 + ["p3"] * 20 + ["p4"] * 50
+        a, b = replace(a, groups=tuple(patients)), replace(b, groups=tuple(patients))
+        result = compare(a, b)
+        assert (result.test, result.groups, result.verdict) == ("group-sign-flip", 4, "no evidence")
+        assert result.p == pytest.approx(0.5)  # differences 20, 20, −10: 4 of 8 sign choices reach 30
+        assert compare(a, b, test="mcnemar").verdict == "better"
+
+    def test_json_is_plain_and_complete(self):
+        result = compare(*outcome(80, 6, 4, 10))
+        entry = json.loads(json.dumps(result.to_json(), allow_nan=False))
+        assert list(entry) == [
+            "control", "metric", "n", "groups", "difference", "interval", "test", "p", "p_adjusted",
+            "comparisons", "verdict", "sentence", "only_method_right", "only_control_right", "differences",
+        ]  # fmt: skip
+        assert entry["difference"] == pytest.approx(0.02)
+        assert entry["interval"] == [
+            result.differences["accuracy"].lower,
+            result.differences["accuracy"].upper,
+        ]
+        assert list(entry["differences"]) == ["accuracy", "macro_f1", "balanced_accuracy", "log_loss"]
+
+    def test_same_generator_same_result(self):
+        a, b = outcome(80, 6, 4, 10)
+        assert compare(a, b) == compare(a, b)
+
+    @pytest.mark.parametrize("what", ["ids", "groups", "labels", "classes"])
+    def test_predictions_that_cannot_be_paired(self, what):
+        a, b = outcome(3, 2, 1, 1)
+        other = {
+            "ids": {"ids": b.ids[::-1]},
+            "groups": {"groups": b.ids},
+            "labels": {"labels": b.labels + 1},
+            "classes": {"probabilities": np.column_stack([b.probabilities, np.zeros(7)])},
+        }[what]
+        with pytest.raises(
+            ValueError, match=f"the {what} of the two predictions differ: they cannot be paired"
+        ):
+            compare(a, replace(b, **other))
+
+    def test_nothing_to_compare(self):
+        with pytest.raises(DataError, match="there are no predictions to evaluate"):
+            compare(*outcome(0, 0, 0, 0))
+
+
+class TestCompareAll:
+    def test_holm_over_the_methods_and_independent_intervals(self):
+        good, plain = outcome(380, 40, 20, 60)
+        middling = model(np.repeat([1, 0, 1, 0], [380, 20, 20, 80]) | (np.arange(500) >= 480))
+        predictions = {"plain": plain, "good": good, "middling": middling}
+        results = compare_all(predictions, "plain", seeds=Seeds(1), resamples=200)
+        assert list(results) == ["good", "middling"]
+        raw = [r.p for r in results.values()]
+        assert [r.p_adjusted for r in results.values()] == pytest.approx(holm(raw))
+        assert results["good"].p_adjusted == pytest.approx(2 * results["good"].p)
+        assert "after correction for 2 comparisons)" in results["good"].sentence
+        alone = compare_all({"plain": plain, "good": good}, "plain", seeds=Seeds(1), resamples=200)
+        assert alone["good"].differences == results["good"].differences
+        assert "correction" not in alone["good"].sentence
+
+    def test_the_correction_can_take_the_verdict_away(self):
+        good, plain = outcome(380, 16, 5, 99)  # p = 0.027
+        results = compare_all({"plain": plain, "a": good, "b": good}, "plain", seeds=Seeds(0), resamples=100)
+        assert results["a"].p < 0.05 < results["a"].p_adjusted
+        assert results["a"].verdict == "no evidence"
+
+    def test_only_the_control_and_no_control(self):
+        a, _ = outcome(3, 1, 1, 1)
+        assert compare_all({"plain": a}, "plain", seeds=Seeds(0)) == {}
+        with pytest.raises(ValueError, match="control 'plain' is not among mixup"):
+            compare_all({"mixup": a}, "plain", seeds=Seeds(0))
+
+
+def test_a_fair_coin_is_called_better_or_worse_at_most_one_time_in_twenty():
+    generator = np.random.default_rng(0)
+    answers = generator.random((400, 2, 100)) < 0.7
+    p = [mcnemar_exact(a, b) for a, b in answers]
+    assert np.mean(np.array(p) < 0.05) <= 0.05
+
+
+def test_statistics_never_import_torch():
+    code = (
+        "import sys, numpy as np, sit2.evaluation.statistics as s, sit2.records as r\n"
+        "p = r.Predictions(('a', 'b'), np.array([0, 1]), np.array([[.9, .1], [.6, .4]]))\n"
+        "s.compare_all({'plain': p, 'mixup': p}, 'plain', seeds=s.Seeds(0), resamples=10)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,52 @@
+"""Display: nothing is rounded to what it is not."""
+
+import pytest
+
+from sit2.evaluation.words import p_value, percent, points
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.8312, "83.1 %"),
+        (1.0, "100.0 %"),
+        (0.99996, "> 99.9 %"),
+        (0.0, "0.0 %"),
+        (0.0002, "< 0.1 %"),
+        (0.5, "50.0 %"),
+    ],
+)
+def test_percent(share, text):
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [
+        (0.0312, "3.1"),
+        (-0.004, "−0.4"),
+        (0.0002, "0.02"),
+        (-0.00004, "−0.004"),
+        (0.0, "0.0"),
+        (-1e-17, "0.0"),
+    ],
+)
+def test_points(difference, text):
+    assert points(difference) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (1e-300, "p < 0.001"),
+        (0.0, "p < 0.001"),
+        (0.001, "p = 0.001"),
+        (0.0132, "p = 0.013"),
+        (0.04999, "p < 0.05"),
+        (0.05, "p = 0.050"),
+        (0.9999, "p > 0.999"),
+        (1.0, "p = 1"),
+    ],
+)
+def test_p_value(p, text):
+    assert p_value(p) == text
