@@ -10,7 +10,7 @@ from sit2.experiment import Metrics, Run
 from sit2.records import Predictions
 from sit2.screen import Screen
 
-_COLUMNS = ("test images", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
+_COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
 
 
 def tell_results(run: Run, screen: Screen) -> None:
@@ -46,13 +46,9 @@ def tell_metrics(
             )
         )
     count = len(next(iter(predictions.values())).ids)
-    columns = (f"{count:,} {_COLUMNS[0]}", *_COLUMNS[1:])
     screen.say("")
-    screen.table("", columns, rows)
-    screen.say(
-        "In percent, except log-loss. ECE: calibration error. Pairs, other: error inside and outside the "
-        "chosen pairs."
-    )
+    screen.table(f"Test on {count:,} images, in percent except log-loss", _COLUMNS, rows)
+    screen.say("ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim")
 
 
 def _percent(share: float | None) -> str:

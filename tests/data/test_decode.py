@@ -139,6 +139,17 @@ def test_sixteen_bits_keep_their_range(tmp_path, suffix):
     assert decode(path, size=3, channels=3, resize="stretch").shape == (3, 3, 3)
 
 
+def test_white_may_be_zero_in_tiffs(tmp_path):
+    pixels = noise(5, 7)
+    for image in (Image.fromarray(pixels), Image.fromarray(pixels.astype(np.uint16) * 257)):
+        image.save(tmp_path / "a.tif", tiffinfo={262: 0})
+        data = (tmp_path / "a.tif").read_bytes()
+        assert b"\x06\x01\x03\x00\x01\x00\x00\x00\x00" in data  # photometric interpretation: white is zero
+        result = decode(tmp_path / "a.tif", size=7, channels=1, resize="pad")[0, 1:-1]
+        # Pillow inverts the 8 bits when it writes, so they come back; the 16 it writes as they are
+        np.testing.assert_array_equal(result, pixels if image.mode == "L" else 255 - pixels)
+
+
 def test_the_first_frame_counts(tmp_path):
     frames = [Image.fromarray(noise(7, 7)) for _ in range(3)]
     for name in ("a.gif", "a.tif"):

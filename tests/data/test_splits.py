@@ -50,7 +50,7 @@ def grouped_labels(draw):
 
 @settings(deadline=None)
 @given(
-    many_labels(), st.integers(0, 99), st.sampled_from([(0.16, 0.2), (0.01, 0.8), (0.5, 0.3), (0.3, 0.01)])
+    many_labels(11), st.integers(0, 99), st.sampled_from([(0.16, 0.2), (0.01, 0.8), (0.5, 0.3), (0.3, 0.01)])
 )
 def test_splits_are_stratified(labels, seed, fractions):
     val, test = fractions
@@ -81,7 +81,7 @@ def test_groups_are_never_torn(drawn, seed):
     labels, groups = drawn
     try:
         splits = split(dataset_of(labels, groups), seed)
-    except DataError:
+    except DataError:  # each class would lose its last group
         return
     for group in set(groups):
         assert len(set(splits[np.array(groups) == group])) == 1
@@ -95,6 +95,22 @@ def test_groups_of_one_class_are_parted_alike():
     splits = split(dataset_of(labels, groups))
     assert counts(splits, labels, "test").tolist() == [14, 14, 14]
     assert all(7 <= count <= 14 for count in counts(splits, labels, "val"))
+
+
+def test_the_only_group_of_a_class_trains():
+    labels = np.array([0] * 40 + [1] * 60)
+    groups = ["lone"] * 40 + [str(n // 3) for n in range(60)]
+    for seed in range(5):
+        splits = split(dataset_of(labels, groups), seed)
+        assert set(splits[:40]) == {"train"}
+        assert (splits == "test").sum() >= 6
+        assert (splits == "val").sum() >= 6
+
+
+def test_small_classes_keep_an_image_to_train_on():
+    splits = split(dataset_of([0] * 30 + [1, 1, 1] + [2]))
+    assert splits[-1] == "train"
+    assert "train" in splits[30:33]
 
 
 def test_uneven_fractions_with_groups():
@@ -134,9 +150,9 @@ def test_too_little_to_split():
         split(dataset_of([0, 1]))
     assert str(caught.value) == (
         "too few images in set to make a test split of them\n"
-        "expected at least three images of some class: add images, or give a split of your own"
+        "expected at least three images of some class: add images, or lower the fractions"
     )
-    with pytest.raises(DataError, match="^too few groups in set to make a test split"):
+    with pytest.raises(DataError, match="too few groups in set to make a test split"):
         split(dataset_of([0, 0, 0, 1, 1, 1], "aaabbb"))
 
 

@@ -29,6 +29,7 @@ RESIZES = ("stretch", "crop", "pad")
 _MODES = {1: "L", 3: "RGB"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose gray pixels of mode "I" are 16 bits wide
+_PHOTOMETRIC = 262  # the TIFF tag that tells whether zero is black (1) or white (0)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -162,6 +163,8 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
     """Return any image as mode "L" or "RGB": 8 bits, no transparency."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS):
         wide = np.asarray(image).astype(np.uint32)
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+            wide = 65535 - wide  # white is zero in this TIFF: Pillow inverts 8 bits, but not 16
         image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise Unreadable("32-bit pixels, whose range is unknown; save it with 8 or 16 bits")

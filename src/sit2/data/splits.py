@@ -49,7 +49,7 @@ def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, 
             part = "groups" if dataset.groups else "images"
             raise DataError(
                 f"too few {part} in {dataset.name} to make a {name} split of them\n"
-                f"expected at least three {part} of some class: add images, or give a split of your own"
+                f"expected at least three {part} of some class: add images, or lower the fractions"
             )
         splits[rows[held]] = name
     return splits
@@ -153,11 +153,16 @@ def _draw_groups(labels: IntArray, groups: NDArray[np.str_], wanted: int, seeds:
         share = Fraction(1, round(len(labels) / wanted))  # one of more
     share = min(max(share, Fraction(1, number)), Fraction(number - 1, number))
     fold = _group_folds(labels, groups, min(share.denominator, number), seeds)
-    sizes = np.bincount(fold)
-    some = max(1, min(round(share * len(sizes)), len(sizes) - 1))
-    unions = itertools.combinations(range(len(sizes)), some)
-    best = min(unions, key=lambda union: abs(int(sizes[list(union)].sum()) - wanted))
-    return np.isin(fold, best)
+    table = np.zeros((labels.max() + 1, fold.max() + 1), dtype=np.int64)  # samples by class and fold
+    np.add.at(table, (labels, fold), 1)
+
+    def cost(union: tuple[int, ...]) -> tuple[int, int]:
+        """Count the classes that would keep nothing, then the samples held out too many or too few."""
+        kept = np.delete(table, union, axis=1).sum(axis=1)
+        return int((kept == 0).sum()), abs(int(table.sum() - kept.sum()) - wanted)
+
+    some = max(1, min(round(share * table.shape[1]), table.shape[1] - 1))
+    return np.isin(fold, min(itertools.combinations(range(table.shape[1]), some), key=cost))
 
 
 def _folds(labels: IntArray, number: int, seeds: Seeds) -> IntArray:

@@ -57,7 +57,7 @@ def load_pixels(
             return problems
 
         problems: list[str] = []
-        pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        pool = ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1)))  # half of them wait for the disk
         try:
             for chunk in pool.map(fill, range(0, total, _CHUNK)):
                 problems += chunk
