@@ -94,7 +94,7 @@ class Config:
         0.5, "share of the budget for pretraining, the rest fine-tunes", section="method", low=0.05, high=0.95
     )
     finetune_lr: float = setting(
-        0.3,
+        0.5,
         "the encoder's learning rate in fine-tuning, relative to lr",
         section="method",
         low=0.0001,
@@ -138,7 +138,7 @@ class Config:
         None, "start from this .safetensors or .pth file, or a sit2 model folder", section="training"
     )
     epochs: float = setting(
-        60.0, "budget: image passes = epochs × training images", section="training", low=0.01
+        100.0, "budget: image passes = epochs × training images", section="training", low=0.01
     )
     batch_size: int = setting(64, "images a step", section="training", low=2)
     optimizer: str = setting("adamw", "the optimiser", section="training", choices=("adamw", "sgd"))

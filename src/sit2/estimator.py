@@ -58,7 +58,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         *,
         backbone: str = "small-cnn",
         image_size: int = 64,
-        epochs: float = 60.0,
+        epochs: float = 100.0,
         batch_size: int = 64,
         augment: str = "flip",
         lr: float | None = None,
