@@ -1,0 +1,1 @@
+"""Does it help, and how fast is it?"""

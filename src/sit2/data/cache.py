@@ -1,0 +1,79 @@
+"""Decoded pixels kept between runs, by what determines them.
+
+An entry is ``<key>.npy`` (the pixels, so that they can be mapped into memory instead of read) and
+``<key>.json`` (the problems). The key covers every file's path, size and time of change, and how it is decoded:
+a file that changes makes another key. The JSON is written last, and both by renaming whole files, so two
+processes that write the same entry at once never leave a half one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from sit2.files import atomic
+from sit2.records import ByteArray, Dataset
+
+VERSION = 1  # of the entries; another decoder of ours makes another version
+ENVIRONMENT = "SIT2_CACHE"
+
+
+def cache_folder(setting: str) -> Path | None:
+    """Return where decoded images are kept: ``setting`` is a folder, "auto" or "off" (None)."""
+    if setting == "off":
+        return None
+    if setting != "auto":
+        return Path(setting).expanduser()
+    if named := os.environ.get(ENVIRONMENT):
+        return None if named == "off" else Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    return Path(base).expanduser() / "sit2"
+
+
+def key_of(dataset: Dataset, *, size: int, channels: str, resize: str) -> str | None:
+    """Return the key of a dataset's pixels, or None where they do not come from files."""
+    if dataset.arrays:
+        return None
+    digest = hashlib.blake2b(digest_size=20)
+    digest.update(repr((VERSION, size, channels, resize, str(dataset.root.resolve()))).encode())
+    for path in dataset.paths:
+        try:
+            state = (dataset.root / path).stat()
+            known = (path, state.st_size, state.st_mtime_ns)
+        except OSError:
+            known = (path, -1, -1)
+        digest.update(repr(known).encode())
+    return digest.hexdigest()
+
+
+def load(folder: Path, key: str, *, in_memory: bool) -> tuple[ByteArray, tuple[str, ...]] | None:
+    """Return an entry, in memory or mapped from disk; None where there is none, or it is damaged."""
+    try:
+        problems = tuple(json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))["problems"])
+        mode = None if in_memory else "r"
+        images: ByteArray = np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(problems):
+        return None
+    return images, problems
+
+
+def finish(folder: Path, key: str, problems: tuple[str, ...]) -> None:
+    """Make an entry whose pixels are in place valid."""
+    with atomic(folder / f"{key}.json") as path:
+        path.write_text(json.dumps({"problems": problems}), encoding="utf-8")
+
+
+def clear(folder: Path) -> int:
+    """Remove all entries; return how many bytes they took. Files that are not ours stay."""
+    freed = 0
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if len(path.stem) == 40 and path.suffix in (".npy", ".json"):
+            freed += path.stat().st_size
+            path.unlink(missing_ok=True)
+    return freed
