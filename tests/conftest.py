@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+os.environ["SIT2_CACHE"] = "off"  # tests leave nothing in the user's cache
+
 Save = Callable[..., Path]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,13 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    out: Path | None = None
+    options: argparse.Namespace | None = None
     try:
         options = parse(given)
         if options.verb is None:
             make_parser().print_help()
             return WRONG
-        out = getattr(options, "out", None)
         code: int = options.run(options, Screen(quiet=options.quiet))
     except Sit2Error as error:
         if debug:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sit2: {error}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
-        print(f"\nsit2: interrupted; {_how_to_resume(given, out)}", file=sys.stderr)
+        print(f"\nsit2: interrupted; {_how_to_resume(given, options)}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         sys.stderr.close()
@@ -142,11 +142,13 @@ def _cure(flag: str, known: list[str], verb: str) -> str:
     return f"`sit2 {verb} --help` lists what there is" if cure.startswith("choose from") else cure
 
 
-def _how_to_resume(given: Sequence[str], out: Path | None) -> str:
-    if out is None or not (out / "state").exists() or given[:1] == ["demo"]:
+def _how_to_resume(given: Sequence[str], options: argparse.Namespace | None) -> str:
+    from sit2.runfolder import unfinished
+
+    if options is None or options.verb != "train" or options.out is None or not unfinished(options.out):
         return "nothing is lost but the time"
-    extra = [] if "--resume" in given else ["--resume"]
-    return "to go on: sit2 " + " ".join([*given, *extra])
+    same = [word for word in given if word not in ("--resume", "--overwrite")]
+    return "to go on: " + shlex.join(["sit2", *same, *getattr(options, "where", []), "--resume"])
 
 
 def _demo(options: argparse.Namespace, screen: Screen) -> int:
@@ -163,10 +165,17 @@ def _check(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _train(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import train_and_tell
+    from sit2.verbs import default_folder, train_and_tell
 
+    if options.resume and options.out is None:
+        raise ConfigError("--resume needs the folder of the run\nname it with -o")
+    if options.resume and options.overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other\nuse one of them")
     config = _config(options)
-    options.out = train_and_tell(
+    if options.out is None:
+        options.out = default_folder(options.data, config)
+        options.where = ["-o", str(options.out)]
+    train_and_tell(
         options.data, options.out, config, screen, resume=options.resume, overwrite=options.overwrite
     )
     return DONE

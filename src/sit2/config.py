@@ -8,6 +8,7 @@ comes from.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -74,6 +75,11 @@ class Config:
     )
     channels: str = setting(
         "auto", "1 gray, 3 colour, auto: as the images are", section="data", choices=("auto", "1", "3")
+    )
+    cache: str = setting(
+        "auto",
+        "folder that keeps decoded images between runs; auto: SIT2_CACHE or the user's cache, off: none",
+        section="data",
     )
     val_fraction: float = setting(
         0.16, "share of images for validation, where no split is given", section="data", low=0.01, high=0.5
@@ -255,7 +261,7 @@ def _convert(name: str, value: Any, hint: Any, rule: Mapping[str, Any]) -> Any:
         return tuple(_convert(name, v, str, rule) for v in items)
     try:
         converted = _as_type(value, hint)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]}") from None
     if rule["choices"] and converted not in rule["choices"]:
         raise ConfigError(f"{name} cannot be {value!r}\n{did_you_mean(str(converted), rule['choices'])}")
@@ -283,7 +289,10 @@ def _as_type(value: Any, hint: Any) -> Any:
             raise ValueError
         return int(value) if isinstance(value, int | str) else int(float(value))
     if hint is float:
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
     if hint is str:
         if isinstance(value, int):  # YAML reads `channels: 1` as a number
             return str(value)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sit2.config import Config, make_config
 from sit2.data.readers.arrays import pixels_of
 from sit2.data.store import load_pixels
-from sit2.errors import DataError
+from sit2.errors import ConfigError, DataError
 from sit2.job import Job, train_classifier
 from sit2.methods import uses_pairs
 from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
@@ -92,14 +92,14 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Raises:
             Sit2Error: for images that cannot be read, labels that do not fit, or a setting out of range.
         """
-        config = self._config()
+        config, given = self._config(), _images(X)
         labels = np.asarray(y)
-        if labels.ndim != 1 or len(labels) != len(_images(X)):
-            raise DataError(
-                f"y has shape {labels.shape}\nexpected one label for each of {len(_images(X))} images"
-            )
+        if labels.ndim != 1 or len(labels) != len(given):
+            raise DataError(f"y has shape {labels.shape}\nexpected one label for each of {len(given)} images")
         self.classes_, numbers = np.unique(labels, return_inverse=True)
-        dataset = _dataset(X, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
+        if len(self.classes_) == 1:
+            raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
+        dataset = _dataset(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
         images = _pixels(dataset, config.image_size, config.channels, config.resize)
         everything = np.arange(len(dataset), dtype=np.int64)
         prepared = Prepared(dataset, images, np.full(len(dataset), "train"), pd.DataFrame(), "")
@@ -123,11 +123,10 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def predict_proba(self, X: ArrayLike | Sequence[str | Path]) -> FloatArray:
         """Return (N, K) probabilities, columns as ``classes_``."""
         check_is_fitted(self)
-        spec = self.classifier_.spec
-        count = len(_images(X))
-        if count == 0:
+        spec, given = self.classifier_.spec, _images(X)
+        if len(given) == 0:
             return np.empty((0, len(spec.classes)))
-        dataset = _dataset(X, np.full(count, -1, np.int64), list(spec.classes), None)
+        dataset = _dataset(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
         return self.classifier_.predict_proba(
             _pixels(dataset, spec.image_size, str(spec.channels), spec.resize)
         )
@@ -160,6 +159,14 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         names = ("method", "backbone", "image_size", "epochs", "batch_size", "augment", "lr", "weights")
         own = {name: getattr(self, name) for name in names}
         own |= {"pretrained": self.pretrained, "seed": self.random_state}
+        for name in self.settings or {}:
+            if name in own:
+                parameter = "random_state" if name == "seed" else name
+                raise ConfigError(f"settings holds {name!r}\ngive it as the parameter {parameter} instead")
+            if name in _OF_A_RUN:
+                raise ConfigError(
+                    f"settings holds {name!r}, but fit trains on every image it is given\nleave it out"
+                )
         return make_config(own, self.settings or {})
 
     def __sklearn_tags__(self) -> Any:
@@ -169,7 +176,14 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return tags
 
 
+# What only a run can do: it splits the images, and compares.
+_OF_A_RUN = ("control", "early_stop", "groups", "labels_per_class", "test_fraction", "val_fraction")
+
+
 def _images(X: Any) -> Any:
+    """Return what has a length and is indexed by position; a pandas Series, for one, is not."""
+    if hasattr(X, "to_numpy"):
+        return X.to_numpy()
     return X if hasattr(X, "__len__") else list(X)
 
 
@@ -184,7 +198,10 @@ def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[obje
         paths = tuple(str(path) for path in X)
         ids = tuple(f"{n:06d}" for n in range(len(paths)))
         return Dataset("X", Path(), tuple(classes), ids, paths, labels, words)
-    arrays = tuple(pixels_of(np.asarray(X), "X")[0])
+    try:
+        arrays = tuple(pixels_of(np.asarray(X), "X")[0])
+    except ValueError:  # what NumPy makes of images that differ in shape
+        raise DataError("X: the images differ in shape\nexpected all of one size, or paths") from None
     ids = tuple(f"{n:06d}" for n in range(len(arrays)))
     return Dataset("X", Path(), tuple(classes), ids, ids, labels, words, arrays=arrays)
 

@@ -16,14 +16,21 @@ from sit2.confusion.pairs import matrix_table, pairs_table
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
+from sit2.examples import write_examples
 from sit2.job import Outcome
 from sit2.methods import uses_pairs
 from sit2.records import ClassPair, Confusion, Dataset, IntArray, Predictions
 from sit2.runfolder import RunFolder
 from sit2.screen import Screen
 from sit2.seeds import Seeds
-from sit2.stages import Prepared, measure_confusion, predictions_table, prepare, train_methods
-from sit2.synthesis.examples import write_examples
+from sit2.stages import (
+    Prepared,
+    check_network,
+    measure_confusion,
+    predictions_table,
+    prepare,
+    train_methods,
+)
 
 Metrics = dict[str, float | None]
 
@@ -68,7 +75,7 @@ def run_experiment(
     methods: Sequence[str],
     *,
     screen: Screen,
-    resume: bool = False,
+    resume: bool | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Train ``methods`` on one data set at one budget, compare each with the first, write the run folder.
@@ -87,10 +94,12 @@ def run_experiment(
     )
     if folder.complete:
         raise RunFolderError(f"the run in {out} is complete\nuse --overwrite to run it again, or another -o")
+    with folder.stage("images"):
+        prepared = prepare(source, config, screen)
+        check_network(prepared, config)
+        folder.begin()
+        record_data(folder, prepared)
     with folder.running():
-        with folder.stage("images"):
-            prepared = prepare(source, config, screen)
-            record_data(folder, prepared)
         pairs: list[ClassPair] = []
         if any(uses_pairs(method) for method in methods):
             with folder.stage("confusion"):

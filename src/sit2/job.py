@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from sklearn.metrics import log_loss
 
 from sit2.config import Config
+from sit2.errors import TrainingError
 from sit2.methods import make_phases
 from sit2.records import ByteArray, ClassPair, FloatArray, IntArray
 from sit2.seeds import Seeds
@@ -71,11 +73,14 @@ def run_job(job: Job, report: Report | None = None) -> Outcome:
 
 
 def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier, Outcome]:
-    """Train one classifier, keep it, and predict."""
+    """Train one classifier, keep it, and predict.
+
+    Raises:
+        TrainingError: when the loss or the probabilities become NaN or infinite.
+    """
     began = time.monotonic()
-    config, images = job.config, job.images[job.train_rows]
-    channels = images.shape[1]
-    normalise = Normalisation.of(images)
+    config, channels = job.config, job.images.shape[1]
+    normalise = Normalisation.of(job.images, job.train_rows)
     spec = ModelSpec(
         config.backbone,
         job.classes,
@@ -97,9 +102,10 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
     )
     fabric = make_fabric(config.device, config.precision)
     feed = Feed.of(
-        images,
-        job.labels[job.train_rows],
+        job.images,
+        job.labels,
         len(job.classes),
+        rows=job.train_rows,
         normalise=normalise,
         augment=PRESETS[config.augment],
         seeds=job.seeds.child("training"),
@@ -108,7 +114,9 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
     )
 
     def validation_log_loss(network: Network) -> float:
-        probabilities = Classifier(spec, network).predict_proba(job.images[job.val_rows])
+        probabilities = Classifier(spec, network).predict_proba(job.images, job.val_rows)
+        if not np.isfinite(probabilities).all():
+            return math.nan
         return float(log_loss(job.labels[job.val_rows], probabilities, labels=range(len(job.classes))))
 
     def watch(progress: Progress) -> None:
@@ -129,12 +137,17 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
     classifier = Classifier(spec, training.run())
     history = [asdict(p) for p in training.history]
     outcome = Outcome(
-        probabilities=classifier.predict_proba(job.images[job.predict_rows]),
+        probabilities=classifier.predict_proba(job.images, job.predict_rows),
         passes=training.history[-1].passes,
         seconds=time.monotonic() - began,
         history=history,
         spec=spec,
     )
+    if not np.isfinite(outcome.probabilities).all():  # the last step of all may be the one that fails
+        raise TrainingError(
+            f"{job.method}: the trained network's probabilities are not finite\n"
+            "expected a finite loss; lower --lr"
+        )
     return classifier, outcome
 
 

@@ -20,7 +20,7 @@ from sit2.files import atomic
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.runfolder import read_json
 from sit2.screen import Screen
-from sit2.stages import predictions_table
+from sit2.stages import left_out, predictions_table
 from sit2.telling import tell_metrics
 from sit2.training.classifier import Classifier, find_model
 
@@ -48,9 +48,9 @@ def predict(sources: Sequence[Path], model: Path, screen: Screen) -> tuple[Class
     good = np.array([n for n, problem in enumerate(pixels.problems) if not problem], np.int64)
     bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True) if why]
     if not len(good):
-        raise DataError(f"none of {counted(len(bad), 'image')} can be read: {listed(bad)}")
+        raise DataError(f"no image can be read: {listed(bad)}\nexpected at least one that can")
     if bad:
-        screen.warn(f"{counted(len(bad), 'image')} cannot be read and left out: {listed(bad)}")
+        screen.warn(left_out(bad))
     readable = dataset.take(good)
     probabilities = classifier.predict_proba(pixels.images[good])
     return classifier, readable, Predictions(readable.ids, readable.labels, probabilities, readable.groups)
@@ -133,7 +133,7 @@ def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
     """(N,) bool: the images that samples.csv of the model's run has in training or validation."""
     run = _run_of(model)
     seen = np.zeros(len(dataset), dtype=np.bool_)
-    if run is None or dataset.arrays:
+    if run is None:
         return seen
     info = read_json(run / "run.json")
     root = Path(info.get("root", ""))

@@ -44,7 +44,7 @@ OURS = (
     "history",
     "state",
 )
-_NO_MATTER = ("workers", "device")  # settings that may differ between a run and its resumption
+_NO_MATTER = ("cache", "device", "workers")  # settings that may differ between a run and its resumption
 
 
 @dataclass
@@ -52,7 +52,9 @@ class RunFolder:
     """An output folder being written. Every file in it is either whole or absent."""
 
     path: Path
+    settings: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    resumed: bool = False
 
     @classmethod
     def open(
@@ -62,44 +64,35 @@ class RunFolder:
         settings: Mapping[str, Any],
         identity: Mapping[str, Any],
         command: str,
-        resume: bool = False,
+        resume: bool | None = None,
         overwrite: bool = False,
     ) -> RunFolder:
-        """Begin a run, or go on with an unfinished one.
+        """Look whether a run can begin in ``path``, or an unfinished one go on; :meth:`begin` then writes.
 
         ``settings`` become config.yaml, which ``--config`` reads; ``identity`` is what else makes the run
-        what it is (the data, the methods), and stands in run.json.
+        what it is (the data, the methods), and stands in run.json. ``resume`` is None where it is
+        not on offer.
 
         Raises:
             RunFolderError: when the folder holds something and neither flag is given, when it is not ours, or
                 when the unfinished run had other settings.
         """
-        run = cls(path)
+        run = cls(path, dict(settings))
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
         present = [p.name for p in path.iterdir()] if path.exists() else []
         if present and not (resume or overwrite):
+            finish = "--resume to finish the run in it, " if resume is not None else ""
             raise RunFolderError(
-                f"the output folder {path} is not empty\nuse --resume to finish the run in it, "
-                "--overwrite to replace it, or another -o"
+                f"the output folder {path} is not empty\n"
+                f"use {finish}--overwrite to replace what a run wrote, or another -o"
             )
         if present and not (path / "run.json").exists():
             raise RunFolderError(f"{path} is not a folder that sit2 made\ngive another -o")
         if present and resume:
-            run.info = run.read_json("run.json")
+            run.info, run.resumed = run.read_json("run.json"), True
             run._check_same(settings, identity)
-            if not run.complete:
-                run.info.pop("error", None)
-                run.save_info(status="running")
             return run
-        for name in present:
-            if name in OURS:
-                target = path / name
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(f"cannot make the output folder {path}: {error.strerror}") from None
         run.info = {
             "format_version": FORMAT_VERSION,
             "status": "running",
@@ -109,9 +102,28 @@ class RunFolder:
             "machine": {"system": platform.platform(terse=True), "processor": platform.machine()},
             "seconds": {},
         }
-        run.write_yaml("config.yaml", settings)
-        run.save_info()
         return run
+
+    def begin(self) -> None:
+        """Write run.json and config.yaml, in place of what an earlier run wrote.
+
+        To be called when the input is known to be good: until then nothing is written, and nothing lost.
+        """
+        if self.resumed:
+            self.info.pop("error", None)
+            self.save_info(status="running")
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"cannot make the output folder {self.path}: {error.strerror}") from None
+        for target in (self.path / name for name in OURS):
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+        self.write_yaml("config.yaml", self.settings)
+        self.save_info()
 
     @property
     def complete(self) -> bool:
@@ -173,7 +185,7 @@ class RunFolder:
     def _check_same(self, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         try:
             before = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")) | self.info
-        except (OSError, TypeError, yaml.YAMLError):
+        except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError):
             raise RunFolderError(
                 f"cannot read {self.path / 'config.yaml'}\nuse --overwrite to begin again"
             ) from None
@@ -196,6 +208,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunFolderError(f"{path} is not a JSON object")
     return content
+
+
+def unfinished(path: Path) -> bool:
+    """Say whether a folder holds a run that was begun, and neither finished nor failed."""
+    try:
+        return read_json(path / "run.json").get("status") == "running"
+    except RunFolderError:
+        return False
 
 
 def versions() -> dict[str, str]:

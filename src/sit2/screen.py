@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,13 +18,20 @@ def _show_nothing(_share: float, _words: str) -> None:
     """Stand in for a bar."""
 
 
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe or a file has no edge: every row of a table is one line
+    return console
+
+
 @dataclass
 class Screen:
     """Results go to standard output; progress and warnings to standard error."""
 
     quiet: bool = False
-    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=lambda: _console(stderr=False))
+    err: Console = field(default_factory=lambda: _console(stderr=True))
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result."""
@@ -44,7 +51,8 @@ class Screen:
             self.out.print(title, style="bold", markup=False)
         table = Table(box=None, pad_edge=False, header_style="dim")
         for number, column in enumerate(columns):
-            table.add_column(escape(column), justify="left" if number == 0 else "right", no_wrap=number > 0)
+            justify: JustifyMethod = "left" if number == 0 else "right"
+            table.add_column(escape(column), justify=justify, no_wrap=number > 0, overflow="fold")
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
         self.out.print(table, soft_wrap=False)

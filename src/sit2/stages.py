@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sit2.config import Config
 from sit2.confusion.estimate import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
+from sit2.data.cache import cache_folder
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
 from sit2.data.splits import describe, folds, limit_labels, make_splits
@@ -24,6 +25,8 @@ from sit2.records import ByteArray, ClassPair, Confusion, Dataset, FloatArray, I
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
+from sit2.training.backbones import build_network
+from sit2.training.device import pick_device
 from sit2.training.feed import Feed, Normalisation
 
 
@@ -48,14 +51,14 @@ class Prepared:
 
     def feed(self, config: Config, *, normalised: bool = True) -> Feed:
         """Return the training images as a phase draws them; not normalised, they can be looked at."""
-        rows = self.rows("train")
-        images, channels = self.images[rows], self.images.shape[1]
+        rows, channels = self.rows("train"), self.images.shape[1]
         plain = Normalisation((0.0,) * channels, (1.0,) * channels)
         return Feed.of(
-            images,
-            self.dataset.labels[rows],
+            self.images,
+            self.dataset.labels,
             len(self.dataset.classes),
-            normalise=Normalisation.of(images) if normalised else plain,
+            rows=rows,
+            normalise=Normalisation.of(self.images, rows) if normalised else plain,
             augment=PRESETS[config.augment],
             seeds=Seeds(config.seed).child("examples"),
         )
@@ -76,6 +79,7 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
             size=config.image_size,
             channels=config.channels,
             resize=config.resize,
+            cache=cache_folder(config.cache),
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
     readable = np.array([not problem for problem in pixels.problems])
@@ -84,7 +88,7 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
     images = pixels.images if readable.all() else pixels.images[good]
     if not readable.all():
         bad = [f"{found.paths[n]} ({pixels.problems[n]})" for n in np.flatnonzero(~readable)]
-        screen.warn(f"{counted(len(bad), 'image')} cannot be read and {_are(bad)} left out: {listed(bad)}")
+        screen.warn(left_out(bad))
         validate(dataset)
     seeds = Seeds(config.seed)
     splits = make_splits(
@@ -110,19 +114,38 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
         }
     )
     prepared = Prepared(dataset, images, splits, samples, fingerprint(found, pixels))
-    counts = ", ".join(f"{len(prepared.rows(s)):,} {name}" for s, name in _SPLIT_WORDS.items())
-    screen.say(
-        f"{dataset.name}: {counted(len(dataset), 'image')}, {len(dataset.classes)} classes, {counts}, "
-        f"{config.image_size} × {config.image_size} pixels, {'gray' if images.shape[1] == 1 else 'colour'}"
-    )
+    colours = "gray" if images.shape[1] == 1 else "colour"
+    size = f"{config.image_size} × {config.image_size} pixels, {colours}"
+    screen.say(f"{dataset.name}: {counted(len(dataset), 'image')} of {len(dataset.classes)} classes, {size}")
+    screen.say(", ".join(f"{len(prepared.rows(s)):,} {words}" for s, words in _SPLIT_WORDS.items()))
     return prepared
+
+
+def check_network(prepared: Prepared, config: Config) -> None:
+    """Raise now what every training would raise later: an unknown device or backbone, weights that don't fit.
+
+    Raises:
+        ConfigError, ModelError: see :func:`~sit2.training.backbones.build_network`.
+    """
+    pick_device(config.device)
+    build_network(
+        config.backbone,
+        channels=prepared.images.shape[1],
+        image_size=config.image_size,
+        outputs=len(prepared.dataset.classes),
+        seed=config.seed,
+        pretrained=config.pretrained,
+        weights=config.weights,
+    )
 
 
 _SPLIT_WORDS = {"train": "for training", "val": "for validation", "test": "for the test"}
 
 
-def _are(things: Sequence[object]) -> str:
-    return "is" if len(things) == 1 else "are"
+def left_out(bad: Sequence[str]) -> str:
+    """Say which images cannot be read."""
+    are = "is" if len(bad) == 1 else "are"
+    return f"{counted(len(bad), 'image')} cannot be read and {are} left out: {listed(bad)}"
 
 
 def measure_confusion(

@@ -48,7 +48,9 @@ def tell_metrics(
     count = len(next(iter(predictions.values())).ids)
     screen.say("")
     screen.table(f"Test on {count:,} images, in percent except log-loss", _COLUMNS, rows)
-    screen.say("ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim")
+    screen.say(
+        "ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim"
+    )
 
 
 def _percent(share: float | None) -> str:

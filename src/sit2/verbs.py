@@ -18,13 +18,13 @@ from sit2.data.checkup import Checkup, check
 from sit2.data.readers import read_dataset
 from sit2.data.words import listed
 from sit2.errors import ConfigError, DataError
+from sit2.examples import Composite, file_name, picture, synthesize
 from sit2.experiment import methods_of, record_confusion, record_data, run_experiment, tell_pairs
 from sit2.files import atomic
 from sit2.records import ByteArray, ClassPair
 from sit2.runfolder import RunFolder, free_folder
 from sit2.screen import Screen
 from sit2.stages import Prepared, choose, measure_confusion, prepare
-from sit2.synthesis.examples import Composite, file_name, picture, synthesize
 from sit2.telling import tell_results
 from sit2.training.feed import Feed
 
@@ -62,18 +62,19 @@ def _tell_classes(found: Checkup, screen: Screen) -> None:
 
 
 def train_and_tell(
-    source: Path, out: Path | None, config: Config, screen: Screen, *, resume: bool, overwrite: bool
-) -> Path:
-    """Train and compare; print the results; return the run folder."""
-    if resume and out is None:
-        raise ConfigError("--resume needs the folder of the run\nname it with -o")
-    name = source.expanduser().resolve().stem or "data"
-    out = out or free_folder(Path("runs") / f"{name}-{config.method.replace('@', '-')}")
+    source: Path, out: Path, config: Config, screen: Screen, *, resume: bool, overwrite: bool
+) -> None:
+    """Train and compare; print the results."""
     run = run_experiment(
         source, out, config, methods_of(config), screen=screen, resume=resume, overwrite=overwrite
     )
     tell_results(run, screen)
-    return out
+
+
+def default_folder(source: Path, config: Config) -> Path:
+    """Return where a run goes that was not told where: runs/<data>-<method>, or the next that is free."""
+    name = source.expanduser().resolve().stem or "data"
+    return free_folder(Path("runs") / f"{name}-{config.method.replace('@', '-')}")
 
 
 def tell_confusion(
@@ -81,17 +82,19 @@ def tell_confusion(
 ) -> list[ClassPair]:
     """Measure confusion on images, or read it from a file of predictions; print and write the pairs."""
     folder = _open(out, source, config, overwrite=overwrite) if out is not None else None
+    prepared = None
     if is_predictions_file(source):
         probabilities, labels, classes = read_predictions(source)
         confusion = measure(probabilities, labels, classes)
         pairs = choose(confusion, config)
     else:
         prepared = prepare(source, config, screen)
-        if folder is not None:
-            record_data(folder, prepared)
         confusion, pairs = measure_confusion(prepared, config, screen)
     tell_pairs(pairs, confusion.classes, screen)
     if folder is not None:
+        folder.begin()
+        if prepared is not None:
+            record_data(folder, prepared)
         record_confusion(folder, confusion, pairs)
         folder.finish()
         screen.say(f"Written: {folder.path / 'confusion' / 'pairs.csv'}, matrix.csv beside it")
@@ -133,17 +136,20 @@ def synthesize_to_folder(
         raise ConfigError(f"--count is {count}\nexpected at least 1")
     folder = _open(out, source, config, overwrite=overwrite)
     prepared = prepare(source, config, screen)
-    record_data(folder, prepared)
     classes = prepared.dataset.classes
+    confusion = None
     if pairs_file is not None:
         pairs = read_pairs(pairs_file, classes)
     else:
         confusion, pairs = measure_confusion(prepared, config, screen)
-        record_confusion(folder, confusion, pairs)
     tell_pairs(pairs, classes, screen)
     chosen = [pair for pair in pairs if pair.chosen]
     feed = prepared.feed(config, normalised=False)
     _require_parents(chosen, feed, classes)
+    folder.begin()
+    record_data(folder, prepared)
+    if confusion is not None:
+        record_confusion(folder, confusion, pairs)
     sources: list[dict[str, object]] = []
     for number, pair in enumerate(chosen):
         name = f"synthesis/{number + 1:03d}_{file_name(pair)}"

@@ -30,7 +30,9 @@ def test_agrees_with_cross_val_predict():
 
     def predict_folds(folds: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         return [
-            LogisticRegression(max_iter=1000).fit(flowers[train], labels[train]).predict_proba(flowers[held_out])
+            LogisticRegression(max_iter=1000)
+            .fit(flowers[train], labels[train])
+            .predict_proba(flowers[held_out])
             for train, held_out in folds
         ]
 

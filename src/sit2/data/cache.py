@@ -1,16 +1,18 @@
 """Decoded pixels kept between runs, by what determines them.
 
 An entry is ``<key>.npy`` (the pixels, so that they can be mapped into memory instead of read) and
-``<key>.json`` (the problems). The key covers every file's path, size and time of change, and how it is decoded:
-a file that changes makes another key. The JSON is written last, and both by renaming whole files, so two
-processes that write the same entry at once never leave a half one.
+``<key>.json`` (the problems). The key covers every file's path, size and time of change, and how it is
+decoded: a file that changes makes another key. The JSON is written last, and both by renaming whole files, so
+two processes that write the same entry at once never leave a half one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,23 +52,34 @@ def key_of(dataset: Dataset, *, size: int, channels: str, resize: str) -> str | 
     return digest.hexdigest()
 
 
-def load(folder: Path, key: str, *, in_memory: bool) -> tuple[ByteArray, tuple[str, ...]] | None:
-    """Return an entry, in memory or mapped from disk; None where there is none, or it is damaged."""
+def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> tuple[ByteArray, tuple[str, ...]] | None:
+    """Return an entry's images (N, C, size, size) and problems; None where there is none, or it is damaged.
+
+    The images are in memory where they fit, else mapped from disk.
+    """
+    path = folder / f"{key}.npy"
     try:
         problems = tuple(json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))["problems"])
-        mode = None if in_memory else "r"
-        images: ByteArray = np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError):
+        in_memory = fits(path.stat().st_size)
+        pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(problems):
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):
         return None
-    return images, problems
+    return pixels.transpose(0, 3, 1, 2), problems
 
 
-def finish(folder: Path, key: str, problems: tuple[str, ...]) -> None:
-    """Make an entry whose pixels are in place valid."""
-    with atomic(folder / f"{key}.json") as path:
-        path.write_text(json.dumps({"problems": problems}), encoding="utf-8")
+def save(folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...]) -> None:
+    """Keep pixels (N, size, size, C); a cache that cannot be written to is no reason to stop."""
+    with contextlib.suppress(OSError):
+        if isinstance(pixels, np.memmap) and pixels.filename is not None:
+            pixels.flush()
+            Path(pixels.filename).replace(folder / f"{key}.npy")
+        else:
+            with atomic(folder / f"{key}.npy") as path, path.open("wb") as file:
+                np.save(file, pixels)
+        with atomic(folder / f"{key}.json") as path:
+            path.write_text(json.dumps({"problems": problems}), encoding="utf-8")
 
 
 def clear(folder: Path) -> int:

@@ -84,9 +84,9 @@ class Composites:
         """
         generator = feed.generator(step)
         first, originals = portion(step, size, self.original_share)
-        _, sure = portion(step, size, self.sure_share)
+        sure = min(portion(step, size, self.sure_share)[1], size - originals)  # both may have rounded up
         sure_parents = draw_sure(feed.index, sure, generator=generator)
-        pairs = self._pairs.to(feed.images.device)
+        pairs = self._pairs.to(feed.labels.device)
         parents = draw_not_sure(feed.index, pairs, size - originals - sure, generator=generator)
         rows = feed.rows(first, originals)
         left_row = torch.cat([rows, sure_parents.left, parents.left])

@@ -98,8 +98,11 @@ def draw_not_sure(
 
 
 def draw_sure(index: ClassIndex, count: int, *, generator: torch.Generator) -> Parents:
-    """Draw two different images of one class, classes evenly among those that have two images."""
-    able = (index.count > 1).nonzero()[:, 0]
+    """Draw two different images of one class, classes evenly among those that have two images.
+
+    Where no class has two, an image is its own partner.
+    """
+    able = (index.count >= min(2, int(index.count.max()))).nonzero()[:, 0]
     drawn = torch.randint(len(able), (count,), generator=generator, device=able.device)
     classes = able[drawn]
     left = index.draw(classes, generator=generator)
@@ -139,7 +142,7 @@ class NotSureMixer:
         operators: names of synthesizers, drawn evenly.
 
     Raises:
-        ConfigError: for no pairs, or an unknown operator.
+        ConfigError: for no pairs, no operators, or an unknown one.
     """
 
     def __init__(
@@ -152,6 +155,8 @@ class NotSureMixer:
             raise ConfigError(
                 "NotSureMixer got no pairs\nexpected at least one; sit2.select_pairs finds them"
             )
+        if not operators:
+            raise ConfigError(f"NotSureMixer got no operators\nchoose from {', '.join(SYNTHESIZERS)}")
         for name in operators:
             if name not in SYNTHESIZERS:
                 raise ConfigError(f"unknown operator {name!r}\n{did_you_mean(name, SYNTHESIZERS)}")

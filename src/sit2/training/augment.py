@@ -1,7 +1,11 @@
 """Augmentation of a whole batch at once, each sample with its own draw, on the training device.
 
-Torchvision's v2 transforms draw one set of parameters for a batch; here every sample has its own. Shift,
-rotation and mirroring are one affine resampling.
+Torchvision's v2 transforms draw one set of parameters for a batch; here every sample has its own.
+
+Shifting, mirroring, flipping and quarter turns move whole pixels: together they cost one gather, and leave
+an image as sharp as it was. Turning by any other angle interpolates, and so blurs. A network that saw nothing
+but blurred images takes the sharp ones of the test for something else (docs/experiments.md, 2026-11-23), so
+only every second image of a batch is turned.
 """
 
 from __future__ import annotations
@@ -18,43 +22,67 @@ from torch import Tensor
 class Augmentation:
     """How far a sample may be changed and still be itself."""
 
-    shift: float = 0.0  # of the side; the border is mirrored, like padding and cropping at random
-    rotation: float = 0.0  # degrees, either way
+    shift: float = 0.0  # of the side; the border is mirrored, as by padding and cropping at random
     mirror: bool = False  # left-right, half of the samples
-    flip: bool = False  # up-down, half of the samples
+    any_way_up: bool = False  # all eight ways to lay down a square, four for other shapes
+    rotation: float = 0.0  # degrees, either way, of every second sample
     light: float = 0.0  # brightness and contrast, as a share
     tint: float = 0.0  # each colour channel's own brightness, as a share; gray images keep theirs
 
     def __call__(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Change each image by its own draw.
+        """Return each image of (N, C, H, W) float32 in [0, 1], moved, turned and relit by its own draw."""
+        count, channels, height, width = images.shape
+        places = self.places(count, height, width, generator=generator).view(count, 1, -1)
+        moved = images.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(images)
+        return self.change(moved, generator=generator)
+
+    def places(self, count: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:
+        """Draw where every pixel is taken from.
+
+        Returns:
+            (count, height, width) int64 in [0, height · width), on the generator's device.
+        """
+        device = generator.device
+        draw = torch.rand(5, count, 1, generator=generator, device=device)
+        down, across = ((2 * draw[:2] - 1) * self.shift).unbind()
+        rows = _mirrored(torch.arange(height, device=device) + (down * height).round().long(), height)
+        columns = _mirrored(torch.arange(width, device=device) + (across * width).round().long(), width)
+        if self.mirror or self.any_way_up:
+            columns = torch.where(draw[2] < 0.5, columns.flip(1), columns)
+        if self.any_way_up:
+            rows = torch.where(draw[3] < 0.5, rows.flip(1), rows)
+        places = rows[:, :, None] * width + columns[:, None, :]
+        if self.any_way_up and height == width:
+            places = torch.where(draw[4][:, :, None] < 0.5, places.transpose(1, 2), places)
+        return places.contiguous()
+
+    def change(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Turn every second image and change the light of each, by its own draw.
 
         Args:
-            images: (N, C, H, W) float32 in [0, 1].
+            images: (N, C, H, W) float32 in [0, 1]; may be written to.
             generator: on the images' device.
 
         Returns:
             The same shape; values may leave [0, 1] a little.
         """
-        if self.shift or self.rotation or self.mirror or self.flip:
-            images = self._move(images, generator)
+        if self.rotation:
+            images[::2] = self._turn(images[::2], generator)
         if self.light or self.tint:
-            images = self._recolour(images, generator)
+            images = self._relight(images, generator)
         return images
 
-    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        count, device = len(images), images.device
-        angle, x, y, mirror, flip = torch.rand(5, count, generator=generator, device=device).unbind()
-        angle = (2 * angle - 1) * math.radians(self.rotation)
-        # The output grid runs from -1 to 1: a shift of s sides is 2s.
-        x, y = (2 * x - 1) * 2 * self.shift, (2 * y - 1) * 2 * self.shift
-        across = torch.where(mirror < 0.5, -1.0, 1.0) if self.mirror else torch.ones_like(x)
-        down = torch.where(flip < 0.5, -1.0, 1.0) if self.flip else torch.ones_like(x)
-        cos, sin = angle.cos(), angle.sin()
-        rows = torch.stack([across * cos, -sin * down, x, across * sin, cos * down, y], dim=1)
-        grid = F.affine_grid(rows.view(count, 2, 3), list(images.shape), align_corners=False)
+    def _turn(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        _, _, height, width = images.shape
+        angle = 2 * torch.rand(len(images), generator=generator, device=images.device) - 1
+        angle = angle * math.radians(self.rotation)
+        cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        # affine_grid runs from -1 to 1 along both sides, whatever their lengths.
+        rows = torch.stack([cos, -sin * height / width, none, sin * width / height, cos, none], dim=1)
+        grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    def _recolour(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
         count, channels = images.shape[:2]
         draw = 2 * torch.rand(count, 2 + channels, 1, 1, generator=generator, device=images.device) - 1
         contrast, brightness, tint = 1 + self.light * draw[:, :1], self.light * draw[:, 1:2], draw[:, 2:]
@@ -65,11 +93,17 @@ class Augmentation:
         return images * contrast + offset
 
 
+def _mirrored(places: Tensor, length: int) -> Tensor:
+    """Mirror places outside [0, length) at the border; they are less than ``length`` away from it."""
+    last = length - 1
+    return (last - (last - places.abs()).abs()).clamp(min=0)
+
+
 PRESETS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "no-flip": Augmentation(shift=0.1, rotation=8, light=0.15, tint=0.05),  # text, signs, X-rays
     "flip": Augmentation(shift=0.1, rotation=8, mirror=True, light=0.15, tint=0.05),  # photographs
     "any-way-up": Augmentation(
-        shift=0.1, rotation=180, mirror=True, flip=True, light=0.15, tint=0.05
+        shift=0.1, rotation=15, any_way_up=True, light=0.15, tint=0.05
     ),  # microscopy, skin, from above
 }

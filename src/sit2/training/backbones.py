@@ -113,6 +113,12 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         options["img_size"] = image_size
     try:
         encoder = timm.create_model(backbone, pretrained=pretrained, **options)
+        if (
+            image_size < SMALL_IMAGE and "img_size" not in options
+        ):  # the others are built for a grid of patches
+            widen_stem(encoder, image_size)
+        with torch.no_grad():
+            encoder.eval()(torch.zeros(1, channels, image_size, image_size))
     except Exception as error:  # whatever the hub, the network or timm's builders raise: all end the same way
         reason = " ".join(str(error).split())[:200]
         what = (
@@ -120,8 +126,6 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         )
         cure = "give a local file with --weights" if pretrained else "choose another backbone or --image-size"
         raise ConfigError(f"cannot get {what}: {reason}\n{cure}") from None
-    if image_size < SMALL_IMAGE:
-        widen_stem(encoder, image_size)
     return encoder
 
 
@@ -149,7 +153,7 @@ def load_encoder(network: Network, path: Path) -> int:
     """Load an encoder's weights from a file, leaving the head as it is; return how many tensors fitted.
 
     Takes sit2's own ``model.safetensors`` (or a folder that holds it), timm's and torchvision's state dicts.
-    A first convolution for another number of channels is adapted as timm does. No code is executed.
+    A first convolution for three channels is adapted to one as timm does. No code is executed.
 
     Raises:
         ModelError: when there is no such file, it cannot be read, or its weights are another network's.
@@ -159,7 +163,7 @@ def load_encoder(network: Network, path: Path) -> int:
         state = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     own = network.encoder.state_dict()
     first = next((k for k, v in own.items() if v.ndim == 4), None)
-    if first in state and state[first].ndim == 4 and state[first].shape[1] != own[first].shape[1]:
+    if first in state and state[first].ndim == 4 and state[first].shape[1] == 3 != own[first].shape[1]:
         state[first] = adapt_input_conv(own[first].shape[1], state[first])
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting]
@@ -189,10 +193,14 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"no such weights file: {path}\nexpected .safetensors or .pth") from None
-    except (OSError, RuntimeError, ValueError, SafetensorError, EOFError, KeyError) as error:
-        raise ModelError(f"cannot read the weights file {path}: {str(error).splitlines()[0][:200]}") from None
-    except Exception as error:  # pickle.UnpicklingError and its kin: a file that wants to run code
-        raise ModelError(f"refused {path}: it holds more than tensors ({type(error).__name__})") from None
+    except (OSError, RuntimeError, ValueError, SafetensorError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"cannot read the weights file {path}: {reason}") from None
+    except (
+        Exception
+    ) as error:  # pickle.UnpicklingError and its kin: no tensors, or a file that wants to run code
+        reason = "it is damaged or holds more than tensors"
+        raise ModelError(f"refused {path}: {reason} ({type(error).__name__})") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from sit2.errors import ModelError, Sit2Error
 from sit2.files import atomic
-from sit2.records import ByteArray, FloatArray
+from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.training.backbones import Network, build_network
 from sit2.training.feed import Normalisation
 
@@ -55,11 +55,12 @@ class Classifier:
     network: Network
 
     @torch.inference_mode()
-    def predict_proba(self, images: ByteArray) -> FloatArray:
-        """Return class probabilities.
+    def predict_proba(self, images: ByteArray, rows: IntArray | None = None) -> FloatArray:
+        """Return class probabilities of the N images ``rows`` (all if None).
 
         Args:
-            images: (N, C, H, W) uint8, decoded with the spec's size, channels and resize mode.
+            images: (M, C, H, W) uint8, decoded with the spec's size, channels and resize mode.
+            rows: (N,) int64 in [0, M).
 
         Returns:
             (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
@@ -67,9 +68,10 @@ class Classifier:
         self.network.eval()
         device = next(self.network.parameters()).device
         normalise = Normalisation(self.spec.mean, self.spec.std)
-        out = np.empty((len(images), len(self.spec.classes)))
-        for start in range(0, len(images), PREDICT_BATCH):
-            part = images[start : start + PREDICT_BATCH]
+        rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
+        out = np.empty((len(rows), len(self.spec.classes)))
+        for start in range(0, len(rows), PREDICT_BATCH):
+            part = images[rows[start : start + PREDICT_BATCH]]
             batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
             batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
             logits = self.network(normalise(batch).contiguous(memory_format=torch.channels_last))
@@ -101,7 +103,7 @@ class Classifier:
             network = spec.build()
             network.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, RuntimeError, SafetensorError, Sit2Error) as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
         return cls(spec, network.eval())
 
@@ -131,10 +133,9 @@ def read_spec(path: Path) -> ModelSpec:
         raise ModelError(
             f"{path} has format version {version!r}\nthis sit2 reads version {FORMAT_VERSION}; train again"
         )
-    flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
-    flat |= content.get("preprocessing") or {}
     try:
-        return _checked(flat)
+        flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
+        return _checked({**flat, **content["preprocessing"]})
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
 
@@ -152,6 +153,10 @@ def _checked(flat: dict[str, Any]) -> ModelSpec:
         raise ValueError("channels must be 1 or 3, with as many means and deviations")
     if not isinstance(spec.image_size, int) or not 1 <= spec.image_size <= 4096:
         raise ValueError("image_size must be a whole number up to 4096")
-    if len(spec.classes) < 2 or len(set(spec.classes)) != len(spec.classes):
+    if (
+        not isinstance(spec.classes, tuple)
+        or len(spec.classes) < 2
+        or len(set(spec.classes)) != len(spec.classes)
+    ):
         raise ValueError("classes must be two or more different names")
     return spec

@@ -7,7 +7,8 @@ alone. So a killed run resumes to the identical result, and methods that share a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -27,9 +28,14 @@ class Normalisation:
     std: tuple[float, ...]  # C
 
     @classmethod
-    def of(cls, images: ByteArray) -> Normalisation:
-        """Measure uint8 images (N, C, H, W)."""
-        counts = [np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])]
+    def of(cls, images: ByteArray, rows: IntArray | None = None) -> Normalisation:
+        """Measure the images ``rows`` (all if None) of (M, C, H, W) uint8."""
+        rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
+        parts = [rows[n : n + 1024] for n in range(0, len(rows), 1024)]  # of a memory map, not all at once
+        counts = [
+            np.sum([np.bincount(images[part, c].ravel(), minlength=256) for part in parts], axis=0)
+            for c in range(images.shape[1])
+        ]
         values = np.arange(256) / 255
         means = [float((n * values).sum() / n.sum()) for n in counts]
         squares = [float((n * values**2).sum() / n.sum()) for n in counts]
@@ -45,9 +51,15 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Feed:
-    """The training set as two tensors, and the draws of one phase."""
+    """The training set as two tensors, and the draws of one phase.
 
-    images: Tensor  # (N, C, H, W) uint8
+    Pixels lie channels last and flat, so that augmentation which moves whole pixels is one gather, and so
+    that a memory map is read where it lies. ``source`` says which images of the store are for training.
+    """
+
+    pixels: Tensor  # (M · H · W, C) uint8: all images of the store, one pixel a row
+    shape: tuple[int, int, int]  # C, H, W
+    source: Tensor  # (N,) int64 in [0, M)
     labels: Tensor  # (N,) int64
     num_classes: int
     normalise: Normalisation
@@ -67,17 +79,28 @@ class Feed:
         labels: IntArray,
         num_classes: int,
         *,
+        rows: IntArray | None = None,
         normalise: Normalisation,
         augment: Augmentation,
         seeds: Seeds,
         balanced: bool = False,
         device: torch.device | str = "cpu",
     ) -> Feed:
-        """Put NumPy images (N, C, H, W) uint8 and labels (N,) on a device."""
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+        """Make a feed of the images ``rows`` (all if None) of (M, C, H, W) uint8, with labels (M,).
+
+        On a CPU, images that lie channels last in memory or in a memory map are not copied; an accelerator
+        gets a copy of ``rows`` alone.
+        """
+        rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
+        source = np.arange(len(rows), dtype=np.int64) if str(device) != "cpu" else rows
+        stored = images[rows] if str(device) != "cpu" else images
+        flat = stored.transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
+        channels, height, width = images.shape[1:]
         return cls(
-            pixels,
-            torch.from_numpy(np.array(labels, np.int64)).to(device),
+            as_tensor(flat).to(device),
+            (channels, height, width),
+            torch.from_numpy(source.copy()).to(device),
+            torch.from_numpy(labels[rows].astype(np.int64)).to(device),
             num_classes,
             normalise,
             augment,
@@ -87,22 +110,14 @@ class Feed:
 
     def for_phase(self, name: str) -> Feed:
         """Return the same images with the draws of another phase."""
-        return Feed(
-            self.images,
-            self.labels,
-            self.num_classes,
-            self.normalise,
-            self.augment,
-            self.seeds.child(name),
-            self.balanced,
-        )
+        return replace(self, seeds=self.seeds.child(name), _orders={})
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def generator(self, step: int) -> torch.Generator:
         """Return the generator of one step, on the images' device."""
-        generator = torch.Generator(self.images.device)
+        generator = torch.Generator(self.labels.device)
         generator.manual_seed(self.seeds.integer("step", step))
         return generator
 
@@ -129,10 +144,21 @@ class Feed:
             else:
                 order = draw.permutation(len(self))
             self._orders.clear()
-            self._orders[epoch] = torch.from_numpy(order).to(self.images.device)
+            self._orders[epoch] = torch.from_numpy(order).to(self.labels.device)
         return self._orders[epoch]
 
     def take(self, rows: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Return images ``rows``, augmented and normalised: (n, C, H, W) float32."""
-        images = self.images[rows].float() / 255
-        return self.normalise(self.augment(images, generator=generator))
+        """Return training images ``rows``, augmented and normalised: (n, C, H, W) float32, channels last."""
+        channels, height, width = self.shape
+        places = self.augment.places(len(rows), height, width, generator=generator)
+        places += self.source[rows, None, None] * (height * width)
+        pixels = self.pixels.index_select(0, places.view(-1)).view(len(rows), height, width, channels)
+        images = pixels.permute(0, 3, 1, 2).float() / 255
+        return self.normalise(self.augment.change(images, generator=generator))
+
+
+def as_tensor(array: ByteArray) -> Tensor:
+    """Share a NumPy array's memory with a tensor that is only read; a read-only memory map is fine."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

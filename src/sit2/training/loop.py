@@ -147,12 +147,13 @@ class Training:
                 optimizer.zero_grad()
                 losses.append(loss.detach())
             mean = float(torch.stack(losses).float().mean())
-            if not math.isfinite(mean):
-                raise TrainingError(
-                    f"the loss became {mean} in phase {phase.name!r} within steps {first + 1} to {end} of "
-                    f"{length}, at learning rate {lr:.2g}\nexpected a finite loss; lower --lr"
-                )
             validation = self._validation() if early else None
+            for what, value in (("loss", mean), ("validation loss", validation)):
+                if value is not None and not math.isfinite(value):
+                    raise TrainingError(
+                        f"the {what} became {value} in phase {phase.name!r} within steps {first + 1} to "
+                        f"{end} of {length}, at learning rate {lr:.2g}\nexpected a finite loss; lower --lr"
+                    )
             done = begin + end
             self._report(Progress(phase.name, done, total, done * config.batch_size, mean, lr, validation))
             if validation is not None and stop.update(validation, network):

@@ -1,0 +1,215 @@
+"""What the batches of a phase are made of."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sit2.methods.batches import Composites, InBatch, Originals, _box_masks, portion
+from sit2.seeds import Seeds
+from sit2.synthesis.mixer import pair_tensor
+from sit2.training.augment import PRESETS
+from sit2.training.feed import Feed, Normalisation
+
+PLAIN = Normalisation((0.0,), (1.0,))
+
+
+def numbered(labels, *, size=8, augment="none", seed=0):
+    """A feed whose images are flat, each with its own row number as the value."""
+    count = len(labels)
+    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 1, size, size))
+    return Feed.of(
+        images,
+        np.array(labels),
+        max(labels) + 1,
+        normalise=PLAIN,
+        augment=PRESETS[augment],
+        seeds=Seeds(seed).child("training", "phase"),
+    )
+
+
+def values(images):
+    return images.mul(255).round().long()[:, 0, 0, 0]
+
+
+class TestPortion:
+    @given(st.integers(0, 10**6), st.integers(1, 512), st.floats(0, 1))
+    def test_a_step_goes_on_where_the_step_before_ended(self, step, size, share):
+        start, length = portion(step, size, share)
+        assert portion(step + 1, size, share)[0] == start + length
+
+    @given(st.integers(0, 10**6), st.integers(1, 512), st.floats(0, 1))
+    def test_the_length_is_the_share_give_or_take_one(self, step, size, share):
+        _, length = portion(step, size, share)
+        assert 0 <= length <= size
+        assert abs(length - size * share) < 1 + 1e-6
+
+    @given(st.integers(1, 40), st.integers(1, 97), st.floats(0, 1))
+    def test_lengths_sum_to_the_share_of_everything(self, steps, size, share):
+        total = sum(portion(step, size, share)[1] for step in range(steps))
+        assert total == math.floor(steps * size * share)
+
+    def test_by_hand(self):
+        assert [portion(step, 7, 0.5) for step in range(4)] == [(0, 3), (3, 4), (7, 3), (10, 4)]
+        assert portion(5, 7, 0.0) == (0, 0)
+        assert portion(5, 7, 1.0) == (35, 7)
+
+
+class TestOriginals:
+    def test_every_image_once_in_an_epoch_as_it_is(self):
+        feed = numbered([0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 1])
+        drawn = [Originals().draw(feed, step, 7) for step in range(11)]  # 7 epochs of 11 images
+        rows = torch.cat([m.left_row for m in drawn])
+        assert all(sorted(part.tolist()) == list(range(11)) for part in rows.split(11))
+        for m in drawn:
+            assert torch.equal(values(m.images), m.left_row)
+            assert torch.equal(m.left, feed.labels[m.left_row])
+            assert torch.equal(m.left, m.right)
+            assert torch.equal(m.left_row, m.right_row)
+            assert m.weight.tolist() == [1] * 7
+            assert m.operator.tolist() == [-1] * 7
+
+
+class TestComposites:
+    LABELS = (0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 3)
+
+    def test_originals_then_sure_then_not_sure(self):
+        feed = numbered(self.LABELS)
+        batches = Composites([(0, 2), (1, 3)], original_share=0.3, sure_share=0.3)
+        count = np.zeros(3, int)
+        for step in range(50):
+            m = batches.draw(feed, step, 7)
+            assert len(m.images) == 7
+            original = m.operator == -1
+            kind = torch.where(original, 0, torch.where(m.not_sure, 2, 1))
+            assert torch.equal(kind, kind.sort().values)
+            assert torch.equal(m.left, feed.labels[m.left_row])
+            assert torch.equal(m.right, feed.labels[m.right_row])
+            assert torch.equal(m.left_row[original], m.right_row[original])
+            assert (m.left_row[~original] != m.right_row[~original]).all()
+            pairs = {tuple(sorted(p)) for p in zip(m.left.tolist(), m.right.tolist(), strict=True)}
+            assert {p for p in pairs if p[0] != p[1]} <= {(0, 2), (1, 3)}
+            count += np.bincount(kind.numpy(), minlength=3)
+        assert count.tolist() == [105, 105, 140]
+
+    def test_a_batch_without_not_sure_images_is_never_too_long(self):
+        feed = numbered(self.LABELS)
+        batches = Composites([(0, 2)], original_share=0.25, sure_share=0.75)  # 2 and 6 of 7 in some steps
+        for step in range(8):
+            assert len(batches.draw(feed, step, 7).images) == 7
+
+    def test_images_hold_what_the_record_says(self):
+        feed = numbered(self.LABELS)
+        m = Composites([(0, 2)], original_share=0.25, sure_share=0.25).draw(feed, 3, 31)
+        share = m.weight * m.left_row + (1 - m.weight) * m.right_row
+        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
+
+    def test_originals_go_on_from_step_to_step(self):
+        feed = numbered(self.LABELS)
+        batches = Composites([(0, 2)], original_share=0.4, sure_share=0.0)
+        rows = [batches.draw(feed, step, 11).left_row[: portion(step, 11, 0.4)[1]] for step in range(5)]
+        read = torch.cat(rows)  # 22 images: two epochs
+        assert len(read) == 22
+        assert sorted(read[:11].tolist()) == sorted(read[11:].tolist()) == list(range(11))
+
+    def test_all_parents_take_part(self):
+        feed = numbered(self.LABELS)
+        batches = Composites([(0, 2), (1, 3)], sure_share=0.0)
+        drawn = [batches.draw(feed, step, 31) for step in range(5)]
+        assert torch.cat([m.left_row for m in drawn]).unique().tolist() == list(range(11))
+        assert torch.cat([m.right_row for m in drawn]).unique().tolist() == list(range(11))
+        kinds = torch.stack([torch.cat([m.left for m in drawn]), torch.cat([m.right for m in drawn])])
+        assert kinds.unique(dim=1).T.tolist() == [[0, 2], [1, 3], [2, 0], [3, 1]]
+
+    def test_parents_are_augmented_each_on_its_own(self):
+        generator = np.random.default_rng(0)
+        images = np.repeat(generator.integers(0, 256, (1, 1, 8, 8), np.uint8), 2, axis=0)
+        feed = Feed.of(images, np.array([0, 1]), 2, normalise=PLAIN, augment=PRESETS["flip"], seeds=Seeds(0))
+        mixed = Composites([(0, 1)], sure_share=0.0, operators=("halves",)).draw(feed, 0, 13)
+        # Both parents are one picture, so without augmentation all mixtures would be that picture.
+        assert len(mixed.images.flatten(1).unique(dim=0)) == 13
+
+    def test_a_single_image_of_each_class_is_enough(self):
+        m = Composites([(0, 1)], sure_share=0.5).draw(numbered([0, 1, 2]), 0, 8)
+        assert m.not_sure.sum() == 4
+        assert m.left_row[:4].tolist() == m.right_row[:4].tolist()
+
+    def test_operators_are_the_named_ones(self):
+        m = Composites([(0, 2)], operators=("halves",)).draw(numbered(self.LABELS), 0, 31)
+        assert m.operator.tolist() == [0] * 31
+        assert set(m.weight.tolist()) == {0.5}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+class TestInBatch:
+    LABELS = tuple(n % 3 for n in range(23))
+
+    def test_images_hold_what_the_record_says(self, cut):
+        feed = numbered(self.LABELS, size=16)
+        m = InBatch(1.0, cut=cut).draw(feed, 2, 11)
+        assert torch.equal(m.left, feed.labels[m.left_row])
+        assert torch.equal(m.right, feed.labels[m.right_row])
+        assert sorted(m.left_row.tolist()) == sorted(m.right_row.tolist())
+        share = m.weight * m.left_row + (1 - m.weight) * m.right_row
+        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
+
+    def test_left_parents_are_the_shuffled_reading(self, cut):
+        feed = numbered(self.LABELS)
+        rows = torch.cat([InBatch(1.0, cut=cut).draw(feed, step, 5).left_row for step in range(23)])
+        assert all(sorted(part.tolist()) == list(range(23)) for part in rows.split(23))
+
+    def test_the_step_alone_decides(self, cut):
+        batches = InBatch(1.0, cut=cut)
+        one, other = (batches.draw(numbered(self.LABELS), step, 11) for step in (3, 4))
+        again = batches.draw(numbered(self.LABELS), 3, 11)
+        assert torch.equal(one.images, again.images)
+        assert torch.equal(one.weight, again.weight)
+        assert not torch.equal(one.weight, other.weight)
+
+
+def test_mixups_weight_is_beta_distributed():
+    feed = numbered([0, 1])
+    weight = torch.cat([InBatch(0.4, cut=False).draw(feed, step, 500).weight for step in range(8)]).double()
+    assert weight.mean() == pytest.approx(0.5, abs=0.02)
+    assert weight.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(α, α)
+
+
+class TestCutMixBoxes:
+    def masks(self, weight, height=64, width=64, count=2003):
+        weights = torch.full((count,), weight)
+        return _box_masks(weights, height, width, generator=torch.Generator().manual_seed(0))
+
+    def test_a_box_inside_the_image_has_the_asked_area(self):
+        masks = self.masks(0.75)  # a box of half the side
+        area = (1 - masks).mean(dim=(1, 2, 3))
+        assert area.max() == pytest.approx(0.25, abs=0.01)
+        whole = ~((masks[:, 0, [0, -1]] == 0).any((1, 2)) | (masks[:, 0, :, [0, -1]] == 0).any((1, 2)))
+        assert whole.sum() > 100
+        assert area[whole].sub(0.25).abs().max() < 0.01
+
+    def test_boxes_are_rectangles_of_the_images_shape(self):
+        for mask in self.masks(0.6, height=22, width=55, count=97)[:, 0]:
+            inside = mask == 0
+            rows, columns = inside.any(dim=1), inside.any(dim=0)
+            assert torch.equal(inside, rows[:, None] & columns)
+            assert rows.nonzero()[:, 0].diff().unique().tolist() in ([1], [])
+            assert columns.nonzero()[:, 0].diff().unique().tolist() in ([1], [])
+            assert rows.sum() <= math.ceil(22 * math.sqrt(0.4))
+            assert columns.sum() <= math.ceil(55 * math.sqrt(0.4))
+
+    def test_the_centre_is_uniform(self):
+        inside = (1 - self.masks(0.96))[:, 0].mean(dim=0)  # how often a pixel is in a box of 0.2 of the side
+        assert inside[16:48, 16:48].mean() == pytest.approx(0.04, abs=0.004)
+        assert inside[0, 0] == pytest.approx(0.01, abs=0.008)  # a corner: a quarter of that
+
+    def test_extreme_weights(self):
+        assert self.masks(1.0).min() == 1
+        assert torch.equal(self.masks(0.0).mean(dim=(1, 2, 3)) < 1, torch.ones(2003, dtype=torch.bool))
+
+
+def test_pairs_go_to_the_device_of_the_images():
+    made = Composites([(0, 2)])
+    assert torch.equal(made._pairs, pair_tensor([(0, 2)]))

@@ -1,0 +1,523 @@
+"""Every bad input ends in one to three lines that name the thing and the cure, and costs nobody anything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from synthetic import TINY, Finished, command, contents, finished, save, write_folder
+
+Printed = pytest.CaptureFixture[str]
+Error = Callable[..., str]
+
+
+@pytest.fixture(name="done")
+def _done() -> Finished:
+    return finished()
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def error(capsys: Printed) -> Error:
+    """Run a command that must be refused with exit code 2; return what it says, without the "sit2: "."""
+
+    def refused(*words: object) -> str:
+        capsys.readouterr()
+        assert command(words) == 2
+        printed = capsys.readouterr()
+        notes = [line for line in printed.err.splitlines() if line.startswith("note: ")]
+        message = printed.err.removeprefix("".join(note + "\n" for note in notes))
+        assert message.startswith("sit2: ")
+        assert 1 <= len(message.splitlines()) <= 3
+        assert "Traceback" not in message
+        return message.removeprefix("sit2: ").removesuffix("\n")
+
+    return refused
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+class TestData:
+    """What is wrong with the images or labels: no output folder is made, none is emptied."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_written(self, tmp_path: Path) -> object:
+        yield
+        assert not (tmp_path / "run").exists()
+
+    def train(self, error: Error, data: object) -> str:
+        return error("train", data, "-o", "run", *TINY)
+
+    EXPECTED = (
+        "expected a .csv or .parquet manifest with the columns path,label; an .npz file with images and "
+        "labels; a folder with one folder of images for each class"
+    )
+
+    def test_no_such_folder(self, error: Error) -> None:
+        assert self.train(error, "nowhere") == f"no such file or folder: nowhere\n{self.EXPECTED}"
+
+    def test_a_folder_with_a_similar_name(self, error: Error) -> None:
+        write_folder(Path("shapes"), 2)
+        assert self.train(error, "shape") == "no such file or folder: shape\ndid you mean 'shapes'?"
+
+    @pytest.mark.parametrize("verb", ["check", "confusion", "synthesize"])
+    def test_the_other_verbs(self, error: Error, verb: str) -> None:
+        out = [] if verb == "check" else ["-o", "run"]
+        assert error(verb, "nowhere", *out) == f"no such file or folder: nowhere\n{self.EXPECTED}"
+
+    def test_a_class_with_one_image(self, error: Error) -> None:
+        write_folder(Path("shapes"), 3)
+        for n in (1, 2):
+            Path(f"shapes/oval/oval_{n:02d}.png").unlink()
+        assert self.train(error, "shapes") == (
+            "class 'oval' has only one image\n"
+            "expected at least two of each class: add images, or move the class away"
+        )
+
+    def test_one_class_only(self, error: Error) -> None:
+        write_folder(Path("shapes"), 3, classes=("disc",))
+        assert self.train(error, "shapes") == (
+            "shapes has only one class, 'disc'\na classifier needs at least two: check the folders or labels"
+        )
+
+    def test_no_images_at_all(self, error: Error) -> None:
+        Path("empty/cats").mkdir(parents=True)
+        assert self.train(error, "empty") == (
+            "empty holds no images\nexpected one folder for each class, such as empty/cat/1.jpg"
+        )
+
+    def test_images_without_a_class(self, error: Error) -> None:
+        write_folder(Path("shapes"), 2)
+        assert self.train(error, "shapes/disc") == (
+            "the images lie directly in shapes/disc, so they have no class\n"
+            "expected one folder for each class, such as shapes/disc/cat/disc_00.png"
+        )
+
+    def test_a_file_that_is_no_data(self, error: Error) -> None:
+        Path("notes.txt").write_text("x")
+        assert self.train(error, "notes.txt") == (
+            f"cannot read notes.txt as a set of images\n{self.EXPECTED}"
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "file,label\na.png,disc\n",
+                (
+                    "list.csv has no column 'path'\n"
+                    "its columns are file, label; rename the one that holds the path"
+                ),
+            ),
+            (
+                "path,kind\na.png,disc\n",
+                (
+                    "list.csv has no column 'label'\n"
+                    "its columns are path, kind; rename the one that holds the label"
+                ),
+            ),
+            (
+                "path,label\na.png,disc\nb.png,\n",
+                (
+                    "list.csv, line 3: the label is empty\n"
+                    "expected a value in every row: fill it in, or remove the row"
+                ),
+            ),
+            (
+                "path,label,split\na.png,disc,train\nb.png,oval,tset\n",
+                "list.csv, line 3: unknown split 'tset'\ndid you mean 'test'?",
+            ),
+            ("path,label\n", "list.csv lists no images\nexpected one line for each: path,label"),
+        ],
+        ids=["no path", "no label", "label missing", "split", "nothing"],
+    )
+    def test_a_manifest(self, error: Error, text: str, message: str) -> None:
+        Path("list.csv").write_text(text)
+        assert self.train(error, "list.csv") == message
+
+    def test_an_unknown_column_of_groups(self, error: Error) -> None:
+        Path("list.csv").write_text("path,label,patient\na.png,disc,1\nb.png,oval,2\n")
+        assert error("train", "list.csv", "-o", "run", "--groups", "pacient") == (
+            "list.csv has no column 'pacient' for groups\ndid you mean 'patient'?"
+        )
+
+    def test_too_many_images_that_cannot_be_read(self, error: Error) -> None:
+        write_folder(Path("shapes"), 3)
+        for n in range(2):
+            Path(f"shapes/oval/oval_{n:02d}.png").write_bytes(b"")
+        assert self.train(error, "shapes").startswith("class 'oval' has only one image\n")
+
+    def test_a_weights_file_that_is_not_there(self, error: Error, done: Finished) -> None:
+        assert error("train", done.data, "-o", "run", *TINY, "--weights", "w.pth") == (
+            "no such weights file: w.pth\nexpected .safetensors or .pth"
+        )
+
+    def test_a_foreign_weights_file(self, error: Error, done: Finished) -> None:
+        torch.save({"a": torch.zeros(2)}, "w.pth")
+        assert error("train", done.data, "-o", "run", *TINY, "--weights", "w.pth") == (
+            "w.pth does not fit this backbone: 36 of 36 tensors are missing or have another shape, such as "
+            "'stages.0.weight'\nname the backbone that the weights were trained with"
+        )
+
+    def test_a_damaged_weights_file(self, error: Error, done: Finished) -> None:
+        Path("w.safetensors").write_bytes(b"hello")
+        message = error("train", done.data, "-o", "run", *TINY, "--weights", "w.safetensors")
+        assert message.startswith("cannot read the weights file w.safetensors: ")
+
+    @pytest.mark.parametrize(
+        ("name", "cure"),
+        [
+            ("smal-cnn", "did you mean 'small-cnn'"),
+            ("resnet-18", "did you mean 'resnet18'"),
+            ("zzzz", "expected 'small-cnn' or a timm model, such as 'resnet18' or 'convnext_atto'"),
+        ],
+    )
+    def test_an_unknown_backbone(self, error: Error, done: Finished, name: str, cure: str) -> None:
+        message = error("train", done.data, "-o", "run", *TINY, "--backbone", name)
+        assert message.startswith(f"unknown backbone {name!r}\n{cure}")
+
+
+class TestLeftOut:
+    """What can be left out is left out, and said."""
+
+    def test_odd_files_and_folders(self, tmp_path: Path, capsys: Printed) -> None:
+        data = write_folder(tmp_path / "shapes")
+        (data / "void").mkdir()
+        save(data / ".cache" / "disc" / "a.png", np.zeros((9, 9, 3), np.uint8))
+        (data / "disc" / "notes.txt").write_text("x")
+        save(data / "loose.png", np.zeros((9, 9, 3), np.uint8))
+        whole = (data / "oval" / "oval_02.png").read_bytes()
+        (data / "oval" / "oval_02.png").write_bytes(whole[: len(whole) // 2])
+        (data / "disc" / "disc_03.png").write_bytes(b"not an image")
+
+        assert command(("train", data, "-o", "run", *TINY, "--method", "plain", "--epochs", "0.5")) == 0
+        printed = capsys.readouterr()
+        assert printed.err.splitlines() == [
+            "note: ignored 1 hidden or system file: .cache",
+            "note: ignored 1 file that is not an image: disc/notes.txt",
+            "note: ignored 1 folder without images: void",
+            "note: ignored 1 image outside the class folders: loose.png",
+            (
+                "note: 2 images cannot be read and are left out: disc/disc_03.png (not an image, or of an "
+                "unknown format), oval/oval_02.png (truncated)"
+            ),
+        ]
+        assert printed.out.startswith("shapes: 34 images of 3 classes, 16 × 16 pixels, colour\n")
+
+        samples = pd.read_csv("run/samples.csv", keep_default_na=False)
+        assert len(samples) == 36
+        bad = samples[samples["problem"] != ""]
+        assert bad[["id", "label", "split", "problem"]].to_numpy().tolist() == [
+            ["disc/disc_03.png", "disc", "unused", "not an image, or of an unknown format"],
+            ["oval/oval_02.png", "oval", "unused", "truncated"],
+        ]
+        assert set(samples[samples["problem"] == ""]["split"]) == {"train", "val", "test"}
+        predicted = pd.read_csv("run/predictions/plain.csv")
+        assert not set(predicted["id"]) & set(bad["id"])
+
+
+class TestOutputFolder:
+    NOT_EMPTY = (
+        "is not empty\nuse --resume to finish the run in it, --overwrite to replace what a run wrote, or "
+        "another -o"
+    )
+
+    @pytest.fixture
+    def run(self, done: Finished, tmp_path: Path) -> Path:
+        """A run that somebody would be sorry to lose."""
+        shutil.copytree(done.run, tmp_path / "precious")
+        (tmp_path / "precious" / "notes.txt").write_text("mine")
+        return tmp_path / "precious"
+
+    def test_it_is_not_empty(self, error: Error, done: Finished, run: Path) -> None:
+        before = contents(run, "**/*")
+        assert error("train", done.data, "-o", "precious", *TINY) == (
+            f"the output folder precious {self.NOT_EMPTY}"
+        )
+        assert contents(run, "**/*") == before
+
+    @pytest.mark.parametrize("verb", ["confusion", "synthesize"])
+    def test_verbs_that_cannot_resume_do_not_offer_it(
+        self, error: Error, done: Finished, run: Path, verb: str
+    ) -> None:
+        before = contents(run, "**/*")
+        assert error(verb, done.data, "-o", "precious", *TINY) == (
+            "the output folder precious is not empty\n"
+            "use --overwrite to replace what a run wrote, or another -o"
+        )
+        assert contents(run, "**/*") == before
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("train", "nowhere"),
+            ("train", "DATA", "--backbone", "resnet81"),
+            ("train", "DATA", "--weights", "nowhere.pth"),
+            ("train", "DATA", "--method", "multilabel"),
+            ("confusion", "nowhere"),
+            ("synthesize", "nowhere"),
+            ("synthesize", "DATA", "--pairs", "nowhere.csv"),
+            ("synthesize", "DATA", "--count", "0"),
+        ],
+        ids=" ".join,
+    )
+    def test_overwrite_with_bad_input_loses_nothing(
+        self, error: Error, done: Finished, run: Path, words: tuple[str, ...]
+    ) -> None:
+        before = contents(run, "**/*")
+        given = [done.data if word == "DATA" else word for word in words]
+        error(*given, "-o", "precious", "--overwrite", *TINY)
+        assert contents(run, "**/*") == before
+
+    @pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
+    def test_a_folder_of_somebody_else_is_left_alone(self, error: Error, done: Finished, flag: str) -> None:
+        mine = Path("mine")
+        for name in ("metrics.json", "model/best.pth", "predictions/a.csv"):
+            (mine / name).parent.mkdir(parents=True, exist_ok=True)
+            (mine / name).write_text("mine")
+        before = contents(mine, "**/*")
+        assert error("train", done.data, "-o", "mine", flag, *TINY) == (
+            "mine is not a folder that sit2 made\ngive another -o"
+        )
+        assert contents(mine, "**/*") == before
+
+    def test_overwrite_replaces_what_is_ours(self, done: Finished, run: Path) -> None:
+        words = (
+            "train",
+            done.data,
+            "-o",
+            "precious",
+            "--overwrite",
+            *TINY,
+            "--method",
+            "plain",
+            "--epochs",
+            1,
+        )
+        assert command((*words, "--quiet")) == 0
+        assert listing(run / "predictions") == ["plain.csv"]
+        assert not (run / "confusion").exists()
+        assert not (run / "model" / "plain").exists()
+        assert (run / "notes.txt").read_text() == "mine"
+
+    def test_flags_that_contradict_each_other(self, error: Error, done: Finished) -> None:
+        assert error("train", done.data, "-o", "run", "--resume", "--overwrite") == (
+            "--resume and --overwrite contradict each other\nuse one of them"
+        )
+        assert error("train", done.data, "--resume") == (
+            "--resume needs the folder of the run\nname it with -o"
+        )
+
+    def test_a_file_is_in_the_way(self, error: Error, done: Finished) -> None:
+        Path("out").write_text("")
+        for verb, *more in (("train",), ("predict", "--model", done.run), ("evaluate", "--model", done.run)):
+            assert error(verb, done.data, "-o", "out", *more) == (
+                "out is a file\nexpected a folder; give another -o"
+            )
+
+    def test_a_damaged_run_json(self, error: Error, done: Finished, run: Path) -> None:
+        (run / "run.json").write_text("{")
+        message = error("train", done.data, "-o", "precious", "--resume", *TINY)
+        assert message.startswith("cannot read precious/run.json: Expecting property name")
+
+
+class TestWords:
+    """Unknown words, and values that a setting cannot take."""
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("trian", "DATA"), "unknown verb 'trian'\ndid you mean 'train'?"),
+            (
+                ("zzz",),
+                (
+                    "unknown verb 'zzz'\n"
+                    "choose from demo, check, train, confusion, synthesize, predict, evaluate"
+                ),
+            ),
+            (
+                ("train",),
+                "the following arguments are required: DATA\n`sit2 train --help` lists what there is",
+            ),
+            (
+                ("predict", "DATA"),
+                "the following arguments are required: --model\n`sit2 predict --help` lists what there is",
+            ),
+            (
+                ("train", "DATA", "--epoch", "3"),
+                "unknown option '--epoch' of `sit2 train`\ndid you mean '--epochs'?",
+            ),
+            (
+                ("train", "DATA", "--zzz=3"),
+                "unknown option '--zzz' of `sit2 train`\n`sit2 train --help` lists what there is",
+            ),
+            (
+                ("predict", "DATA", "--model", "RUN", "--overwite"),
+                "unknown option '--overwite' of `sit2 predict`\ndid you mean '--overwrite'?",
+            ),
+            (
+                ("train", "DATA", "--method", "multilabel"),
+                "unknown method 'multilabel'\ndid you mean 'multi-label'?",
+            ),
+            (
+                ("train", "DATA", "--control", "plane"),
+                "unknown method 'plane'\ndid you mean 'plain'?",
+            ),
+            (
+                ("train", "DATA", "--method", "mixup@random"),
+                (
+                    "'mixup' uses no pairs, so 'mixup@random' means nothing\n"
+                    "'@random' and '@all' follow not-sure, sure-or-not, multi-label"
+                ),
+            ),
+            (
+                ("train", "DATA", "--method", "not-sure@some"),
+                "unknown pairs '@some' in 'not-sure@some'\nexpected '@random' or '@all'",
+            ),
+            (
+                ("train", "DATA", "--operators", "blend,halfs"),
+                "operators cannot be 'halfs'\ndid you mean 'halves'?",
+            ),
+            (("train", "DATA", "--epochs", "many"), "epochs is 'many'\nexpected a number"),
+            (("train", "DATA", "--epochs", "-1"), "epochs is '-1'\nexpected a number at least 0.01"),
+            (
+                ("train", "DATA", "--image-size", "4"),
+                "image_size is '4'\nexpected a whole number from 8 to 1024",
+            ),
+            (("train", "DATA", "--folds", "2.5"), "folds is '2.5'\nexpected a whole number"),
+            (
+                ("train", "DATA", "--val-fraction", "0.5", "--test-fraction", "0.5"),
+                (
+                    "val_fraction 0.5 and test_fraction 0.5 leave less than a tenth of the images for "
+                    "training\nexpected a sum of at most 0.9; lower one of them"
+                ),
+            ),
+            (
+                ("synthesize", "DATA", "-o", "run", "--count", "0"),
+                "--count is 0\nexpected at least 1",
+            ),
+        ],
+        ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+    )
+    def test_on_the_command_line(
+        self, error: Error, done: Finished, words: tuple[str, ...], message: str
+    ) -> None:
+        places = {"DATA": done.data, "RUN": done.run}
+        assert error(*(places.get(word, word) for word in words)) == message
+        assert listing(Path()) == []
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("epoch: 3", "unknown setting 'epoch'\ndid you mean 'epochs'?"),
+            ("method: multilabel", "unknown method 'multilabel'\ndid you mean 'multi-label'?"),
+            ("epochs: [1]", "epochs is [1]\nexpected a number"),
+            ("pretrained: maybe", "pretrained is 'maybe'\nexpected true or false"),
+            ("seed: true", "seed is True\nexpected a whole number"),
+            ("- epochs", "c.yaml is not a list of settings\nexpected lines such as 'epochs: 60'"),
+        ],
+    )
+    def test_in_the_yaml(self, error: Error, done: Finished, text: str, message: str) -> None:
+        Path("c.yaml").write_text(text)
+        assert error("train", done.data, "-o", "run", "--config", "c.yaml") == message
+        assert listing(Path()) == ["c.yaml"]
+
+    def test_no_yaml(self, error: Error, done: Finished) -> None:
+        assert error("train", done.data, "--config", "c.yaml") == (
+            "no such settings file: c.yaml\n--config expects a YAML file"
+        )
+        Path("c.yaml").write_text("a: [1")
+        assert error("train", done.data, "--config", "c.yaml").startswith(
+            "cannot read the settings file c.yaml: "
+        )
+
+    def test_a_flag_wins_over_the_yaml(self, error: Error, done: Finished) -> None:
+        Path("c.yaml").write_text("epochs: 7\nseed: -1\n")
+        assert error("train", done.data, "--config", "c.yaml", "--seed", "-2") == (
+            "seed is '-2'\nexpected a whole number at least 0"
+        )
+
+
+class TestModel:
+    CURE = "expected a run folder that `sit2 train` finished, or its model folder"
+
+    def test_a_folder_without_a_model(self, error: Error, done: Finished) -> None:
+        message = error("predict", done.data, "--model", done.data)
+        assert message == f"no model.json in: {done.data}\n{self.CURE}"
+
+    def test_no_such_model(self, error: Error, done: Finished) -> None:
+        assert error("evaluate", done.data, "--model", "nowhere") == f"no such folder: nowhere\n{self.CURE}"
+
+    @pytest.mark.parametrize(
+        ("file", "content", "message"),
+        [
+            ("model.json", "{", "cannot read copy/model.json: "),
+            ("model.json", '{"format_version": 9}', "copy/model.json has format version 9\nthis sit2 reads"),
+            ("model.json", '{"format_version": 1}', "copy/model.json is damaged: "),
+            ("model.safetensors", "x", "the weights in copy cannot be loaded: "),
+        ],
+    )
+    def test_a_damaged_model(
+        self, error: Error, done: Finished, file: str, content: str, message: str
+    ) -> None:
+        shutil.copytree(done.run / "model", "copy")
+        Path("copy", file).write_text(content)
+        assert error("predict", done.data, "--model", "copy").startswith(message)
+
+    def test_nothing_to_predict(self, error: Error, done: Finished) -> None:
+        Path("empty").mkdir()
+        assert error("predict", "empty", "--model", done.run) == (
+            "no images in empty\nexpected image files, or a folder that holds some"
+        )
+        assert error("predict", "nowhere.png", "--model", done.run).startswith(
+            "no such file or folder: nowhere.png\n"
+        )
+
+
+class TestPairsFile:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("class_a,class_b\ndisc,ovel\n", "pairs.csv, line 2: unknown class 'ovel'\ndid you mean 'oval'?"),
+            (
+                "a,b\ndisc,oval\n",
+                "pairs.csv has no column 'class_a'\nexpected class_a,class_b[,score,…,chosen]",
+            ),
+            (
+                "class_a,class_b\ndisc,disc\n",
+                "pairs.csv, line 2: 'disc' is paired with itself\nexpected two classes",
+            ),
+        ],
+    )
+    def test_it_is_refused(self, error: Error, done: Finished, text: str, message: str) -> None:
+        Path("pairs.csv").write_text(text)
+        assert error("synthesize", done.data, "-o", "out", "--pairs", "pairs.csv", *TINY) == message
+        assert listing(Path()) == ["pairs.csv"]
+
+
+def test_debug_shows_where_it_came_from(done: Finished, capsys: Printed) -> None:
+    assert command(("train", done.data, "--method", "plane", "--debug")) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback (most recent call last):\n")
+    assert "sit2.errors.ConfigError: unknown method 'plane'" in printed
+    assert printed.endswith("\nsit2: unknown method 'plane'\ndid you mean 'plain'?\n")
+
+
+def test_what_is_not_the_users_fault_keeps_its_traceback(
+    done: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sit2.verbs.run_experiment", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command(("train", done.data, "-o", "run"))

@@ -1,0 +1,322 @@
+"""One training from images to probabilities; the same bits in any process; many of them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from joblib import Parallel, delayed
+
+from sit2 import parallel
+from sit2.config import Config
+from sit2.confusion.pairs import all_pairs
+from sit2.errors import TrainingError
+from sit2.job import Job, run_job, steps_in, train_classifier
+from sit2.parallel import plan_workers, run_all
+from sit2.screen import Screen
+from sit2.seeds import Seeds
+from sit2.training import loop
+from sit2.training.backbones import SmallCNN
+from sit2.training.classifier import Classifier
+from sit2.training.device import threads
+
+CLASSES = ("ant", "bee", "cat")
+LABELS = (np.arange(47) % 3).astype(np.int64)
+ROWS = np.random.default_rng(1).permutation(47)
+TRAIN, VAL, PREDICT, REST = ROWS[:23], ROWS[23:31], ROWS[31:42], ROWS[42:]
+
+
+def pixels(channels=3):
+    noise = np.random.default_rng(0).integers(0, 160, (47, channels, 16, 16))
+    return (noise + 40 * LABELS[:, None, None, None]).astype(np.uint8)
+
+
+def make_job(method="multi-label", *, seed=0, channels=3, **settings):
+    parts = {k: settings.pop(k) for k in ("images", "labels", "save_to", "checkpoint") if k in settings}
+    config = Config(
+        **{
+            "seed": seed,
+            "image_size": 16,
+            "batch_size": 7,
+            "epochs": 3,
+            "lr": 0.01,
+            "precision": "32-true",
+            "device": "cpu",
+            **settings,
+        }
+    )
+    return Job(
+        method=method,
+        config=config,
+        seeds=Seeds(seed).child("train"),
+        classes=CLASSES,
+        **{
+            "images": pixels(channels),
+            "labels": LABELS,
+            "train_rows": TRAIN,
+            "val_rows": VAL,
+            "predict_rows": PREDICT,
+            "pairs": tuple(all_pairs(CLASSES)[:2]),
+            "threads": 1,
+            **parts,
+        },
+    )
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+class TestOutcome:
+    def test_what_one_training_leaves_behind(self, tmp_path):
+        told = []
+        job = make_job(save_to=tmp_path / "model")
+        outcome = run_job(job, lambda share, words: told.append((share, words)))
+        assert outcome.probabilities.shape == (11, 3)
+        np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1)
+        assert steps_in(job) == 10
+        assert outcome.passes == 70
+        assert outcome.seconds > 0
+        assert [share for share, _ in told] == [0.3, 0.5, 0.8, 1.0]
+        assert told[0][1].startswith("pretrain, loss 0.")
+        assert [row["step"] for row in outcome.history] == [3, 5, 8, 10]
+        json.dumps(outcome.history)
+        loaded = Classifier.load(tmp_path / "model")
+        assert loaded.spec == outcome.spec
+        assert np.array_equal(loaded.predict_proba(job.images[PREDICT]), outcome.probabilities)
+
+    def test_the_model_is_normalised_by_its_training_images(self):
+        job = make_job()
+        spec = run_job(job).spec
+        values = job.images[TRAIN] / 255
+        np.testing.assert_allclose(spec.mean, values.mean(axis=(0, 2, 3)))
+        np.testing.assert_allclose(spec.std, values.std(axis=(0, 2, 3)))
+        assert (spec.method, spec.classes, spec.channels, spec.image_size) == ("multi-label", CLASSES, 3, 16)
+
+    def test_it_learns_what_there_is_to_learn(self):
+        outcome = run_job(make_job("not-sure", epochs=25, augment="none"))
+        assert (outcome.probabilities.argmax(axis=1) == LABELS[PREDICT]).mean() > 0.8
+
+    def test_gray_images(self):
+        assert run_job(make_job(channels=1, epochs=1)).spec.channels == 1
+
+    def test_a_job_may_predict_nothing(self):
+        job = dataclasses.replace(make_job(epochs=1), predict_rows=PREDICT[:0])
+        assert run_job(job).probabilities.shape == (0, 3)
+
+
+class TestBudget:
+    def seen(self, monkeypatch, job):
+        """Count the images that go through the encoder in training."""
+        count, forward = [], SmallCNN.forward
+
+        def spy(self, images):
+            if self.training:
+                count.append(len(images))
+            return forward(self, images)
+
+        monkeypatch.setattr(SmallCNN, "forward", spy)
+        outcome = run_job(job)
+        assert sum(count) == outcome.passes
+        return sum(count)
+
+    @pytest.mark.parametrize("method", ["plain", "multi-label", "not-sure@all", "mixup-finetune"])
+    def test_methods_see_exactly_as_many_images(self, method, monkeypatch):
+        assert self.seen(monkeypatch, make_job(method, pretrain_share=0.31)) == 70
+
+    def test_a_validation_is_no_pass(self, monkeypatch):
+        assert self.seen(monkeypatch, make_job("plain", early_stop=50)) == 70
+
+
+class TestDeterminism:
+    @pytest.mark.parametrize("method", ["multi-label@random", "plain"])
+    def test_twice_the_same_bits(self, method, tmp_path):
+        outcomes = []
+        for name in ("a", "b"):
+            torch.manual_seed(len(outcomes))
+            np.random.seed(len(outcomes))
+            outcomes.append(run_job(make_job(method, save_to=tmp_path / name)))
+        assert np.array_equal(outcomes[0].probabilities, outcomes[1].probabilities)
+        assert outcomes[0].history == outcomes[1].history
+        assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+    def test_another_seed_differs(self):
+        one, other = (run_job(make_job(seed=seed)).probabilities for seed in (0, 1))
+        assert not np.allclose(one, other)
+
+    def test_another_process_gives_the_same_bits(self, tmp_path):
+        inline = run_job(make_job(save_to=tmp_path / "inline"))
+        jobs = [make_job(save_to=tmp_path / name) for name in ("one", "two")]
+        outcomes = Parallel(n_jobs=2, backend="loky")(delayed(run_job)(job) for job in jobs)
+        for name, outcome in zip(("one", "two"), outcomes, strict=True):
+            assert np.array_equal(outcome.probabilities, inline.probabilities)
+            assert weights(tmp_path / name) == weights(tmp_path / "inline")
+
+
+class TestIsolation:
+    """What a training must not look at may be anything."""
+
+    def poisoned(self, rows):
+        images, labels = pixels(), LABELS.copy()
+        draw = np.random.default_rng(9)
+        images[rows] = draw.integers(0, 256, images[rows].shape)
+        labels[rows] = draw.permutation(labels[rows][::-1])
+        labels[rows[0]] = (labels[rows[0]] + 1) % 3
+        assert not np.array_equal(labels, LABELS)
+        return {"images": images, "labels": labels}
+
+    def weights_of(self, folder, **settings):
+        run_job(make_job("multi-label", save_to=folder, **settings))
+        return weights(folder)
+
+    @pytest.mark.parametrize("early_stop", [0, 9])
+    @pytest.mark.parametrize("balance", ["none", "weights", "sampling"])
+    def test_images_of_the_test_and_the_unused_ones(self, early_stop, balance, tmp_path):
+        poison, histories = self.poisoned(np.concatenate([PREDICT, REST])), []
+        for name, inputs in (("clean", {}), ("poisoned", poison)):
+            job = make_job(save_to=tmp_path / name, early_stop=early_stop, balance=balance, **inputs)
+            histories.append(run_job(job).history)
+        assert weights(tmp_path / "clean") == weights(tmp_path / "poisoned")
+        assert histories[0] == histories[1]  # with the validation log-losses
+        assert (histories[0][-1]["validation"] is None) == (early_stop == 0)
+
+    def test_validation_images_without_early_stopping(self, tmp_path):
+        clean = self.weights_of(tmp_path / "clean")
+        assert self.weights_of(tmp_path / "poisoned", **self.poisoned(VAL)) == clean
+
+    def test_training_images_do_matter(self, tmp_path):
+        clean = self.weights_of(tmp_path / "clean")
+        assert self.weights_of(tmp_path / "poisoned", **self.poisoned(TRAIN[:1])) != clean
+
+    def test_validation_images_matter_to_early_stopping_alone(self):
+        def validations(**settings):
+            return [row["validation"] for row in run_job(make_job("plain", **settings)).history]
+
+        poison = self.poisoned(VAL)
+        clean, poisoned = validations(early_stop=9), validations(early_stop=9, **poison)
+        assert all(a != b for a, b in zip(clean, poisoned, strict=True))
+        assert validations(early_stop=0) == validations(early_stop=0, **poison) == [None] * 4
+
+    def test_other_predictions_change_no_weights(self, tmp_path):
+        job = make_job(save_to=tmp_path / "a")
+        whole = run_job(job)
+        less = run_job(dataclasses.replace(job, predict_rows=PREDICT[3:5], save_to=tmp_path / "b"))
+        assert weights(tmp_path / "a") == weights(tmp_path / "b")
+        assert np.array_equal(less.probabilities, whole.probabilities[3:5])
+
+
+class TestResume:
+    @pytest.mark.parametrize("reports", [2, 3, 4])  # in pretraining, in fine-tuning, in its last epoch
+    @pytest.mark.parametrize("early_stop", [0, 3])
+    def test_a_killed_job_goes_on_to_the_same_bits(self, reports, early_stop, tmp_path, monkeypatch):
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+        settings = {"early_stop": early_stop, "checkpoint": tmp_path / "state.pt"}
+        whole = run_job(make_job(save_to=tmp_path / "whole", early_stop=early_stop))
+        told = []
+
+        def kill(share, words):
+            told.append(words)
+            if len(told) == reports:
+                raise KeyboardInterrupt
+
+        job = make_job(save_to=tmp_path / "resumed", **settings)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job, kill)
+        assert (tmp_path / "state.pt").exists()
+        assert not (tmp_path / "resumed").exists()
+        resumed = run_job(job)
+        assert np.array_equal(resumed.probabilities, whole.probabilities)
+        assert resumed.history == whole.history
+        assert weights(tmp_path / "resumed") == weights(tmp_path / "whole")
+        assert not (tmp_path / "state.pt").exists()
+
+
+class TestDivergence:
+    def test_the_sentence(self):
+        with pytest.raises(TrainingError) as error:
+            run_job(make_job("plain", lr=1e30, epochs=6))
+        first, second = str(error.value).split("\n")
+        assert first.startswith(
+            "the loss became nan in phase 'train' within steps 1 to 3 of 20, at learning rate "
+        )
+        assert second == "expected a finite loss; lower --lr"
+
+    def test_in_the_only_step(self, tmp_path):
+        job = make_job("plain", lr=1e38, epochs=0.01, warmup=0.0, save_to=tmp_path / "model")
+        with pytest.raises(TrainingError) as error:
+            run_job(job)
+        assert str(error.value) == (
+            "plain: the trained network's probabilities are not finite\nexpected a finite loss; lower --lr"
+        )
+        assert not (tmp_path / "model").exists()
+
+    def test_seen_in_the_validation(self):
+        job = dataclasses.replace(make_job("plain", lr=1e38, warmup=0.0, early_stop=2), train_rows=TRAIN[:7])
+        with pytest.raises(
+            TrainingError, match="the validation loss became nan in phase 'train' within steps 1 to 1 of 3"
+        ):
+            run_job(job)
+
+
+def test_train_classifier_keeps_the_network():
+    job = make_job()
+    with threads(1):
+        classifier, outcome = train_classifier(job)
+        assert np.array_equal(classifier.predict_proba(job.images[PREDICT]), outcome.probabilities)
+
+
+class TestMany:
+    def screen(self):
+        return Screen(quiet=True)
+
+    def jobs(self):
+        return [(name, make_job(name, epochs=0.6)) for name in ("plain", "mixup", "multi-label@all")]
+
+    def test_outcomes_in_order_and_kept(self, tmp_path):
+        outcomes = run_all(self.jobs(), workers=1, screen=self.screen(), title="x", keep=tmp_path / "cells")
+        assert [o.spec.method for o in outcomes] == ["plain", "mixup", "multi-label@all"]
+        assert len(list((tmp_path / "cells").iterdir())) == 6
+        for (_, job), outcome in zip(self.jobs(), outcomes, strict=True):
+            assert np.array_equal(run_job(job).probabilities, outcome.probabilities)
+
+    def test_a_finished_job_is_not_run_again(self, tmp_path, monkeypatch):
+        first = run_all(self.jobs()[:2], workers=1, screen=self.screen(), title="x", keep=tmp_path)
+        ran = []
+
+        def spy(job, report):
+            ran.append(job.method)
+            return run_job(job, report)
+
+        monkeypatch.setattr(parallel, "run_job", spy)
+        again = run_all(self.jobs(), workers=1, screen=self.screen(), title="x", keep=tmp_path)
+        assert ran == ["multi-label@all"]
+        for before, after in zip(first, again, strict=False):
+            assert np.array_equal(before.probabilities, after.probabilities)
+            assert dataclasses.replace(before, probabilities=None) == dataclasses.replace(
+                after, probabilities=None
+            )
+
+    def test_nothing_to_keep(self):
+        (outcome,) = run_all(self.jobs()[:1], workers=2, screen=self.screen(), title="x")
+        assert outcome.passes == 14
+
+    def test_processes_give_the_same_bits(self, tmp_path):
+        alone = run_all(self.jobs(), workers=1, screen=self.screen(), title="x")
+        together = run_all(self.jobs(), workers=2, screen=self.screen(), title="x", keep=tmp_path)
+        assert [o.spec for o in alone] == [o.spec for o in together]
+        assert all(
+            np.array_equal(a.probabilities, b.probabilities) for a, b in zip(alone, together, strict=True)
+        )
+
+    @pytest.mark.parametrize(
+        ("cores", "workers", "jobs", "plan"),
+        [(8, 0, 5, (5, 1)), (8, 0, 100, (8, 1)), (8, 3, 100, (3, 2)), (8, 0, 1, (1, 8)), (2, 7, 100, (7, 1))],
+    )
+    def test_plan(self, cores, workers, jobs, plan, monkeypatch):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        assert plan_workers(Config(device="cpu", workers=workers), jobs) == plan
+
+    def test_an_accelerator_takes_one_at_a_time(self, monkeypatch):
+        monkeypatch.setattr(parallel, "pick_device", lambda _: "cuda")
+        assert plan_workers(Config(workers=5), 9) == (1, 0)

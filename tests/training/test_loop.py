@@ -1,0 +1,306 @@
+"""The only training loop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from sit2.errors import TrainingError
+from sit2.methods import METHODS
+from sit2.methods.method import train_plainly
+from sit2.training.backbones import Network
+from sit2.training.loop import EarlyStop, _epochs, lr_share, total_steps
+
+
+class Recorder(nn.Module):
+    """A small encoder that remembers, in training, how many images it saw, and the mode it was in."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen, self.looked = nn.Linear(3, 5), 0, 0
+
+    def forward(self, images):
+        if self.training:
+            self.seen += len(images)
+        else:
+            self.looked += len(images)
+        return self.layer(images.mean(dim=(2, 3)))
+
+
+def small(encoder=None):
+    torch.manual_seed(0)
+    return Network(encoder or Recorder(), 5, 3)
+
+
+class TestBudget:
+    @pytest.mark.parametrize("method", [*METHODS, "multi-label@all", "not-sure@random"])
+    def test_every_method_sees_exactly_as_many_images(self, method, make_training):
+        network = small()
+        training = make_training(method, network=network, pretrain_share=0.37)
+        training.run()
+        assert network.encoder.seen == training.history[-1].passes == 12 * 7
+
+    @pytest.mark.parametrize(("epochs", "steps"), [(3, 12), (0.5, 2), (0.01, 1), (1, 4), (10, 41)])
+    def test_epochs_are_passes_over_the_training_images(self, epochs, steps, make_training):
+        training = make_training(network=small(), epochs=epochs)
+        assert total_steps(training.config, 29) == steps
+        training.run()
+        assert training.network.encoder.seen == 7 * steps
+
+    def test_progress_once_an_epoch_of_each_phase(self, make_training):
+        reports = []
+        training = make_training(network=small(), watch=reports.append, pretrain_share=0.5)
+        training.run()
+        assert [(p.phase, p.step, p.steps, p.passes) for p in reports] == [
+            ("pretrain", 4, 12, 28),
+            ("pretrain", 6, 12, 42),
+            ("fine-tune", 10, 12, 70),
+            ("fine-tune", 12, 12, 84),
+        ]
+        assert reports == training.history
+        assert all(p.validation is None and 0 < p.loss < 10 for p in reports)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "parts"),
+    [
+        (0, 10, [(0, 4), (4, 8), (8, 10)]),
+        (4, 10, [(4, 8), (8, 10)]),
+        (8, 10, [(8, 10)]),
+        (10, 10, []),
+        (0, 3, [(0, 3)]),
+    ],
+)
+def test_epochs_of_29_images_in_batches_of_7(start, length, parts):
+    assert list(_epochs(start, length, 29, 7)) == parts
+
+
+def test_fewer_images_than_a_batch_are_an_epoch_of_one_step():
+    assert list(_epochs(0, 3, 2, 64)) == [(0, 1), (1, 2), (2, 3)]
+
+
+class TestLearningRate:
+    def test_by_hand(self):
+        # 10 steps, two of them to warm up; the cosine falls over the other eight.
+        expected = [1 / 3, 2 / 3, *(0.5 * (1 + math.cos(math.pi * n / 8)) for n in range(8))]
+        assert [lr_share(step, 10, 0.2) for step in range(10)] == pytest.approx(expected)
+
+    @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.37, 0.9])
+    @pytest.mark.parametrize("steps", [1, 2, 7, 101])
+    def test_rises_to_at_most_one_then_falls_and_is_never_zero(self, steps, warmup):
+        shares = [lr_share(step, steps, warmup) for step in range(steps)]
+        peak = shares.index(max(shares))
+        assert all(0 < share <= 1 for share in shares)
+        assert shares[: peak + 1] == sorted(shares[: peak + 1])
+        assert shares[peak:] == sorted(shares[peak:], reverse=True)
+        assert warmup * steps - 1 <= peak <= math.ceil(warmup * steps)
+
+    def test_without_warm_up_starts_at_the_peak_and_matches_torchs_cosine(self):
+        parameter = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([parameter], lr=1.0)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=13)
+        theirs = []
+        for _ in range(13):
+            theirs.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        assert [lr_share(step, 13, 0.0) for step in range(13)] == pytest.approx(theirs)
+
+    @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+    def test_a_kept_encoder_learns_at_its_share_and_a_new_head_in_full(
+        self, optimizer, make_training, monkeypatch
+    ):
+        seen = []
+        kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer]
+        step = kind.step
+
+        def spy(self, *args, **kwargs):
+            rates = {}
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    rates[id(parameter)] = (group["lr"], group["weight_decay"])
+            seen.append({name: rates[id(p)] for name, p in network.named_parameters()})
+            return step(self, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "step", spy)
+        network = small()
+        make_training(
+            network=network, optimizer=optimizer, lr=0.02, warmup=0.0, finetune_lr=0.25, weight_decay=0.03
+        ).run()
+        assert len(seen) == 12
+        for n, rates in enumerate(seen):
+            lr = 0.02 * lr_share(n % 6, 6, 0.0)
+            kept = 0.25 if n >= 6 else 1.0
+            assert rates["encoder.layer.weight"] == pytest.approx((kept * lr, 0.03))
+            assert rates["encoder.layer.bias"] == pytest.approx((kept * lr, 0.0))
+            assert rates["head.weight"] == pytest.approx((lr, 0.03))
+            assert rates["head.bias"] == pytest.approx((lr, 0.0))
+
+    @pytest.mark.parametrize(("optimizer", "lr"), [("adamw", 0.002), ("sgd", 0.05)])
+    def test_defaults(self, optimizer, lr, make_training):
+        training = make_training(
+            "plain", network=small(), optimizer=optimizer, lr=None, weight_decay=None, warmup=0.0, epochs=0.01
+        )
+        training.run()
+        assert training.history[0].lr == lr
+
+
+class TestPhases:
+    def test_the_head_is_new_in_every_phase_and_the_encoder_kept(self, make_training):
+        states = []
+        training = make_training("sure-or-not", network=small())
+        training.watch = lambda _: states.append(
+            {k: v.clone() for k, v in training.network.state_dict().items()}
+        )
+        training.run()
+        assert [s["head.weight"].shape for s in states] == [(1, 5), (1, 5), (3, 5), (3, 5)]
+
+    def test_heads_of_phases_and_seeds_are_independent(self, make_training):
+        heads = []
+        for seed in (0, 1):
+            training = make_training("plain-restart", network=small(), lr=0.0, seed=seed)
+            training.watch = lambda _, t=training: heads.append(t.network.head.weight.detach().clone())
+            training.run()
+        assert len(heads) == 8
+        assert len(torch.stack(heads).unique(dim=0)) == 4  # two phases of two epochs that learn nothing
+
+    def test_a_phase_of_learning_rate_zero_keeps_the_encoder(self, make_training):
+        training = make_training("multi-label", network=small(), lr=0.0)
+        before = {k: v.clone() for k, v in training.network.encoder.state_dict().items()}
+        after = training.run().encoder.state_dict()
+        assert all(torch.equal(before[k], after[k]) for k in before)
+
+    def test_training_learns(self, make_training):
+        training = make_training("plain", epochs=20, augment="none")
+        training.run()
+        assert training.history[-1].loss < training.history[0].loss / 5
+
+    def test_the_result_is_in_evaluation_mode(self, make_training):
+        assert not any(module.training for module in make_training().run().modules())
+
+
+class TestDeterminism:
+    def run(self, make_training, **settings):
+        torch.manual_seed(np.random.default_rng().integers(2**31))  # what is outside does not matter
+        return make_training(**settings).run()
+
+    @pytest.mark.parametrize("method", ["multi-label", "cutmix"])
+    def test_the_same_twice(self, make_training, same_weights, method):
+        one, other = (self.run(make_training, method=method) for _ in range(2))
+        assert same_weights(one, other)
+
+    def test_another_seed_differs(self, make_training, same_weights):
+        one, other = (self.run(make_training, seed=seed) for seed in (0, 1))
+        assert not torch.equal(one.encoder.stages[0].weight, other.encoder.stages[0].weight)
+
+    def test_the_callers_generator_stays_as_it_is(self, make_training):
+        training = make_training()
+        state = torch.get_rng_state()
+        training.run()
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+class TestBalance:
+    def test_weights_are_scikit_learns(self, make_training, toy):
+        training = make_training(balance="weights")
+        labels = toy[1]
+        expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+        weight = training._output_weight(3)
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+        assert len(set(weight.tolist())) == 2  # 10, 10 and 9 images
+        # Outputs that are no class count once; a head without classes has no weights.
+        np.testing.assert_allclose(training._output_weight(5), [*expected, 1, 1], rtol=1e-6)
+        assert training._output_weight(1) is None
+
+    @pytest.mark.parametrize("balance", ["none", "sampling"])
+    def test_no_weights_unless_asked_for(self, make_training, balance):
+        assert make_training(balance=balance)._output_weight(3) is None
+
+    @pytest.mark.parametrize("method", ["not-sure", "sure-or-not", "multi-label", "label-smoothing"])
+    def test_weights_reach_the_loss(self, method, make_training, same_weights):
+        plain, weighted = (make_training(method, balance=b).run() for b in ("none", "weights"))
+        assert not same_weights(plain, weighted)
+
+
+class TestEarlyStopping:
+    def test_the_best_weights_are_kept(self):
+        network = small()
+        stop = EarlyStop(patience=2)
+        told = []
+        for number, loss in enumerate([0.9, 0.5, 0.7, 0.5, 0.4]):
+            with torch.no_grad():
+                network.head.bias.fill_(number)
+            told.append(stop.update(loss, network))
+        assert told == [False, False, False, True, False]  # 0.5 again is not better
+        assert stop.best == 0.4
+        assert stop.weights["head.bias"].tolist() == [4, 4, 4]
+        stop.update(2.0, network)
+        with torch.no_grad():
+            network.head.bias.fill_(9)
+        assert stop.weights["head.bias"].tolist() == [4, 4, 4]
+
+    def test_the_last_phase_stops_and_returns_the_best(self, make_training, same_weights):
+        losses, states = iter([0.9, 0.4, 0.6, 0.5, 0.1, 0.1]), []
+
+        def validate(network):
+            assert not network.training
+            states.append({k: v.clone() for k, v in network.state_dict().items()})
+            return next(losses)
+
+        training = make_training("multi-label", epochs=12, early_stop=2, validate=validate)
+        best = training.run()
+        assert same_weights(best, states[1])
+        assert len(states) == 4
+        told = [(p.phase, p.validation) for p in training.history if p.validation is not None]
+        assert told == [("fine-tune", loss) for loss in (0.9, 0.4, 0.6, 0.5)]
+        assert training.history[-1].passes == (25 + 4 * 4) * 7
+
+    def test_training_goes_on_in_training_mode_after_a_validation(self, make_training):
+        network = small()
+        training = make_training("plain", network=network, early_stop=5, validate=lambda n: float(n.training))
+        training.run()
+        assert {p.validation for p in training.history} == {0.0}
+        assert network.encoder.seen == 84
+
+    def test_off_means_never_looked_at(self, make_training):
+        def validate(network):
+            raise AssertionError("looked")
+
+        make_training("multi-label", early_stop=0, validate=validate).run()
+
+    def test_a_validation_that_is_not_a_number_ends_the_training(self, make_training):
+        training = make_training("plain", early_stop=2, validate=lambda _: math.nan)
+        with pytest.raises(TrainingError) as error:
+            training.run()
+        assert str(error.value) == (
+            "the validation loss became nan in phase 'train' within steps 1 to 4 of 12, at learning rate "
+            "0.0093\nexpected a finite loss; lower --lr"
+        )
+
+
+class TestDivergence:
+    def test_the_sentence_names_phase_steps_and_learning_rate(self, make_training):
+        training = make_training("multi-label", lr=1e30, optimizer="sgd", warmup=0.0)
+        with pytest.raises(TrainingError) as error:
+            training.run()
+        lr = 1e30 * lr_share(3, 6, 0.0)
+        assert str(error.value) == (
+            f"the loss became nan in phase 'pretrain' within steps 1 to 4 of 6, at learning rate {lr:.2g}\n"
+            "expected a finite loss; lower --lr"
+        )
+
+    def test_a_later_phase_and_epoch_are_named(self, make_training):
+        def poisoned(logits, targets, weight):
+            calls.append(1)
+            return logits.sum() * (math.inf if len(calls) == 5 else 0.0)
+
+        calls = []
+        phase = train_plainly(3)
+        training = make_training(
+            phases=[type(phase)(**{**vars(phase), "loss": poisoned})], network=small(), warmup=0.0, lr=0.5
+        )
+        with pytest.raises(TrainingError, match=r"in phase 'train' within steps 5 to 8 of 12, at learning"):
+            training.run()
