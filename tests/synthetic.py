@@ -116,6 +116,7 @@ RESULTS = (
     "predictions/*.csv",
     "confusion/*.csv",
     "model/**/*.safetensors",
+    "history/*.json",
     "metrics.json",
     "comparison.json",
-)
+)  # what one seed must give to the byte

@@ -1,0 +1,139 @@
+"""Decoded images are kept between runs, and a changed file is noticed."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sit2.data import cache, store
+from sit2.data.readers import read_dataset
+from sit2.data.store import load_pixels
+
+
+@pytest.fixture
+def photos(save_image, tmp_path):
+    for n in range(7):
+        save_image(f"photos/{'ant' if n % 2 else 'bee'}/{n}.png")
+    (tmp_path / "photos" / "ant" / "1.png").write_bytes(b"")
+    return read_dataset(tmp_path / "photos")
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The images that are really decoded, one entry each time."""
+    seen = []
+
+    def decode(source, **options):
+        seen.append(source)
+        return plain(source, **options)
+
+    plain = store.decode
+    monkeypatch.setattr(store, "decode", decode)
+    return seen
+
+
+def test_a_second_run_decodes_nothing_and_has_the_same_pixels(photos, decoded, tmp_path):
+    first = load_pixels(photos, size=5, cache=tmp_path / "cache")
+    assert len(decoded) > 0
+    decoded.clear()
+    told = []
+    again = load_pixels(photos, size=5, cache=tmp_path / "cache", progress=lambda *n: told.append(n))
+    assert decoded == []
+    assert told == [(7, 7)]
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.problems == again.problems
+    assert "an empty file" in again.problems
+
+
+@pytest.mark.parametrize("change", ["pixels", "time", "gone", "size", "channels", "resize"])
+def test_whatever_would_change_the_pixels_makes_another_entry(photos, decoded, tmp_path, change):
+    options = {"size": 5, "channels": "3", "resize": "stretch"}
+    load_pixels(photos, **options, cache=tmp_path / "cache")
+    path = photos.root / photos.paths[3]
+    if change == "pixels":
+        Image.new("RGB", (9, 9), "red").save(path)
+    elif change == "time":
+        os.utime(path, ns=(1, 1))
+    elif change == "gone":
+        path.unlink()
+    else:
+        options |= {"size": 7} if change == "size" else {"channels": "1"} if change == "channels" else {}
+        options |= {"resize": "crop"} if change == "resize" else {}
+    decoded.clear()
+    now = load_pixels(photos, **options, cache=tmp_path / "cache")
+    assert len(decoded) == 7
+    fresh = load_pixels(photos, **options)
+    np.testing.assert_array_equal(now.images, fresh.images)
+    assert now.problems == fresh.problems
+
+
+@pytest.mark.parametrize("damage", ["no json", "half json", "half pixels", "other shape"])
+def test_a_damaged_entry_is_not_used(photos, decoded, tmp_path, damage):
+    folder = tmp_path / "cache"
+    load_pixels(photos, size=5, cache=folder)
+    pixels, words = next(folder.glob("*.npy")), next(folder.glob("*.json"))
+    if damage == "no json":
+        words.unlink()
+    elif damage == "half json":
+        words.write_text(words.read_text()[:9])
+    elif damage == "half pixels":
+        pixels.write_bytes(pixels.read_bytes()[:99])
+    else:
+        np.save(pixels, np.zeros((6, 5, 5, 3), np.uint8))
+    decoded.clear()
+    load_pixels(photos, size=5, cache=folder)
+    assert len(decoded) >= 7
+
+
+def test_two_writers_at_once_leave_a_whole_entry(photos, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        both = list(pool.map(lambda _: load_pixels(photos, size=5, cache=tmp_path / "cache"), range(8)))
+    for one in both:
+        np.testing.assert_array_equal(one.images, both[0].images)
+    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".json", ".npy"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_pixels_that_do_not_fit_are_mapped(photos, tmp_path, monkeypatch, kept):
+    small = load_pixels(photos, size=5)
+    monkeypatch.setattr(store, "fits", lambda size: False)
+    folder = tmp_path / "cache" if kept else None
+    mapped = load_pixels(photos, size=5, cache=folder)
+    again = load_pixels(photos, size=5, cache=folder)
+    for pixels in (mapped, again):
+        assert isinstance(pixels.images, np.memmap)
+        np.testing.assert_array_equal(pixels.images, small.images)
+    if kept:
+        assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".json", ".npy"]
+
+
+def test_a_cache_that_cannot_be_written_to_stops_nothing(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    pixels = load_pixels(photos, size=5, cache=tmp_path / "file" / "cache")
+    np.testing.assert_array_equal(pixels.images, load_pixels(photos, size=5).images)
+
+
+def test_clearing_removes_our_entries_alone(photos, tmp_path):
+    folder = tmp_path / "cache"
+    load_pixels(photos, size=5, cache=folder)
+    (folder / "notes.json").write_text("{}")
+    entries = sum(p.stat().st_size for p in folder.iterdir() if p.name != "notes.json")
+    assert cache.clear(folder) == entries
+    assert [p.name for p in folder.iterdir()] == ["notes.json"]
+    assert cache.clear(tmp_path / "nowhere") == 0
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("SIT2_CACHE", "off")
+    assert cache.cache_folder("auto") is None
+    assert cache.cache_folder("here") is not None
+    monkeypatch.setenv("SIT2_CACHE", str(tmp_path))
+    assert cache.cache_folder("auto") == tmp_path
+    assert cache.cache_folder("off") is None
+    monkeypatch.delenv("SIT2_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache.cache_folder("auto") == tmp_path / "x" / "sit2"
