@@ -143,7 +143,7 @@ class TestOutOfFold:
         out_of_fold = confusion.mass.trace() / confusion.mass.sum()
 
         images, labels = prepared.images, dataset.labels
-        job = Job("plain", config, Seeds(0), dataset.classes, images, labels, train, train, threads=1)
+        job = Job("plain", config, Seeds(0), dataset.classes, images, labels, train, train)
         outcome = run_job(job)
         by_heart = outcome.probabilities[np.arange(len(train)), labels[train]].mean()
 

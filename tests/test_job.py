@@ -57,7 +57,6 @@ def make_job(method="multi-label", *, seed=0, channels=3, **settings):
             "val_rows": VAL,
             "predict_rows": PREDICT,
             "pairs": tuple(all_pairs(CLASSES)[:2]),
-            "threads": 1,
             **parts,
         },
     )
@@ -307,13 +306,21 @@ class TestMany:
         assert saved == saved_elsewhere
 
     @pytest.mark.parametrize(
-        ("cores", "workers", "jobs", "plan"),
-        [(8, 0, 5, (5, 1)), (8, 0, 100, (8, 1)), (8, 3, 100, (3, 2)), (8, 0, 1, (1, 8)), (2, 7, 100, (7, 1))],
+        ("cores", "workers", "threads", "jobs", "processes"),
+        [
+            (8, 0, 1, 5, 5),
+            (8, 0, 1, 100, 8),
+            (8, 3, 1, 100, 3),
+            (8, 0, 4, 100, 2),
+            (2, 0, 4, 9, 1),
+            (2, 7, 1, 9, 7),
+        ],
     )
-    def test_plan(self, cores, workers, jobs, plan, monkeypatch):
+    def test_plan(self, cores, workers, threads, jobs, processes, monkeypatch):
         monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
-        assert plan_workers(Config(device="cpu", workers=workers), jobs) == plan
+        config = Config(device="cpu", workers=workers, threads=threads)
+        assert plan_workers(config, jobs) == processes
 
     def test_an_accelerator_takes_one_at_a_time(self, monkeypatch):
         monkeypatch.setattr(parallel, "pick_device", lambda _: "cuda")
-        assert plan_workers(Config(workers=5), 9) == (1, 0)
+        assert plan_workers(Config(workers=5), 9) == 1

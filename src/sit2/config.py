@@ -59,6 +59,7 @@ class Config:
     seed: int = setting(0, "root of all randomness", section="run", low=0)
     device: str = setting("auto", "where to train", section="run", choices=("auto", "cpu", "cuda", "mps"))
     workers: int = setting(0, "parallel trainings on a CPU; 0: one per core", section="run", low=0)
+    threads: int = setting(1, "threads of each training on a CPU", section="run", low=1)
 
     labels_per_class: int | None = setting(
         None, "keep this many training images a class", section="data", low=1

@@ -23,6 +23,7 @@ from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.stages import Prepared, measure_confusion
 from sit2.training.classifier import Classifier
+from sit2.training.device import threads
 
 
 class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -117,7 +118,8 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             predict_rows=everything[:0],
             pairs=tuple(pair for pair in self.pairs_ if pair.chosen),
         )
-        self.classifier_, _ = train_classifier(job)
+        with threads(config.threads):
+            self.classifier_, _ = train_classifier(job)
         return self
 
     def predict_proba(self, X: ArrayLike | Sequence[str | Path]) -> FloatArray:

@@ -45,7 +45,6 @@ class Job:
     predict_rows: IntArray
     val_rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     pairs: tuple[ClassPair, ...] = ()
-    threads: int = 0  # 0: as torch is set
     checkpoint: Path | None = None
     save_to: Path | None = None  # where to write the model
 
@@ -63,7 +62,7 @@ class Outcome:
 
 def run_job(job: Job, report: Report | None = None) -> Outcome:
     """Train, predict, save; the same job gives bit-identical results on the same machine."""
-    with threads(job.threads):
+    with threads(job.config.threads):
         classifier, outcome = train_classifier(job, report)
         if job.save_to is not None:
             classifier.save(job.save_to)

@@ -26,13 +26,12 @@ from sit2.training.classifier import ModelSpec
 from sit2.training.device import pick_device
 
 
-def plan_workers(config: Config, jobs: int) -> tuple[int, int]:
-    """Return (processes, threads of each) for so many trainings on this machine."""
+def plan_workers(config: Config, jobs: int) -> int:
+    """Return how many trainings run at once: one on an accelerator, as many as there are cores on a CPU."""
     if pick_device(config.device) != "cpu":
-        return 1, 0
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(config.workers or cores, jobs)
-    return workers, max(1, cores // workers)
+    return max(1, min(config.workers or cores // config.threads, jobs))
 
 
 def run_all(

@@ -157,7 +157,7 @@ def measure_confusion(
     epochs = config.epochs / 2 if config.confusion_epochs is None else config.confusion_epochs
     fold_config = replace(config, epochs=epochs, early_stop=0)
     parts = folds(dataset.labels, dataset.groups, config.folds, seeds.child("folds"))
-    workers, threads = plan_workers(config, len(parts))
+    workers = plan_workers(config, len(parts))
 
     def predict_folds(parts: Sequence[Fold]) -> list[FloatArray]:
         jobs = [
@@ -172,7 +172,6 @@ def measure_confusion(
                     prepared.dataset.labels,
                     train_rows=train[inside],
                     predict_rows=train[held_out],
-                    threads=threads,
                     checkpoint=keep / f"fold-{number}.pt" if keep else None,
                 ),
             )
@@ -212,7 +211,7 @@ def train_methods(
 
     ``models`` says where to write which method's model.
     """
-    workers, threads = plan_workers(config, len(methods))
+    workers = plan_workers(config, len(methods))
     jobs = [
         (
             method,
@@ -227,7 +226,6 @@ def train_methods(
                 val_rows=prepared.rows("val"),
                 predict_rows=np.concatenate([prepared.rows("val"), prepared.rows("test")]),
                 pairs=tuple(pair for pair in pairs if pair.chosen),
-                threads=threads,
                 checkpoint=keep / f"{method}.pt" if keep else None,
                 save_to=models.get(method),
             ),
