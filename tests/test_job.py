@@ -228,7 +228,7 @@ class TestDivergence:
             run_job(make_job("plain", lr=1e30, epochs=6))
         first, second = str(error.value).split("\n")
         assert first.startswith(
-            "the loss became nan in phase 'train' within steps 1 to 3 of 20, at learning rate "
+            "plain: the loss became nan in phase 'train' within steps 1 to 3 of 20, at learning rate "
         )
         assert second == "expected a finite loss; lower --lr"
 

@@ -173,7 +173,7 @@ class Config:
         "auto",
         "auto: bf16-mixed where the hardware has it",
         section="training",
-        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+        choices=("auto", "32-true", "bf16-mixed"),
     )
 
     def __post_init__(self) -> None:

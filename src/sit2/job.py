@@ -133,7 +133,10 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
         validate=validation_log_loss if len(job.val_rows) else None,
         checkpoint=job.checkpoint,
     )
-    classifier = Classifier(spec, training.run())
+    try:
+        classifier = Classifier(spec, training.run())
+    except TrainingError as error:
+        raise TrainingError(f"{job.method}: {error}") from None
     history = [asdict(p) for p in training.history]
     outcome = Outcome(
         probabilities=classifier.predict_proba(job.images, job.predict_rows),

@@ -1,5 +1,6 @@
 """Pair mixing as one transform, in anybody's loop."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,3 +90,13 @@ def test_what_it_refuses(pairs, operators, sentence):
     with pytest.raises(ConfigError) as error:
         NotSureMixer(pairs, operators=operators)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("pairs", [[(1, 1)], [(0, 1), (-1, 2)]])
+def test_a_pair_is_two_classes(pairs):
+    with pytest.raises(ConfigError, match="a pair holds a negative class index, or one class twice"):
+        NotSureMixer(pairs)
+
+
+def test_pairs_may_be_an_array():
+    assert NotSureMixer(np.array([[0, 2], [1, 2]])).pairs.tolist() == [[0, 2], [1, 2]]

@@ -142,7 +142,7 @@ class NotSureMixer:
         operators: names of synthesizers, drawn evenly.
 
     Raises:
-        ConfigError: for no pairs, no operators, or an unknown one.
+        ConfigError: for no pairs, a pair of one class, no operators, or an unknown one.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class NotSureMixer:
         *,
         operators: Sequence[str] = DEFAULT_OPERATORS,
     ) -> None:
-        if not pairs:
+        if len(pairs) == 0:
             raise ConfigError(
                 "NotSureMixer got no pairs\nexpected at least one; sit2.select_pairs finds them"
             )
@@ -161,6 +161,8 @@ class NotSureMixer:
             if name not in SYNTHESIZERS:
                 raise ConfigError(f"unknown operator {name!r}\n{did_you_mean(name, SYNTHESIZERS)}")
         self.pairs = pair_tensor(pairs)
+        if (self.pairs < 0).any() or (self.pairs[:, 0] == self.pairs[:, 1]).any():
+            raise ConfigError("a pair holds a negative class index, or one class twice\nexpected two classes")
         self.operators = tuple(operators)
 
     def __call__(self, images: Tensor, labels: Tensor, *, generator: torch.Generator | None = None) -> Mixed:
