@@ -455,7 +455,7 @@ class TestModel:
 
     def test_a_folder_without_a_model(self, error: Error, done: Finished) -> None:
         message = error("predict", done.data, "--model", done.data)
-        assert message == f"no model.json in: {done.data}\n{self.CURE}"
+        assert message == f"there is no model.json in {done.data}\n{self.CURE}"
 
     def test_no_such_model(self, error: Error, done: Finished) -> None:
         assert error("evaluate", done.data, "--model", "nowhere") == f"no such folder: nowhere\n{self.CURE}"

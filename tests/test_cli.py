@@ -401,11 +401,11 @@ class TestSynthesize:
 
     def test_nothing_is_confused(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         out = tmp_path / "made"
-        assert command(("synthesize", done.data, "-o", out, *TINY, "--min-confused", "1e9")) == 0
-        text = capsys.readouterr().out
-        assert "No pair of classes is confused enough (of 3)" in text
-        assert "Written: 0 images" in text
-        assert self.rows(out) == []
+        assert command(("synthesize", done.data, "-o", out, *TINY, "--min-confused", "1e9")) == 2
+        assert capsys.readouterr().err == (
+            "sit2: no pair to make not-sure images from\nname some with --pairs FILE, or lower --min-confused\n"
+        )
+        assert not out.exists()
 
     def test_a_class_without_training_images(self, tmp_path: Path, capsys: Printed) -> None:
         """A pair of a class that only the test has cannot be mixed."""

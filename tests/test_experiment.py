@@ -230,8 +230,8 @@ class TestBudget:
 
 class TestNothingIsConfused:
     NOTHING = (
-        "No pair of classes is confused enough (of 3): there is nothing to make not-sure images from, so "
-        "SIT² methods train plainly.\n"
+        "No pair of classes is confused enough (of 3): there is nothing to make not-sure images from.\n"
+        "So the SIT² methods train plainly.\n"
     )
 
     @pytest.mark.parametrize("method", ["multi-label", "not-sure@random"])

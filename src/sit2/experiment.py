@@ -47,12 +47,22 @@ class Run:
     comparison: dict[str, TestResult] = field(repr=False)  # method → its test against the control
 
 
-def train(data: str | Path | Dataset, *, out: str | Path, quiet: bool = True, **settings: Any) -> Run:
+def train(
+    data: str | Path | Dataset,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = True,
+    **settings: Any,
+) -> Run:
     """Train a classifier and its control on a folder of images, and compare them.
 
     Args:
         data: a folder, manifest or ``.npz`` file, or a :class:`~sit2.records.Dataset`.
-        out: the run folder to write; must not hold anything yet.
+        out: the run folder to write; must not hold anything yet, unless one of the next two is set.
+        resume: finish the run that was begun in ``out``.
+        overwrite: replace the run in ``out``.
         quiet: print nothing.
         settings: as in :class:`~sit2.config.Config`, for example ``method="not-sure", image_size=48``.
 
@@ -60,7 +70,15 @@ def train(data: str | Path | Dataset, *, out: str | Path, quiet: bool = True, **
         Sit2Error: for anything that the caller can mend.
     """
     config = make_config(settings)
-    return run_experiment(data, Path(out), config, methods_of(config), screen=Screen(quiet=quiet))
+    return run_experiment(
+        data,
+        Path(out),
+        config,
+        methods_of(config),
+        screen=Screen(quiet=quiet),
+        resume=resume,
+        overwrite=overwrite,
+    )
 
 
 def methods_of(config: Config) -> list[str]:
@@ -106,6 +124,8 @@ def run_experiment(
                 confusion, pairs = measure_confusion(prepared, config, screen, keep=folder.state)
                 record_confusion(folder, confusion, pairs)
                 tell_pairs(pairs, prepared.dataset.classes, screen)
+                if not any(pair.chosen for pair in pairs):
+                    screen.say("So the SIT² methods train plainly.")
                 write_examples(
                     folder.path / "synthesis", prepared.feed(config, normalised=False), pairs, config
                 )
@@ -162,7 +182,7 @@ def tell_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Scree
     if not chosen:
         screen.say(
             f"No pair of classes is confused enough (of {possible}): there is nothing to make not-sure "
-            "images from, so SIT² methods train plainly."
+            "images from."
         )
         return
     held = sum(pair.score for pair in chosen) / sum(pair.score for pair in pairs)

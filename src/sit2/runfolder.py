@@ -204,9 +204,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"cannot read {path}: {error}") from None
+        raise RunFolderError(
+            f"cannot read {path}: {error}\nrestore it, or run again with --overwrite"
+        ) from None
     if not isinstance(content, dict):
-        raise RunFolderError(f"{path} is not a JSON object")
+        raise RunFolderError(
+            f"{path} is damaged: not a JSON object\nrestore it, or run again with --overwrite"
+        )
     return content
 
 

@@ -144,6 +144,10 @@ def synthesize_to_folder(
         confusion, pairs = measure_confusion(prepared, config, screen)
     tell_pairs(pairs, classes, screen)
     chosen = [pair for pair in pairs if pair.chosen]
+    if not chosen:
+        raise DataError(
+            "no pair to make not-sure images from\nname some with --pairs FILE, or lower --min-confused"
+        )
     feed = prepared.feed(config, normalised=False)
     _require_parents(chosen, feed, classes)
     folder.begin()

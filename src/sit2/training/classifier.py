@@ -116,10 +116,8 @@ def find_model(folder: Path) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():
             return candidate
-    what = "no such folder" if not folder.exists() else "no model.json in"
-    raise ModelError(
-        f"{what}: {folder}\nexpected a run folder that `sit2 train` finished, or its model folder"
-    )
+    what = f"no such folder: {folder}" if not folder.exists() else f"there is no model.json in {folder}"
+    raise ModelError(f"{what}\nexpected a run folder that `sit2 train` finished, or its model folder")
 
 
 def read_spec(path: Path) -> ModelSpec:
