@@ -403,7 +403,8 @@ class TestSynthesize:
         out = tmp_path / "made"
         assert command(("synthesize", done.data, "-o", out, *TINY, "--min-confused", "1e9")) == 2
         assert capsys.readouterr().err == (
-            "sit2: no pair to make not-sure images from\nname some with --pairs FILE, or lower --min-confused\n"
+            "sit2: no pair to make not-sure images from\n"
+            "name some with --pairs FILE, or lower --min-confused\n"
         )
         assert not out.exists()
 
