@@ -21,6 +21,7 @@ SETTINGS = {
     "val_fraction": 0.1,
     "augment": "no-flip",
     "epochs": 200,
+    "min_confused": 0.5,  # with 15 images a class, even the worst pair confuses hardly more than one
     "method": "multi-label",
 }
 
