@@ -120,3 +120,8 @@ RESULTS = (
     "metrics.json",
     "comparison.json",
 )  # what one seed must give to the byte
+
+
+def listing(folder: Path) -> list[str]:
+    """Return every file and folder below a folder, as paths relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))

@@ -204,6 +204,7 @@ class TestOpen:
 
     def test_an_empty_folder_is_taken(self, tmp_path: Path) -> None:
         self.begun(tmp_path)
+        assert (tmp_path / "run.json").is_file()
 
     def test_a_folder_that_is_not_empty_is_refused(self, tmp_path: Path) -> None:
         self.begun(tmp_path)
