@@ -126,9 +126,7 @@ def run_experiment(
                 tell_pairs(pairs, prepared.dataset.classes, screen)
                 if not any(pair.chosen for pair in pairs):
                     screen.say("So the SIT² methods train plainly.")
-                write_examples(
-                    folder.path / "synthesis", prepared.feed(config, normalised=False), pairs, config
-                )
+                write_examples(folder.path / "synthesis", prepared.feed(config), pairs, config)
         with folder.stage("training"):
             # The method asked for is the run's model; its control lies beside it.
             model = folder.path / "model"

@@ -49,16 +49,15 @@ class Prepared:
         part = self.dataset.take(rows)
         return Predictions(part.ids, part.labels, probabilities, part.groups)
 
-    def feed(self, config: Config, *, normalised: bool = True) -> Feed:
-        """Return the training images as a phase draws them; not normalised, they can be looked at."""
+    def feed(self, config: Config) -> Feed:
+        """Return the training images as a phase draws them, but not normalised: they can be looked at."""
         rows, channels = self.rows("train"), self.images.shape[1]
-        plain = Normalisation((0.0,) * channels, (1.0,) * channels)
         return Feed.of(
             self.images,
             self.dataset.labels,
             len(self.dataset.classes),
             rows=rows,
-            normalise=Normalisation.of(self.images, rows) if normalised else plain,
+            normalise=Normalisation((0.0,) * channels, (1.0,) * channels),
             augment=PRESETS[config.augment],
             seeds=Seeds(config.seed).child("examples"),
         )

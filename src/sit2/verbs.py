@@ -148,7 +148,7 @@ def synthesize_to_folder(
         raise DataError(
             "no pair to make not-sure images from\nname some with --pairs FILE, or lower --min-confused"
         )
-    feed = prepared.feed(config, normalised=False)
+    feed = prepared.feed(config)
     _require_parents(chosen, feed, classes)
     folder.begin()
     record_data(folder, prepared)
