@@ -34,7 +34,9 @@ class Augmentation:
         count, channels, height, width = images.shape
         places = self.places(count, height, width, generator=generator).view(count, 1, -1)
         moved = images.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(images)
-        return self.change(moved, generator=generator)
+        turned = self.turn(moved, generator=generator)
+        scale, offset = self.relight(turned.mean(dim=(1, 2, 3)), channels, generator=generator)
+        return scale_channels(turned, scale, offset)
 
     def places(self, count: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:
         """Draw where every pixel is taken from.
@@ -56,41 +58,54 @@ class Augmentation:
             places = torch.where(draw[4][:, :, None] < 0.5, places.transpose(1, 2), places)
         return places.contiguous()
 
-    def change(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Turn every second image and change the light of each, by its own draw.
-
-        Args:
-            images: (N, C, H, W) float32 in [0, 1]; may be written to.
-            generator: on the images' device.
-
-        Returns:
-            The same shape; values may leave [0, 1] a little.
-        """
+    def turn(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Turn every second of (N, C, H, W) float32 images by its own angle; they may be written to."""
         if self.rotation:
             images[::2] = self._turn(images[::2], generator)
-        if self.light or self.tint:
-            images = self._relight(images, generator)
         return images
+
+    def relight(self, mean: Tensor, channels: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw a change of light, value · scale + offset, around each image's mean (N,) in [0, 1].
+
+        Returns:
+            scale and offset, each (N, channels) float32; values so changed may leave [0, 1] a little.
+        """
+        if not (self.light or self.tint):
+            nothing = torch.zeros(len(mean), channels, device=mean.device)
+            return nothing + 1, nothing
+        draw = 2 * torch.rand(len(mean), 2 + channels, generator=generator, device=mean.device) - 1
+        contrast, brightness, tint = 1 + self.light * draw[:, :1], self.light * draw[:, 1:2], draw[:, 2:]
+        offset = mean[:, None] * (1 - contrast) + brightness / 2
+        if channels > 1:
+            offset = offset + self.tint / 2 * tint
+        return contrast.expand(-1, channels), offset.expand(-1, channels)
 
     def _turn(self, images: Tensor, generator: torch.Generator) -> Tensor:
         _, _, height, width = images.shape
         angle = 2 * torch.rand(len(images), generator=generator, device=images.device) - 1
         angle = angle * math.radians(self.rotation)
-        cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        # affine_grid runs from -1 to 1 along both sides, whatever their lengths.
-        rows = torch.stack([cos, -sin * height / width, none, sin * width / height, cos, none], dim=1)
-        grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+        cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+        # grid_sample's places run from -1 to 1 along both sides, whatever their lengths. Written out, because
+        # F.affine_grid multiplies many tiny matrices, which takes longer than the sampling.
+        across = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
+        down = ((torch.arange(height, device=images.device) * 2 + 1) / height - 1)[:, None]
+        columns = cos * across - sin * (height / width) * down
+        rows = sin * (width / height) * across + cos * down
+        grid = torch.stack([columns, rows], dim=3)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
-    def _relight(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        count, channels = images.shape[:2]
-        draw = 2 * torch.rand(count, 2 + channels, 1, 1, generator=generator, device=images.device) - 1
-        contrast, brightness, tint = 1 + self.light * draw[:, :1], self.light * draw[:, 1:2], draw[:, 2:]
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        offset = mean * (1 - contrast) + brightness / 2
-        if channels > 1:
-            offset = offset + self.tint / 2 * tint
-        return images * contrast + offset
+
+def scale_channels(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Return images · scale + offset, with scale and offset (N, C), as (N, C, H, W) channels last.
+
+    One pass over pixels that lie channels last: a row of pixels is one run, which a broadcast over two or three
+    channels is not.
+    """
+    count, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
+    tiled = [v[:, None].expand(-1, width, -1).reshape(count, 1, -1) for v in (offset, scale)]
+    changed = torch.addcmul(tiled[0], rows, tiled[1])
+    return changed.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _mirrored(places: Tensor, length: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sit2.records import ByteArray, IntArray
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import ClassIndex
-from sit2.training.augment import Augmentation
+from sit2.training.augment import Augmentation, scale_channels
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,12 @@ class Normalisation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise float32 (N, C, H, W) in [0, 1]."""
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.std, device=images.device)[:, None, None]
-        return (images - mean) / std
+        mean, std = self.tensors(images.device)
+        return (images - mean[:, None, None]) / std[:, None, None]
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, each (C,) float32."""
+        return torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,12 @@ class Feed:
         places = self.augment.places(len(rows), height, width, generator=generator)
         places += self.source[rows, None, None] * (height * width)
         pixels = self.pixels.index_select(0, places.view(-1)).view(len(rows), height, width, channels)
-        images = pixels.permute(0, 3, 1, 2).float() / 255
-        return self.normalise(self.augment.change(images, generator=generator))
+        images = self.augment.turn(pixels.permute(0, 3, 1, 2).float(), generator=generator)  # in [0, 255]
+        mean = images.permute(0, 2, 3, 1).flatten(1).mean(dim=1) / 255
+        scale, offset = self.augment.relight(mean, channels, generator=generator)
+        # Relighting, /255 and normalising are one change of scale, so that they cost one pass over the pixels.
+        centre, spread = self.normalise.tensors(images.device)
+        return scale_channels(images, scale / (255 * spread), (offset - centre) / spread)
 
 
 def as_tensor(array: ByteArray) -> Tensor:
