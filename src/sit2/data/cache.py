@@ -20,7 +20,7 @@ import numpy as np
 from sit2.files import atomic
 from sit2.records import ByteArray, Dataset
 
-VERSION = 1  # of the entries; another decoder of ours makes another version
+VERSION = 2  # of the entries; another decoder of ours makes another version
 ENVIRONMENT = "SIT2_CACHE"
 
 

@@ -1,4 +1,4 @@
-"""One image → uint8 pixels of one size: the only place that knows what image files may hold.
+"""One image → uint8 pixels of one size: the place that knows what image files may hold.
 
 - The EXIF orientation is applied. Of several frames or pages the first counts. Colour profiles are ignored.
 - Transparent pixels are laid over white.
@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from sit2.data.jpeg import MAX_PIXELS, decode_jpeg
 from sit2.errors import DataError
 from sit2.records import ByteArray
-
-MAX_PIXELS = 178_956_970  # 512 MB of RGB; beyond that a file is more likely an attack than a picture
 
 RESIZES = ("stretch", "crop", "pad")
 
@@ -55,14 +54,18 @@ def decode(source: Path | ByteArray, *, size: int, channels: int, resize: str) -
     """
     if resize not in RESIZES or channels not in _MODES:
         raise ValueError(f"resize {resize!r} with {channels} channels")
-    with _opened(source) as image:
-        pixels = _scaled(image, size, _MODES[channels], resize)
+    pixels = None
+    if isinstance(source, Path):
+        pixels = decode_jpeg(source, size=size, channels=channels, resize=resize)
+    if pixels is None:
+        with _opened(source) as image:
+            pixels = _scaled(image, size, _MODES[channels], resize)
     if pixels.shape[:2] != (size, size):  # only after "pad"
         height, width = pixels.shape[:2]
         above, left = (size - height) // 2, (size - width) // 2
         around = [(above, size - height - above), (left, size - width - left), (0, 0)]
         pixels = np.pad(pixels, around[: pixels.ndim], mode="edge")
-    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+    return np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
 
 
 def channels_of(source: Path | ByteArray) -> int:

@@ -98,7 +98,7 @@ class Augmentation:
 def scale_channels(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Return images · scale + offset, with scale and offset (N, C), as (N, C, H, W) channels last.
 
-    One pass over pixels that lie channels last: a row of pixels is one run, which a broadcast over two or three
+    One pass over pixels that lie channels last: a row of pixels is one run, which a broadcast over three
     channels is not.
     """
     count, channels, height, width = images.shape

@@ -159,7 +159,7 @@ class Feed:
         images = self.augment.turn(pixels.permute(0, 3, 1, 2).float(), generator=generator)  # in [0, 255]
         mean = images.permute(0, 2, 3, 1).flatten(1).mean(dim=1) / 255
         scale, offset = self.augment.relight(mean, channels, generator=generator)
-        # Relighting, /255 and normalising are one change of scale, so that they cost one pass over the pixels.
+        # Relighting, /255 and normalising are one change of scale: one pass over the pixels.
         centre, spread = self.normalise.tensors(images.device)
         return scale_channels(images, scale / (255 * spread), (offset - centre) / spread)
 
