@@ -120,6 +120,12 @@ class Config:
         choices=("one", "classes"),
     )
 
+    confusion: str = setting(
+        "folds",
+        "how to measure it: trained out of fold, or by a probe in closed form, quick and nearly as good",
+        section="confusion",
+        choices=("folds", "probe"),
+    )
     folds: int = setting(5, "folds of the out-of-fold confusion", section="confusion", low=2, high=50)
     confusion_epochs: float | None = setting(
         None, "epochs of each fold's training; default: half of epochs", section="confusion", low=0.01

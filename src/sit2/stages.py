@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sit2.config import Config
 from sit2.confusion.estimate import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
+from sit2.confusion.probe import probe_probabilities
 from sit2.data.cache import cache_folder
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
@@ -26,7 +27,7 @@ from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
-from sit2.training.device import pick_device
+from sit2.training.device import pick_device, threads
 from sit2.training.feed import Feed, Normalisation
 
 
@@ -151,6 +152,37 @@ def measure_confusion(
     prepared: Prepared, config: Config, screen: Screen, *, keep: Path | None = None
 ) -> tuple[Confusion, list[ClassPair]]:
     """Estimate confusion out of fold, on the training images only; rank the pairs and choose among them."""
+    if config.confusion == "probe":
+        probabilities = _probe(prepared, config, screen)
+    else:
+        probabilities = _train_folds(prepared, config, screen, keep)
+    dataset = prepared.dataset.take(prepared.rows("train"))
+    confusion = measure(probabilities, dataset.labels, dataset.classes)
+    return confusion, choose(confusion, config)
+
+
+def _probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
+    """(N, K) probabilities for the training images, in closed form."""
+    train, augment = prepared.rows("train"), PRESETS[config.augment]
+    dataset = prepared.dataset.take(train)
+    device = pick_device(config.device)
+    with screen.progress("Probing confusion") as show, threads(config.threads):
+        return probe_probabilities(
+            prepared.images,
+            dataset.labels,
+            len(dataset.classes),
+            rows=train,
+            groups=dataset.groups,
+            mirror=augment.mirror,
+            any_way_up=augment.any_way_up,
+            seeds=Seeds(config.seed),
+            device="cpu" if device == "mps" else device,  # which has no float64
+            progress=show,
+        )
+
+
+def _train_folds(prepared: Prepared, config: Config, screen: Screen, keep: Path | None) -> FloatArray:
+    """(N, K) probabilities for the training images, each from a network trained on the other folds."""
     train = prepared.rows("train")
     dataset, seeds = prepared.dataset.take(train), Seeds(config.seed)
     epochs = config.epochs / 2 if config.confusion_epochs is None else config.confusion_epochs
@@ -180,9 +212,7 @@ def measure_confusion(
         outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
         return [outcome.probabilities for outcome in outcomes]
 
-    probabilities = out_of_fold_probabilities(len(train), len(dataset.classes), parts, predict_folds)
-    confusion = measure(probabilities, dataset.labels, dataset.classes)
-    return confusion, choose(confusion, config)
+    return out_of_fold_probabilities(len(train), len(dataset.classes), parts, predict_folds)
 
 
 def choose(confusion: Confusion, config: Config) -> list[ClassPair]:
