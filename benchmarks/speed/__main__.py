@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from benchmarks.speed import training
+from benchmarks.speed import fidelity, files, machine, price, training
 from benchmarks.speed.timing import Ratio
 
-SUITES = {"training": training.ratios}
+SUITES = {
+    "training": training.ratios,
+    "files": files.ratios,
+    "price": price.ratios,
+    "machine": machine.ratios,
+    "fidelity": fidelity.ratios,  # trains for most of an hour, where SIT2_DATASETS is set
+}
 
 
 def main() -> None:
@@ -26,13 +33,16 @@ def main() -> None:
     torch.set_num_threads(1)
     lines: list[Ratio] = []
     for name, suite in SUITES.items():
-        if options.only in (None, name):
+        if options.only in (None, name) and (name != "fidelity" or "SIT2_DATASETS" in os.environ):
             for line in suite(options.rounds):
                 print(json.dumps(_rounded(line)), flush=True)
                 lines.append(line)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{datetime.date.today().isoformat()}-{_machine()}.json"
-    content = {"machine": _describe(), "results": [_rounded(line) for line in lines]}
+    measured = {line.name for line in lines}
+    kept = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else []
+    results = [line for line in kept if line["name"] not in measured] + [_rounded(line) for line in lines]
+    content = {"machine": _describe(), "results": results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"written: {path}")
 
