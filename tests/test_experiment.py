@@ -129,6 +129,31 @@ def _nothing(job: Job) -> Outcome:
     return Outcome(np.full(shape, 1 / shape[1]), 0, 0.0, [], None)  # type: ignore[arg-type]
 
 
+class TestProbe:
+    def test_it_sees_the_training_images_and_no_others(self) -> None:
+        config = make_config(SETTINGS, {"confusion": "probe"})
+        dataset = noise(48, 2)
+        prepared = sit2.stages.prepare(dataset, config, QUIET)
+        confusion, pairs = sit2.stages.measure_confusion(prepared, config, QUIET)
+        assert confusion.samples.sum() == len(prepared.rows("train"))
+        assert len(pairs) == 1
+        held_out = np.concatenate([prepared.rows("val"), prepared.rows("test")])
+        changed = prepared.images.copy()
+        changed[held_out] = 255 - changed[held_out]
+        other, _ = sit2.stages.measure_confusion(replace(prepared, images=changed), config, QUIET)
+        np.testing.assert_array_equal(other.mass, confusion.mass)
+        changed[prepared.rows("train")[0]] = 0
+        other, _ = sit2.stages.measure_confusion(replace(prepared, images=changed), config, QUIET)
+        assert not np.array_equal(other.mass, confusion.mass)
+
+    def test_it_learns_nothing_by_heart(self) -> None:
+        config = make_config(SETTINGS, {"confusion": "probe"})
+        confusion, _ = sit2.stages.measure_confusion(
+            sit2.stages.prepare(noise(96, 2), config, QUIET), config, QUIET
+        )
+        assert 0.25 < confusion.mass.trace() / confusion.mass.sum() < 0.75
+
+
 class TestOutOfFold:
     def test_a_fold_never_sees_its_own_images(self) -> None:
         """Noise with random labels can be learned by heart, and in no other way."""

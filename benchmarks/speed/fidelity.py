@@ -66,7 +66,7 @@ def _rank_correlation(scores: FloatArray, reference: FloatArray) -> float:
 
 
 def _top_overlap(scores: FloatArray, reference: FloatArray) -> float:
-    """Share of the reference's top pairs, the fewest with half of its confusion, among as many of ``scores``."""
+    """Share of the top pairs, the fewest with half of all confusion, that are top ones of ``scores`` too."""
     order = np.argsort(-reference)
     count = int(np.searchsorted(reference[order].cumsum(), reference.sum() / 2)) + 1
     return len(set(order[:count]) & set(np.argsort(-scores)[:count])) / count
