@@ -78,6 +78,21 @@ def test_an_interrupt_stops_at_once(photos):
         load_pixels(photos, size=5, progress=interrupt)
 
 
+def test_fingerprint_reads_a_memory_map_piece_by_piece(monkeypatch):
+    """As a whole it would not fit: that is why it is mapped."""
+    images = np.random.default_rng(0).integers(0, 256, (2500, 8, 8, 1), dtype=np.uint8).transpose(0, 3, 1, 2)
+    dataset = from_arrays(images.transpose(0, 2, 3, 1)[..., 0], np.arange(2500) % 2, "set")
+    sizes = []
+    real = np.ascontiguousarray
+    monkeypatch.setattr(np, "ascontiguousarray", lambda a, *rest: sizes.append(len(a)) or real(a, *rest))
+    one = fingerprint(dataset, Pixels(images, ("",) * 2500))
+    assert max(sizes) <= 1024
+    assert sum(sizes) == 2500
+    changed = images.copy()
+    changed[2499, 0, 7, 7] ^= 1
+    assert fingerprint(dataset, Pixels(changed, ("",) * 2500)) != one
+
+
 def test_fingerprint_tells_everything_apart():
     images = np.zeros((4, 5, 7), np.uint8)
     dataset = from_arrays(images, [0, 0, 1, 1], "set", groups="abcd", splits=["train"] * 3 + ["test"])

@@ -152,7 +152,7 @@ def source_of(dataset: Dataset, n: int) -> Path | ByteArray:
 
 def fingerprint(dataset: Dataset, pixels: Pixels) -> str:
     """Return 32 hexadecimal digits that change with any id, label, group, split, problem or pixel."""
-    images = np.ascontiguousarray(pixels.images)
+    images = pixels.images
     table = (
         dataset.classes,
         dataset.ids,
@@ -163,7 +163,8 @@ def fingerprint(dataset: Dataset, pixels: Pixels) -> str:
         images.shape,
     )
     digest = hashlib.blake2b(repr(table).encode(), digest_size=16)
-    digest.update(images.data)
+    for n in range(0, len(images), 1024):  # a memory map must not come into memory all at once
+        digest.update(np.ascontiguousarray(images[n : n + 1024]).data)
     return digest.hexdigest()
 
 
