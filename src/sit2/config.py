@@ -77,6 +77,15 @@ class Config:
     channels: str = setting(
         "auto", "1 gray, 3 colour, auto: as the images are", section="data", choices=("auto", "1", "3")
     )
+    split_seed: int | None = setting(
+        None,
+        "root of the splits, and of which labels are kept; default: seed",
+        section="data",
+        low=0,
+    )
+    resplit: bool = setting(
+        False, "make new splits also where the data come with some of their own", section="data"
+    )
     cache: str = setting(
         "auto",
         "folder that keeps decoded images between runs; auto: SIT2_CACHE or the user's cache, off: none",
@@ -152,6 +161,9 @@ class Config:
     )
     epochs: float = setting(
         100.0, "budget: image passes = epochs × training images", section="training", low=0.01
+    )
+    passes: int | None = setting(
+        None, "the budget as a number of image passes, instead of epochs", section="training", low=1
     )
     batch_size: int = setting(64, "images a step", section="training", low=2)
     optimizer: str = setting("adamw", "the optimiser", section="training", choices=("adamw", "sgd"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,17 @@ from sklearn.metrics import log_loss
 
 from sit2.config import Config
 from sit2.errors import TrainingError
-from sit2.methods import make_phases
+from sit2.methods import make_phases, settings_of, uses_pairs
 from sit2.records import ByteArray, ClassPair, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
-from sit2.training.backbones import Network, build_network
+from sit2.training.backbones import Network, build_network, weights_file
 from sit2.training.classifier import Classifier, ModelSpec
 from sit2.training.device import make_fabric, threads
 from sit2.training.feed import Feed, Normalisation
 from sit2.training.loop import Progress, Training, total_steps
 
+RECIPE = 1  # of what jobs do: to be raised when one gives another result, or a default changes
 Report = Callable[[float, str], None]  # (share done in [0, 1], a few words)
 
 
@@ -45,8 +48,32 @@ class Job:
     predict_rows: IntArray
     val_rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     pairs: tuple[ClassPair, ...] = ()
+    trials: int = 1  # trainings to choose among by the validation images, see sit2.tuning
     checkpoint: Path | None = None
     save_to: Path | None = None  # where to write the model
+
+    def key(self) -> str:
+        """Return 40 hexadecimal digits that change with anything that the probabilities depend on."""
+        own = {"threads", "image_size", *settings_of(self.method)}
+        values = [  # of those that are not as usual: a setting that is new one day changes no key of today
+            (f.name, getattr(self.config, f.name))
+            for f in fields(Config)
+            if (f.metadata["section"] == "training" or f.name in own)
+            and getattr(self.config, f.name) != f.default
+        ]
+        pairs = [(pair.a, pair.b) for pair in self.pairs] if uses_pairs(self.method) else []
+        version = importlib.metadata.version
+        known = (
+            (RECIPE, version("sit2"), version("torch"), self.method, values, self.trials, pairs),
+            (self.seeds.root, self.seeds.path, self.classes, self.images.shape[1:]),
+        )
+        digest = hashlib.blake2b(repr(known).encode(), digest_size=20)
+        if self.config.weights is not None:
+            digest.update(weights_file(self.config.weights).read_bytes())
+        for rows in (self.train_rows, self.val_rows, self.predict_rows):
+            digest.update(repr(self.labels[rows].tolist()).encode())
+            digest.update(np.ascontiguousarray(self.images[rows]).data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -58,6 +85,7 @@ class Outcome:
     seconds: float
     history: list[dict[str, Any]]
     spec: ModelSpec
+    chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
 
 
 def run_job(job: Job, report: Report | None = None) -> Outcome:

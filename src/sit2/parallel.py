@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sit2.records import FloatArray
 from sit2.screen import Screen
 from sit2.training.classifier import ModelSpec
 from sit2.training.device import pick_device
+from sit2.tuning import tune
 
 
 def plan_workers(config: Config, jobs: int) -> int:
@@ -35,13 +36,24 @@ def plan_workers(config: Config, jobs: int) -> int:
 
 
 def run_all(
-    jobs: Sequence[tuple[str, Job]], *, workers: int, screen: Screen, title: str, keep: Path | None = None
+    jobs: Sequence[tuple[str, Job]],
+    *,
+    workers: int,
+    screen: Screen,
+    title: str,
+    keep: Path | None = None,
+    done: Callable[[int, Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Run named jobs and return their outcomes in the same order.
 
     ``keep`` is a folder for finished outcomes; a job whose outcome is there already is not run again.
+    ``done`` is called with the place of each job and its outcome, as soon as it is there.
     """
-    found = [_load(keep, name) for name, _ in jobs]
+    tell = done or (lambda _place, _outcome: None)
+    found = [load_outcome(keep, name) for name, _ in jobs]
+    for n, outcome in enumerate(found):
+        if outcome is not None:
+            tell(n, outcome)
     todo = [n for n, outcome in enumerate(found) if outcome is None]
     if todo:
         weights = [steps_in(jobs[n][1]) for n in todo]
@@ -49,8 +61,9 @@ def run_all(
             meter = _Meter(Path(scratch) / "progress", weights)
             with meter.shown(show):
                 tasks = [_Task(*jobs[n], meter.path, place, len(todo), keep) for place, n in enumerate(todo)]
-                for n, outcome in zip(todo, _run_tasks(tasks, workers), strict=True):
-                    found[n] = outcome
+                for place, outcome in _run_tasks(tasks, workers):
+                    found[todo[place]] = outcome
+                    tell(todo[place], outcome)
     return [outcome for outcome in found if outcome is not None]
 
 
@@ -65,26 +78,28 @@ class _Task:
     places: int
     keep: Path | None
 
-    def run(self) -> Outcome:
+    def run(self) -> tuple[int, Outcome]:
         cells = np.memmap(self.meter, np.float64, "r+", shape=(self.places,))
 
         def report(share: float, _words: str) -> None:
             cells[self.place] = share
 
-        outcome = run_job(self.job, report)
+        outcome = run_job(self.job, report) if self.job.trials == 1 else tune(self.job, report)
         cells[self.place] = 1.0
         _save(self.keep, self.name, outcome)
-        return outcome
+        return self.place, outcome
 
 
-def _run_tasks(tasks: list[_Task], workers: int) -> list[Outcome]:
+def _run_tasks(tasks: list[_Task], workers: int) -> Iterator[tuple[int, Outcome]]:
+    """Yield the place of each task and its outcome, in whatever order they come."""
     if workers <= 1 or len(tasks) == 1:
-        return [task.run() for task in tasks]
+        yield from (task.run() for task in tasks)
+        return
     from joblib import Parallel, delayed
 
     # loky needs no `if __name__ == "__main__"` in a user's script, and shares the pixels as a memory map.
-    outcomes: list[Outcome] = Parallel(n_jobs=workers, backend="loky")(delayed(_Task.run)(t) for t in tasks)
-    return outcomes
+    pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch=2 * workers)
+    yield from pool(delayed(_Task.run)(task) for task in tasks)
 
 
 class _Meter:
@@ -133,7 +148,8 @@ def _save(keep: Path | None, name: str, outcome: Outcome) -> None:
         path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _load(keep: Path | None, name: str) -> Outcome | None:
+def load_outcome(keep: Path | None, name: str) -> Outcome | None:
+    """Return an outcome that was kept under this name; None where there is none."""
     if keep is None or not (keep / f"{name}.json").exists():
         return None
     content = json.loads((keep / f"{name}.json").read_text(encoding="utf-8"))

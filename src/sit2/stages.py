@@ -18,7 +18,7 @@ from sit2.data.cache import cache_folder
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
 from sit2.data.splits import describe, folds, limit_labels, make_splits
-from sit2.data.store import fingerprint, load_pixels
+from sit2.data.store import Pixels, fingerprint, load_pixels
 from sit2.data.words import counted, listed
 from sit2.job import Job, Outcome
 from sit2.parallel import plan_workers, run_all
@@ -60,8 +60,28 @@ class Prepared:
             rows=rows,
             normalise=Normalisation((0.0,) * channels, (1.0,) * channels),
             augment=PRESETS[config.augment],
-            seeds=Seeds(config.seed).child("examples"),
+            seeds=training_seeds(config).child("examples"),
         )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Every image that was found, decoded, and not yet split."""
+
+    found: Dataset
+    pixels: Pixels
+    fingerprint: str
+
+
+def split_seeds(config: Config) -> Seeds:
+    """Return the seeds of what is chance in the data: the splits, and which labels are kept."""
+    return Seeds(config.seed if config.split_seed is None else config.split_seed)
+
+
+def training_seeds(config: Config) -> Seeds:
+    """Return the seeds of everything else; with a split seed of its own, every split has others."""
+    seeds = Seeds(config.seed)
+    return seeds if config.split_seed is None else seeds.child("split", config.split_seed)
 
 
 def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Prepared:
@@ -70,6 +90,11 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
     Raises:
         DataError: when nothing could be trained on what is there.
     """
+    return split_images(load_images(source, config, screen), config, screen)
+
+
+def load_images(source: str | Path | Dataset, config: Config, screen: Screen) -> Loaded:
+    """Find the images and decode them. Raises :class:`DataError` when nothing could be trained on."""
     found = source if isinstance(source, Dataset) else read_dataset(source, groups=config.groups)
     for note in found.notes:
         screen.warn(note)
@@ -82,15 +107,21 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
             cache=cache_folder(config.cache),
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
-    readable = np.array([not problem for problem in pixels.problems])
-    good = np.flatnonzero(readable).astype(np.int64)
-    dataset = found if readable.all() else found.take(good)
-    images = pixels.images if readable.all() else pixels.images[good]
-    if not readable.all():
-        bad = [f"{found.paths[n]} ({pixels.problems[n]})" for n in np.flatnonzero(~readable)]
+    bad = [f"{path} ({why})" for path, why in zip(found.paths, pixels.problems, strict=True) if why]
+    if bad:
         screen.warn(left_out(bad))
-        validate(dataset)
-    seeds = Seeds(config.seed)
+        validate(found.take(_readable(pixels)))
+    return Loaded(found, pixels, fingerprint(found, pixels))
+
+
+def split_images(loaded: Loaded, config: Config, screen: Screen) -> Prepared:
+    """Put every readable image into a split. Raises :class:`DataError` when that cannot be done."""
+    found, pixels, good = loaded.found, loaded.pixels, _readable(loaded.pixels)
+    whole = len(good) == len(found)
+    dataset, images = (found, pixels.images) if whole else (found.take(good), pixels.images[good])
+    if config.resplit:
+        dataset = replace(dataset, splits=())
+    seeds = split_seeds(config)
     splits = make_splits(
         dataset,
         val_fraction=config.val_fraction,
@@ -113,12 +144,16 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
             "problem": pixels.problems,
         }
     )
-    prepared = Prepared(dataset, images, splits, samples, fingerprint(found, pixels))
+    prepared = Prepared(dataset, images, splits, samples, loaded.fingerprint)
     colours = "gray" if images.shape[1] == 1 else "colour"
     size = f"{config.image_size} × {config.image_size} pixels, {colours}"
     screen.say(f"{dataset.name}: {counted(len(dataset), 'image')} of {len(dataset.classes)} classes, {size}")
     screen.say(", ".join(f"{len(prepared.rows(s)):,} {words}" for s, words in _SPLIT_WORDS.items()))
     return prepared
+
+
+def _readable(pixels: Pixels) -> IntArray:
+    return np.array([n for n, problem in enumerate(pixels.problems) if not problem], dtype=np.int64)
 
 
 def check_network(prepared: Prepared, config: Config) -> None:
@@ -153,7 +188,7 @@ def measure_confusion(
 ) -> tuple[Confusion, list[ClassPair]]:
     """Estimate confusion out of fold, on the training images only; rank the pairs and choose among them."""
     if config.confusion == "probe":
-        probabilities = _probe(prepared, config, screen)
+        probabilities = probe(prepared, config, screen)
     else:
         probabilities = _train_folds(prepared, config, screen, keep)
     dataset = prepared.dataset.take(prepared.rows("train"))
@@ -161,7 +196,7 @@ def measure_confusion(
     return confusion, choose(confusion, config)
 
 
-def _probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
+def probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
     """(N, K) probabilities for the training images, in closed form."""
     train, augment = prepared.rows("train"), PRESETS[config.augment]
     dataset = prepared.dataset.take(train)
@@ -175,7 +210,7 @@ def _probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
             groups=dataset.groups,
             mirror=augment.mirror,
             any_way_up=augment.any_way_up,
-            seeds=Seeds(config.seed),
+            seeds=training_seeds(config),
             device="cpu" if device == "mps" else device,  # which has no float64
             progress=show,
         )
@@ -183,36 +218,56 @@ def _probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
 
 def _train_folds(prepared: Prepared, config: Config, screen: Screen, keep: Path | None) -> FloatArray:
     """(N, K) probabilities for the training images, each from a network trained on the other folds."""
-    train = prepared.rows("train")
-    dataset, seeds = prepared.dataset.take(train), Seeds(config.seed)
-    epochs = config.epochs / 2 if config.confusion_epochs is None else config.confusion_epochs
-    fold_config = replace(config, epochs=epochs, early_stop=0)
-    parts = folds(dataset.labels, dataset.groups, config.folds, seeds.child("folds"))
-    workers = plan_workers(config, len(parts))
+    work = FoldWork.of(prepared, config, keep)
+    jobs = [(f"fold-{number}", job) for number, job in enumerate(work.jobs)]
+    title = f"Measuring confusion in {len(jobs)} folds"
+    workers = plan_workers(config, len(jobs))
+    return work.probabilities(run_all(jobs, workers=workers, screen=screen, title=title, keep=keep))
 
-    def predict_folds(parts: Sequence[Fold]) -> list[FloatArray]:
+
+@dataclass(frozen=True)
+class FoldWork:
+    """The trainings that measure confusion out of fold."""
+
+    folds: list[Fold]  # (rows to train on, rows held out), of the training images
+    jobs: list[Job]  # one for each fold
+    shape: tuple[int, int]  # (N training images, K classes)
+
+    @classmethod
+    def of(cls, prepared: Prepared, config: Config, keep: Path | None = None) -> FoldWork:
+        """Plan the folds; ``keep`` is a folder for checkpoints."""
+        train, seeds = prepared.rows("train"), training_seeds(config)
+        dataset = prepared.dataset.take(train)
+        parts = folds(dataset.labels, dataset.groups, config.folds, seeds.child("folds"))
         jobs = [
-            (
-                f"fold-{number}",
-                Job(
-                    "plain",
-                    fold_config,
-                    seeds.child("fold", number),
-                    dataset.classes,
-                    prepared.images,
-                    prepared.dataset.labels,
-                    train_rows=train[inside],
-                    predict_rows=train[held_out],
-                    checkpoint=keep / f"fold-{number}.pt" if keep else None,
-                ),
+            Job(
+                "plain",
+                _fold_config(config),
+                seeds.child("fold", number),
+                dataset.classes,
+                prepared.images,
+                prepared.dataset.labels,
+                train_rows=train[inside],
+                predict_rows=train[held_out],
+                checkpoint=keep / f"fold-{number}.pt" if keep else None,
             )
             for number, (inside, held_out) in enumerate(parts)
         ]
-        title = f"Measuring confusion in {len(parts)} folds"
-        outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
-        return [outcome.probabilities for outcome in outcomes]
+        return cls(parts, jobs, (len(train), len(dataset.classes)))
 
-    return out_of_fold_probabilities(len(train), len(dataset.classes), parts, predict_folds)
+    def probabilities(self, outcomes: Sequence[Outcome]) -> FloatArray:
+        """Put what the folds predicted together: (N, K)."""
+        return out_of_fold_probabilities(
+            *self.shape, self.folds, lambda _: [outcome.probabilities for outcome in outcomes]
+        )
+
+
+def _fold_config(config: Config) -> Config:
+    """Half the budget, unless told otherwise, and no early stopping."""
+    if config.confusion_epochs is not None:
+        return replace(config, epochs=config.confusion_epochs, passes=None, early_stop=0)
+    passes = None if config.passes is None else max(1, config.passes // 2)
+    return replace(config, epochs=config.epochs / 2, passes=passes, early_stop=0)
 
 
 def choose(confusion: Confusion, config: Config) -> list[ClassPair]:
@@ -247,7 +302,7 @@ def train_methods(
             Job(
                 method,
                 config,
-                Seeds(config.seed),
+                training_seeds(config),
                 prepared.dataset.classes,
                 prepared.images,
                 prepared.dataset.labels,

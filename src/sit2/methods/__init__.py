@@ -35,6 +35,11 @@ def uses_pairs(name: str) -> bool:
     return METHODS[base].uses_pairs and source != "all"
 
 
+def settings_of(name: str) -> tuple[str, ...]:
+    """Return which settings a method has of its own, by its full name."""
+    return METHODS[name.partition("@")[0]].settings
+
+
 def make_phases(
     name: str, config: Config, chosen: Sequence[ClassPair], classes: Sequence[str], seeds: Seeds
 ) -> list[Phase]:

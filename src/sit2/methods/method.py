@@ -20,6 +20,7 @@ class Method(ABC):
     config: Config
 
     uses_pairs = False
+    settings: tuple[str, ...] = ()  # of the sections "method" and "confusion" that the phases depend on
 
     @abstractmethod
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:

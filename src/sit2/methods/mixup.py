@@ -14,6 +14,8 @@ from sit2.training.phase import Phase, cross_entropy
 class Mixup(Method):
     """One phase of mixup (Zhang et al. 2018, arXiv 1710.09412)."""
 
+    settings = ("mixup_alpha",)
+
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return one phase; pairs are not used."""
         batches = InBatch(self.config.mixup_alpha, cut=False)
@@ -31,6 +33,8 @@ class CutMix(Method):
 
 class MixupFinetune(Method):
     """mixup on SIT²'s schedule: what pretraining on mixtures is worth without not-sure images."""
+
+    settings = ("mixup_alpha", "pretrain_share", "finetune_lr")
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return two phases; pairs are not used."""

@@ -22,6 +22,8 @@ class Plain(Method):
 class PlainRestart(Method):
     """SIT²'s schedule and head reset, on original images only: what the schedule alone is worth."""
 
+    settings = ("pretrain_share", "finetune_lr")
+
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return two phases; pairs are not used."""
         share = self.config.pretrain_share
@@ -31,6 +33,8 @@ class PlainRestart(Method):
 
 class LabelSmoothing(Method):
     """One phase on the original images, labels smoothed (Szegedy et al. 2016)."""
+
+    settings = ("label_smoothing",)
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return one phase; pairs are not used."""

@@ -176,17 +176,27 @@ def load_encoder(network: Network, path: Path) -> int:
     return len(fitting)
 
 
+def weights_file(path: Path) -> Path:
+    """Return the file of weights that is meant: ``path``, or the model in the run folder ``path``.
+
+    Raises:
+        ModelError: when a folder holds none.
+    """
+    if not path.is_dir():
+        return path
+    inner = [p for p in (path / "model.safetensors", path / "model" / "model.safetensors") if p.exists()]
+    if not inner:
+        raise ModelError(f"no model.safetensors in {path}\nexpected a weights file or a sit2 run folder")
+    return inner[0]
+
+
 def read_weights(path: Path) -> Mapping[str, Tensor]:
     """Read named tensors from .safetensors, or from a .pth/.pt file of plain tensors.
 
     Raises:
         ModelError: when there is no such file, or it is damaged or holds more than tensors.
     """
-    if path.is_dir():
-        inner = [p for p in (path / "model.safetensors", path / "model" / "model.safetensors") if p.exists()]
-        if not inner:
-            raise ModelError(f"no model.safetensors in {path}\nexpected a weights file or a sit2 run folder")
-        path = inner[0]
+    path = weights_file(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -45,8 +45,9 @@ Watch = Callable[[Progress], None]
 
 
 def total_steps(config: Config, images: int) -> int:
-    """Return the steps of a whole training: ``epochs`` × ``images`` passes, every batch full."""
-    return max(1, round(config.epochs * images / config.batch_size))
+    """Return the steps of a whole training: ``passes``, or ``epochs`` × ``images``; every batch is full."""
+    passes = config.epochs * images if config.passes is None else config.passes
+    return max(1, round(passes / config.batch_size))
 
 
 def lr_share(step: int, steps: int, warmup: float) -> float:

@@ -1,0 +1,28 @@
+"""The committed results: one CSV file a suite, a row for each finished cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+import sit2
+from sit2.cells import Cell
+from sit2.comparison import COLUMNS
+from sit2.files import atomic
+
+RESULTS = Path(__file__).parent / "results"
+MORE = ("labels_per_class", "pairs", "train_images", "test_images", "backbone", "image_size", "version")
+
+
+def write_results(path: Path, cells: Sequence[Cell]) -> None:
+    """Write a row for each cell, in the contract's columns and ours."""
+    rows = []
+    for cell in cells:
+        spec = cell.outcome.spec
+        own = {"backbone": spec.backbone, "image_size": spec.image_size, "version": sit2.__version__}
+        rows.append({**cell.row(), **own})
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *MORE])
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
