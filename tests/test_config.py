@@ -38,6 +38,7 @@ def other_value(name):
         "labels_per_class": 5,
         "groups": "patient",
         "cache": "some/folder",
+        "depth_window": "-1000,400",
         "method": "not-sure@all",
         "control": "mixup",
         "operators": ["halves"],

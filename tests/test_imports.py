@@ -28,7 +28,8 @@ GROUND_IMPORTS = {
     "errors": set(),
     "records": set(),
     "seeds": set(),
-    "config": {"errors"},
+    "window": {"errors"},
+    "config": {"errors", "window"},
     "files": {"errors"},
 }
 GROUND = set(GROUND_IMPORTS)
@@ -44,6 +45,7 @@ LIGHT = (
     "sit2.files",
     "sit2.records",
     "sit2.seeds",
+    "sit2.window",
     "sit2.confusion.estimate",
     "sit2.confusion.pairs",
     "sit2.confusion.pairs_file",

@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from benchmarks.speed.timing import Ratio, Work, measure
 from benchmarks.speed.training import CASES, CLASSES, Case, _feed, _loop
 from sit2.data.decode import decode
+from sit2.data.image import Decoding
 from sit2.methods import METHODS
 from sit2.training.backbones import build_network
 
@@ -30,7 +31,7 @@ def ratios(rounds: int) -> Iterator[Ratio]:
                 "decode",
                 f"JPEG files {width} × {height} → {size} px: images/s of ours over Pillow's",
                 lambda: [_by_pillow(path, size) for path in paths],  # noqa: B023 - it runs before the next turn
-                lambda: [decode(path, size=size, channels=3, resize="stretch") for path in paths],  # noqa: B023
+                lambda: [decode(path, Decoding(size=size, channels=3, resize="stretch")) for path in paths],  # noqa: B023
                 rounds=rounds,
             )
     for case in CASES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import shlex
 import sys
 import traceback
@@ -28,6 +29,10 @@ SECTIONS = {
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with our errors: short, and with a cure."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._negative_number_matcher = re.compile(r"-[.\d]")  # "-1000,400" is a value too, not an option
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}\n`{self.prog} --help` lists what there is")

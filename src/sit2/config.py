@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from sit2.errors import ConfigError, did_you_mean
+from sit2.window import depth_limits
 
 METHOD_NAMES = (
     "plain",
@@ -76,6 +77,18 @@ class Config:
     )
     channels: str = setting(
         "auto", "1 gray, 3 colour, auto: as the images are", section="data", choices=("auto", "1", "3")
+    )
+    depth_window: str = setting(
+        "full",
+        "what becomes 0 to 255 where there are more than 8 bits: full (the file's range; DICOM: its window), "
+        "percentile (0.5 and 99.5 of each image), or two values LO,HI",
+        section="data",
+    )
+    background: str = setting(
+        "white", "what lies under transparent pixels", section="data", choices=("white", "black")
+    )
+    max_megapixels: int = setting(
+        178, "refuse an image of more million pixels", section="data", low=1, high=100_000
     )
     split_seed: int | None = setting(
         None,
@@ -201,6 +214,7 @@ class Config:
             object.__setattr__(self, f.name, value)
         for name in ("method", "control"):
             check_method(getattr(self, name))
+        depth_limits(self.depth_window)
         if not self.operators:
             raise ConfigError(f"operators is empty\nname at least one of {', '.join(OPERATOR_NAMES)}")
         if self.val_fraction + self.test_fraction > 0.9:

@@ -22,7 +22,7 @@ from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.stages import Prepared, measure_confusion
-from sit2.training.classifier import Classifier
+from sit2.training.classifier import Classifier, ModelSpec
 from sit2.training.device import threads
 
 
@@ -101,7 +101,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if len(self.classes_) == 1:
             raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
         dataset = _dataset(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
-        images = _pixels(dataset, config.image_size, config.channels, config.resize)
+        images = _pixels(dataset, config)
         everything = np.arange(len(dataset), dtype=np.int64)
         prepared = Prepared(dataset, images, np.full(len(dataset), "train"), pd.DataFrame(), "")
         self.pairs_ = []
@@ -129,9 +129,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if len(given) == 0:
             return np.empty((0, len(spec.classes)))
         dataset = _dataset(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
-        return self.classifier_.predict_proba(
-            _pixels(dataset, spec.image_size, str(spec.channels), spec.resize)
-        )
+        return self.classifier_.predict_proba(_pixels(dataset, spec))
 
     def predict(self, X: ArrayLike | Sequence[str | Path]) -> NDArray[Any]:
         """Return (N,) the most probable label of each image."""
@@ -208,8 +206,16 @@ def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[obje
     return Dataset("X", Path(), tuple(classes), ids, ids, labels, words, arrays=arrays)
 
 
-def _pixels(dataset: Dataset, size: int, channels: str, resize: str) -> ByteArray:
-    pixels = load_pixels(dataset, size=size, channels=channels, resize=resize)
+def _pixels(dataset: Dataset, how: Config | ModelSpec) -> ByteArray:
+    pixels = load_pixels(
+        dataset,
+        size=how.image_size,
+        channels=str(how.channels),
+        resize=how.resize,
+        depth_window=how.depth_window,
+        background=how.background,
+        max_megapixels=how.max_megapixels,
+    )
     for path, problem in zip(dataset.paths, pixels.problems, strict=True):
         if problem:
             raise DataError(f"cannot read {path}: {problem}\nleave it out, with its label")

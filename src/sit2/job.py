@@ -117,6 +117,9 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
         normalise.mean,
         normalise.std,
         job.method,
+        depth_window=config.depth_window,
+        background=config.background,
+        max_megapixels=config.max_megapixels,
     )
     network = build_network(
         config.backbone,

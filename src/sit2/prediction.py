@@ -43,8 +43,13 @@ def predict(sources: Sequence[Path], model: Path, screen: Screen) -> tuple[Class
             size=spec.image_size,
             channels=str(spec.channels),
             resize=spec.resize,
+            depth_window=spec.depth_window,
+            background=spec.background,
+            max_megapixels=spec.max_megapixels,
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
+    for note in pixels.notes:
+        screen.warn(note)
     good = np.array([n for n, problem in enumerate(pixels.problems) if not problem], np.int64)
     bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True) if why]
     if not len(good):

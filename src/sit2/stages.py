@@ -104,9 +104,14 @@ def load_images(source: str | Path | Dataset, config: Config, screen: Screen) ->
             size=config.image_size,
             channels=config.channels,
             resize=config.resize,
+            depth_window=config.depth_window,
+            background=config.background,
+            max_megapixels=config.max_megapixels,
             cache=cache_folder(config.cache),
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
+    for note in pixels.notes:
+        screen.warn(note)
     bad = [f"{path} ({why})" for path, why in zip(found.paths, pixels.problems, strict=True) if why]
     if bad:
         screen.warn(left_out(bad))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sit2.data.decode import decode
+from sit2.data.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
 from sit2.errors import DataError
@@ -40,7 +41,7 @@ def test_images_and_labels(save, shape):
     assert dataset.ids[3] == "000003"
     assert dataset.paths[3] == "set.npz#3"
     np.testing.assert_array_equal(np.stack(dataset.arrays), pixels)
-    assert decode(dataset.arrays[0], size=5, channels=3, resize="crop").shape == (3, 5, 5)
+    assert decode(dataset.arrays[0], Decoding(size=5, channels=3, resize="crop")).shape == (3, 5, 5)
 
 
 def test_medmnist(save):

@@ -27,9 +27,9 @@ def decoded(monkeypatch):
     """The images that are really decoded, one entry each time."""
     seen = []
 
-    def decode(source, **options):
+    def decode(source, *how):
         seen.append(source)
-        return plain(source, **options)
+        return plain(source, *how)
 
     plain = store.decode
     monkeypatch.setattr(store, "decode", decode)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sit2.data.decode import decode
+from sit2.data.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
 from sit2.data.store import Pixels, fingerprint, load_pixels
@@ -36,7 +37,7 @@ def test_every_image_is_what_decode_makes_of_it(photos):
         if n in bad:
             assert not pixels.images[n].any()
         else:
-            expected = decode(photos.root / path, size=5, channels=3, resize="crop")
+            expected = decode(photos.root / path, Decoding(size=5, channels=3, resize="crop"))
             np.testing.assert_array_equal(pixels.images[n], expected)
 
 

@@ -1,27 +1,38 @@
 """Decoded pixels kept between runs, by what determines them.
 
 An entry is ``<key>.npy`` (the pixels, so that they can be mapped into memory instead of read) and
-``<key>.json`` (the problems). The key covers every file's path, size and time of change, and how it is
-decoded: a file that changes makes another key. The JSON is written last, and both by renaming whole files, so
-two processes that write the same entry at once never leave a half one.
+``<key>.json`` (the problems and notes). The key covers every file's path, size and time of change, and how
+it is decoded: a file that changes makes another key. The JSON is written last, and both by renaming whole
+files, so two processes that write the same entry at once never leave a half one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from sit2.data.image import Decoding
 from sit2.files import atomic
 from sit2.records import ByteArray, Dataset
 
-VERSION = 2  # of the entries; another decoder of ours makes another version
+VERSION = 3  # of the entries; another decoder of ours makes another version
 ENVIRONMENT = "SIT2_CACHE"
+
+
+class Entry(NamedTuple):
+    """What was kept."""
+
+    images: ByteArray  # (N, C, size, size) uint8
+    problems: tuple[str, ...]  # N
+    notes: tuple[str, ...]  # sentences for the screen
 
 
 def cache_folder(setting: str) -> Path | None:
@@ -36,12 +47,16 @@ def cache_folder(setting: str) -> Path | None:
     return Path(base).expanduser() / "sit2"
 
 
-def key_of(dataset: Dataset, *, size: int, channels: str, resize: str) -> str | None:
-    """Return the key of a dataset's pixels, or None where they do not come from files."""
+def key_of(dataset: Dataset, how: Decoding, channels: str) -> str | None:
+    """Return the key of a dataset's pixels, or None where they do not come from files.
+
+    ``channels`` is what was asked for, "auto" perhaps; how many there are then follows from the files.
+    """
     if dataset.arrays:
         return None
     digest = hashlib.blake2b(digest_size=20)
-    digest.update(repr((VERSION, size, channels, resize, str(dataset.root.resolve()))).encode())
+    settings = dataclasses.replace(how, channels=3)  # which does not count: `channels` does
+    digest.update(repr((VERSION, settings, channels, str(dataset.root.resolve()))).encode())
     for path in dataset.paths:
         try:
             state = (dataset.root / path).stat()
@@ -52,25 +67,28 @@ def key_of(dataset: Dataset, *, size: int, channels: str, resize: str) -> str | 
     return digest.hexdigest()
 
 
-def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> tuple[ByteArray, tuple[str, ...]] | None:
-    """Return an entry's images (N, C, size, size) and problems; None where there is none, or it is damaged.
+def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> Entry | None:
+    """Return an entry; None where there is none, or it is damaged.
 
     The images are in memory where they fit, else mapped from disk.
     """
     path = folder / f"{key}.npy"
     try:
-        problems = tuple(json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))["problems"])
+        words = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        problems, notes = tuple(words["problems"]), tuple(words["notes"])
         in_memory = fits(path.stat().st_size)
         pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):
         return None
-    return pixels.transpose(0, 3, 1, 2), problems
+    return Entry(pixels.transpose(0, 3, 1, 2), problems, notes)
 
 
-def save(folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...]) -> None:
-    """Keep pixels (N, size, size, C); a cache that cannot be written to is no reason to stop."""
+def save(
+    folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...], notes: tuple[str, ...]
+) -> None:
+    """Keep pixels (N, size, size, C), problems and notes; a cache that cannot be written to stops nothing."""
     with contextlib.suppress(OSError):
         if isinstance(pixels, np.memmap) and pixels.filename is not None:
             pixels.flush()
@@ -79,7 +97,7 @@ def save(folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...]) -
             with atomic(folder / f"{key}.npy") as path, path.open("wb") as file:
                 np.save(file, pixels)
         with atomic(folder / f"{key}.json") as path:
-            path.write_text(json.dumps({"problems": problems}), encoding="utf-8")
+            path.write_text(json.dumps({"problems": problems, "notes": notes}), encoding="utf-8")
 
 
 def clear(folder: Path) -> int:

@@ -11,34 +11,32 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from sit2.data.image import Decoding
 from sit2.records import ByteArray
-
-MAX_PIXELS = 178_956_970  # 512 MB of RGB; beyond that a file is more likely an attack than a picture
 
 _PLAIN = ("YCbCr", "Gray")
 _HEAD = 1 << 16  # bytes among which the EXIF block lies, if there is one
 
 
-def decode_jpeg(path: Path, *, size: int, channels: int, resize: str) -> ByteArray | None:
-    """Return a JPEG file as (height, width, C) uint8, upright; None where it is not a plain JPEG.
+def decode_jpeg(data: bytes, how: Decoding) -> ByteArray | None:
+    """Return the content of a JPEG file as (height, width, C) uint8, upright; None where it is not plain.
 
     Height and width are ``size`` each; the shorter side is less where ``resize`` is "pad".
     """
     import torch
     import torch.nn.functional as F
 
+    size, resize = how.size, how.resize
     try:
-        data = path.read_bytes()
-        if not data.startswith(b"\xff\xd8\xff"):
-            return None
         tall, wide, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in _PLAIN or tall * wide > MAX_PIXELS:
+        if colours not in _PLAIN or tall * wide > how.max_megapixels * 10**6:
             return None
         height, width = size, size
         if resize == "pad":
@@ -48,11 +46,11 @@ def decode_jpeg(path: Path, *, size: int, channels: int, resize: str) -> ByteArr
             factor *= 2
         pixels = simplejpeg.decode_jpeg(
             data,
-            colorspace="RGB" if channels == 3 else "GRAY",
+            colorspace="RGB" if how.channels == 3 else "GRAY",
             min_height=-(-tall // factor),
             min_width=-(-wide // factor),
         )
-    except (OSError, ValueError):
+    except ValueError:
         return None
     # What is left of the sides is a fraction: the last pixels may lie half outside the picture.
     sides = tall / factor, wide / factor
@@ -66,7 +64,7 @@ def decode_jpeg(path: Path, *, size: int, channels: int, resize: str) -> ByteArr
         # The size of the result is rounded down: a little more than enough makes it what is wanted.
         scale = [out / side * (1 + 1e-9) for out, side in zip((height, width), sides, strict=True)]
         images = F.interpolate(images, scale_factor=scale, mode="bilinear", antialias=True)
-    return _upright(images[0].permute(1, 2, 0).numpy(), _orientation(data))
+    return upright(images[0].permute(1, 2, 0).numpy(), _orientation(data))
 
 
 def _orientation(data: bytes) -> int:
@@ -81,8 +79,8 @@ def _orientation(data: bytes) -> int:
     return turn if turn in range(1, 9) else 1
 
 
-def _upright(pixels: ByteArray, turn: int) -> ByteArray:
-    """Set (height, width, C) upright by its EXIF orientation."""
+def upright(pixels: NDArray[Any], turn: int) -> NDArray[Any]:
+    """Set (height, width[, C]) upright by its EXIF orientation."""
     if turn in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):

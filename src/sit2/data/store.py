@@ -12,15 +12,18 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from sit2.data.cache import key_of, load, save
-from sit2.data.decode import Unreadable, channels_of, decode, quiet_pillow
+from sit2.data.decode import channels_of, decode, quiet_decoders
+from sit2.data.image import MAX_MEGAPIXELS, Decoding, Unreadable, UnreadableNow
+from sit2.data.words import counted, listed
 from sit2.records import ByteArray, Dataset
 
 try:
@@ -39,6 +42,7 @@ class Pixels:
 
     images: ByteArray  # (N, C, size, size) uint8, channels last in memory, as augmentation reads them
     problems: tuple[str, ...]  # N, "" where the image is fine, else why it cannot be read
+    notes: tuple[str, ...] = ()  # sentences about images that can be read, for the screen
 
 
 def load_pixels(
@@ -46,7 +50,10 @@ def load_pixels(
     *,
     size: int,
     channels: str = "auto",  # "auto", "1" or "3"
-    resize: str = "stretch",  # "stretch", "crop" or "pad"
+    resize: str = "stretch",  # this and the next three: see Decoding
+    depth_window: str = "full",
+    background: str = "white",
+    max_megapixels: int = MAX_MEGAPIXELS,
     progress: Progress | None = None,  # called with the number done and N
     cache: Path | None = None,  # folder where decoded pixels are kept between runs
 ) -> Pixels:
@@ -56,22 +63,34 @@ def load_pixels(
     decoded before are not decoded again. Pixels that do not fit into memory are mapped from a file: the
     cache's, or a temporary one.
     """
-    key = key_of(dataset, size=size, channels=channels, resize=resize) if cache is not None else None
+    how = Decoding(size, 3, resize, depth_window, background, max_megapixels)
+    key = key_of(dataset, how, channels) if cache is not None else None
     if cache is not None and key is not None and (found := load(cache, key, fits=fits)) is not None:
         if progress is not None:
             progress(len(dataset), len(dataset))
         return Pixels(*found)
-    with quiet_pillow():
-        depth = _channels(dataset) if channels == "auto" else int(channels)
-        shape = (len(dataset), size, size, depth)
-        pixels = _room(shape, cache)
-        images = pixels.transpose(0, 3, 1, 2)
-        problems = _decode_all(dataset, images, size=size, resize=resize, progress=progress)
-    if cache is not None and key is not None:
-        save(cache, key, pixels, problems)
+    with quiet_decoders():
+        depth = _channels(dataset, how) if channels == "auto" else int(channels)
+        how, shape = replace(how, channels=depth), (len(dataset), size, size, depth)
+        general: list[str] = []
+        try:
+            pixels = _room(shape, cache)
+            told = _decode_all(dataset, pixels, how, progress=progress)
+        except MemoryError:  # with nothing else in memory, one image at a time, it may still work
+            general.append(_SHORT_OF_MEMORY)
+            pixels = _mapped(shape, cache)
+            told = _decode_all(dataset, pixels, how, progress=progress, sparing=True)
+    problems, notes = tuple(one.problem for one in told), (*general, *_notes(dataset, told))
+    # What is so only today, or of a file that has changed meanwhile, must not be remembered.
+    lasting = all(one.lasting for one in told)
+    if cache is not None and key is not None and lasting and key == key_of(dataset, how, channels):
+        save(cache, key, pixels, problems, notes)
         if isinstance(pixels, np.memmap) and (found := load(cache, key, fits=fits)) is not None:
             return Pixels(*found)  # mapped from where it lies now
-    return Pixels(images, problems)
+    return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes)
+
+
+_SHORT_OF_MEMORY = "memory ran out in decoding: images were decoded one by one, and are mapped from disk"
 
 
 def fits(size: int) -> bool:
@@ -105,9 +124,12 @@ _CGROUP_FILES = (
 
 
 def _room(shape: tuple[int, ...], cache: Path | None) -> ByteArray:
-    """Return zeros of this shape: in memory where they fit, else in a file that goes with the process."""
-    if fits(math.prod(shape)):
-        return np.zeros(shape, dtype=np.uint8)
+    """Return zeros of this shape: in memory where they fit, else in a file."""
+    return np.zeros(shape, dtype=np.uint8) if fits(math.prod(shape)) else _mapped(shape, cache)
+
+
+def _mapped(shape: tuple[int, ...], cache: Path | None) -> ByteArray:
+    """Return zeros of this shape in a file that goes with the process."""
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix="sit2-", suffix=".npy", dir=cache)
@@ -116,33 +138,60 @@ def _room(shape: tuple[int, ...], cache: Path | None) -> ByteArray:
     return np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
 
 
+class _Told(NamedTuple):
+    """What decoding one image told."""
+
+    problem: str  # "" where it is fine
+    notes: tuple[str, ...]
+    lasting: bool  # the same will be told until the file changes
+
+
 def _decode_all(
-    dataset: Dataset, images: ByteArray, *, size: int, resize: str, progress: Progress | None
-) -> tuple[str, ...]:
-    """Decode into ``images`` (N, C, size, size); return the problems."""
-    total, depth = len(dataset), images.shape[1]
+    dataset: Dataset,
+    pixels: ByteArray,
+    how: Decoding,
+    *,
+    progress: Progress | None,
+    sparing: bool = False,  # of memory: one image at a time, and one that is too large has a problem
+) -> list[_Told]:
+    """Decode into ``pixels`` (N, size, size, C). Raises MemoryError, unless told to spare it."""
+    images, total = pixels.transpose(0, 3, 1, 2), len(dataset)
 
-    def fill(start: int) -> list[str]:
-        """Decode a chunk into its place. Pillow lets other threads run meanwhile."""
-        problems = []
-        for n in range(start, min(start + _CHUNK, total)):
-            try:
-                images[n] = decode(source_of(dataset, n), size=size, channels=depth, resize=resize)
-                problems.append("")
-            except Unreadable as error:
-                problems.append(str(error))
-        return problems
+    def one(n: int) -> _Told:
+        notes: list[str] = []
+        try:
+            images[n] = decode(source_of(dataset, n), how, notes.append)
+        except Unreadable as error:
+            return _Told(str(error), (), not isinstance(error, UnreadableNow))
+        except MemoryError:
+            if not sparing:
+                raise
+            return _Told("too large for the memory there is", (), False)
+        return _Told("", tuple(notes), True)
 
-    problems: list[str] = []
-    pool = ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1)))  # half of them wait for the disk
+    def chunk(start: int) -> list[_Told]:
+        return [one(n) for n in range(start, min(start + _CHUNK, total))]
+
+    told: list[_Told] = []
+    threads = 1 if sparing else min(16, 2 * (os.cpu_count() or 1))  # half of them wait for the disk
+    pool = ThreadPoolExecutor(threads)  # decoders let other threads run meanwhile
     try:
-        for chunk in pool.map(fill, range(0, total, _CHUNK)):
-            problems += chunk
+        for part in pool.map(chunk, range(0, total, _CHUNK)):
+            told += part
             if progress is not None:
-                progress(len(problems), total)
+                progress(len(told), total)
     finally:  # Ctrl-C must not wait for a million images
         pool.shutdown(cancel_futures=True)
-    return tuple(problems)
+    return told
+
+
+def _notes(dataset: Dataset, told: Sequence[_Told]) -> list[str]:
+    """Return one sentence for each thing that was told of some images."""
+    paths: dict[str, list[str]] = {}
+    for path, one in zip(dataset.paths, told, strict=True):
+        for note in one.notes:
+            paths.setdefault(note, []).append(path)
+    return [f"{counted(len(which), 'image')} {note}: {listed(which)}" for note, which in paths.items()]
 
 
 def source_of(dataset: Dataset, n: int) -> Path | ByteArray:
@@ -168,14 +217,16 @@ def fingerprint(dataset: Dataset, pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
-def _channels(dataset: Dataset) -> int:
+def _channels(dataset: Dataset, how: Decoding) -> int:
     """Return 3 as soon as one colour image proves readable, else 1."""
     for n in range(len(dataset)):
         source = source_of(dataset, n)
         try:
             if channels_of(source) == 3:
-                decode(source, size=8, channels=3, resize="stretch")
+                decode(source, replace(how, size=8, channels=3))
                 return 3
         except Unreadable:
             continue  # it will get its problem when the pixels are loaded
+        except MemoryError:
+            return 3
     return 1

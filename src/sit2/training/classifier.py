@@ -13,11 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sit2.errors import ModelError, Sit2Error
+from sit2.data.image import MAX_MEGAPIXELS, Decoding
+from sit2.errors import ConfigError, ModelError, Sit2Error
 from sit2.files import atomic
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.training.backbones import Network, build_network
 from sit2.training.feed import Normalisation
+from sit2.window import depth_limits
 
 FORMAT_VERSION = 1
 PREDICT_BATCH = 64  # always this many: the last batch is filled up, so a result never depends on its company
@@ -35,6 +37,9 @@ class ModelSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     method: str
+    depth_window: str = "full"  # this and the next two: models of before they were settings lack them
+    background: str = "white"
+    max_megapixels: int = MAX_MEGAPIXELS
 
     def build(self, *, seed: int = 0) -> Network:
         """Build the network, with initial weights."""
@@ -108,7 +113,16 @@ class Classifier:
         return cls(spec, network.eval())
 
 
-_PREPROCESSING = ("channels", "image_size", "resize", "mean", "std")
+_PREPROCESSING = (
+    "channels",
+    "image_size",
+    "resize",
+    "depth_window",
+    "background",
+    "max_megapixels",
+    "mean",
+    "std",
+)
 
 
 def find_model(folder: Path) -> Path:
@@ -134,14 +148,14 @@ def read_spec(path: Path) -> ModelSpec:
     try:
         flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
         return _checked({**flat, **content["preprocessing"]})
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
 
 
 def _checked(flat: dict[str, Any]) -> ModelSpec:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
     spec = ModelSpec(**values)
-    texts = (spec.backbone, spec.resize, spec.method, *spec.classes)
+    texts = (spec.backbone, spec.resize, spec.depth_window, spec.background, spec.method, *spec.classes)
     numbers = (*spec.mean, *spec.std)
     if not all(isinstance(t, str) for t in texts):
         raise ValueError("a name is not a text")
@@ -151,6 +165,10 @@ def _checked(flat: dict[str, Any]) -> ModelSpec:
         raise ValueError("channels must be 1 or 3, with as many means and deviations")
     if not isinstance(spec.image_size, int) or not 1 <= spec.image_size <= 4096:
         raise ValueError("image_size must be a whole number up to 4096")
+    depth_limits(spec.depth_window)
+    Decoding(spec.image_size, spec.channels, spec.resize, spec.depth_window, spec.background)
+    if not isinstance(spec.max_megapixels, int) or spec.max_megapixels < 1:
+        raise ValueError("max_megapixels must be a whole number above 0")
     if (
         not isinstance(spec.classes, tuple)
         or len(spec.classes) < 2
