@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.manifest import MANIFEST
 from sit2.data.readers.reader import Reader, class_indices, not_found
-from sit2.data.readers.validate import validate
-from sit2.data.readers.walk import is_image
+from sit2.data.readers.validate import alike, validate
+from sit2.data.readers.walk import is_dicom_by_content, is_image
 from sit2.errors import DataError
 from sit2.records import Dataset
 
@@ -37,7 +38,7 @@ def read_dataset(source: str | Path, *, groups: str | None = None) -> Dataset:
     path = Path(source).expanduser()
     dataset = _reader_of(path).read(path, groups)
     validate(dataset)
-    return dataset
+    return replace(dataset, notes=(*dataset.notes, *alike(dataset.classes)))
 
 
 def read_images(sources: str | Path | Sequence[str | Path], classes: tuple[str, ...]) -> Dataset:
@@ -70,7 +71,7 @@ def _reader_of(path: Path) -> Reader:
 
 
 def _images_of(path: Path, classes: tuple[str, ...]) -> Dataset:
-    if not (is_image(path.name) and path.is_file()):
+    if not (path.is_file() and (is_image(path.name) or is_dicom_by_content(path))):
         return _reader_of(path).images(path, classes)
     name = path.as_posix()
     return Dataset(

@@ -19,7 +19,7 @@ def _read(path: Path, groups: str | None) -> Dataset:
     placed = [image for image in found.images if image.count("/") > depth]
     if not placed:
         raise _no_classes(path, found)
-    parts = [PurePosixPath(image).parts for image in placed]
+    parts = [image.split("/") for image in placed]
     labels = [part[depth] for part in parts]
     classes = tuple(sorted(set(labels)))
     if len(classes) == 1 and any(image.count("/") > depth + 1 for image in placed):
@@ -71,7 +71,8 @@ def _no_classes(path: Path, found: Found) -> DataError:
 def _notes(found: Found, depth: int) -> list[str]:
     """Say what was left aside, one line a kind."""
     notes = found.notes()
-    filled = {str(parent) for image in found.images for parent in PurePosixPath(image).parents}
+    direct = {image.rpartition("/")[0] for image in found.images}
+    filled = direct.union(*(map(str, PurePosixPath(place).parents) for place in direct))
     empty = [place for place in found.folders if place.count("/") <= depth and place not in filled]
     if empty:
         notes.append(f"ignored {counted(len(empty), 'folder')} without images: {listed(empty)}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
+
 import numpy as np
 
 from sit2.data.words import listed
@@ -31,6 +34,28 @@ def validate(dataset: Dataset) -> None:
         )
     if dataset.splits:
         _validate_splits(dataset)
+
+
+def alike(classes: Sequence[str]) -> list[str]:
+    """Return a sentence for each set of classes whose names a person would take for one."""
+    sets: dict[str, list[str]] = {}
+    for name in classes:
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+        sets.setdefault(key, []).append(name)
+    return [
+        f"classes {', '.join(repr(name) for name in names)} differ only in {_difference(names)}: "
+        "if they are one, merge them"
+        for names in sets.values()
+        if len(names) > 1
+    ]
+
+
+def _difference(names: Sequence[str]) -> str:
+    if len({unicodedata.normalize("NFKC", name) for name in names}) == 1:
+        return "how Unicode spells their characters"
+    if len({name.casefold() for name in names}) == 1:
+        return "capitals"
+    return "capitals, blanks or spelling in Unicode"
 
 
 def _validate_splits(dataset: Dataset) -> None:
