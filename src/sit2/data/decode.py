@@ -17,6 +17,7 @@ import errno
 import logging
 import os
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -41,9 +42,10 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 _HEAD = 132  # bytes that tell the formats apart
 _MODES = {1: "L", 3: "RGB"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
+_DEEP_GRAY = "LA;16B"  # of a PNG of 16 bits with alpha, which Pillow makes RGBA
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose gray pixels of mode "I" are 16 bits wide
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags; photometric 0: white is zero
-_UNSIGNED = 1
+_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
+_WHITE_IS_ZERO, _SEPARATE, _UNSIGNED = 0, 2, 1  # and what they may say
 _LARGE = 30_000_000  # pixels; so large images are decoded one at a time, not one in each thread
 _one_at_a_time = threading.Lock()
 _TURNS = {
@@ -104,7 +106,8 @@ def channels_of(source: Path | ByteArray) -> int:
         if image.mode == "P":
             red, green, blue = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3).T
             return 1 if (red == green).all() and (green == blue).all() else 3
-        return 1 if image.mode in _GRAY_MODES or image.mode.startswith("I;16") else 3
+        gray = image.mode in _GRAY_MODES or image.mode.startswith("I;16") or _kind(image) == _DEEP_GRAY
+        return 1 if gray else 3
 
 
 @contextmanager
@@ -162,7 +165,8 @@ def _unreadable(error: Exception) -> Unreadable:
     text = " ".join(str(error).split()) or type(error).__name__
     if "imagecodecs" in text:  # what tifffile says where it lacks a decoder
         return UnreadableNow("a TIFF file of a compression that needs: pip install 'sit2[tiff]'")
-    return Unreadable("truncated" if "truncated" in text.lower() else f"damaged ({text})")
+    short = any(word in text.lower() for word in ("truncated", "less than expected"))
+    return Unreadable("truncated" if short else f"damaged ({text})")
 
 
 def _head(file: IO[bytes]) -> bytes:
@@ -190,7 +194,7 @@ def _decoded(file: IO[bytes], how: Decoding, tell: Tell) -> ByteArray:
     how.check_size(*image.size)
     if getattr(image, "is_animated", False):
         tell(FRAMES)
-    if how.depth_window != "full" and _is_deep_colour(image):
+    if _has_deep_colour(image) and (how.depth_window != "full" or _is_planar(image)):
         return _narrowed(_deep_colour(image, file, how), how, tell)
     large = image.width * image.height > _LARGE
     with _one_at_a_time if large else contextlib.nullcontext():
@@ -201,26 +205,48 @@ def _narrowed(wide: Wide, how: Decoding, tell: Tell) -> ByteArray:
     return _scaled(Image.fromarray(narrow(wide, how.depth_window, tell)), how, tell)
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Tell whether there are samples of 16 bits, of which Pillow would keep the upper 8 ("full" as it is)."""
-    if image.mode not in ("LA", "RGB", "RGBA"):
+def _has_deep_colour(image: Image.Image) -> bool:
+    """Tell whether samples have 16 bits, of which Pillow keeps the upper 8."""
+    if image.mode not in ("RGB", "RGBA"):
         return False
-    if image.format == "TIFF":
-        return any(bits > 8 for bits in _tags(image).get(_BITS, ()))
-    return image.format == "PNG" and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    return ";16" in _kind(image) or any(bits > 8 for bits in _tags(image).get(_BITS, ()))
+
+
+def _kind(image: Image.Image) -> str:
+    """Return how a PNG's pixels lie in the file, as Pillow names it: "RGB;16B"."""
+    tiles = getattr(image, "tile", ())
+    return str(tiles[0].args) if image.format == "PNG" and tiles else ""
+
+
+def _is_planar(image: Image.Image) -> bool:
+    """Tell a TIFF of one plane for each colour: with 16 bits, Pillow would read the lower 8."""
+    return bool(_tags(image).get(_PLANAR, 1) == _SEPARATE)
 
 
 def _deep_colour(image: Image.Image, file: IO[bytes], how: Decoding) -> Wide:
-    """Read 16-bit colour at its full depth."""
-    if image.format == "TIFF":
-        return read_tiff(file, how)
-    import torch
-    from torchvision.io import ImageReadMode, decode_png  # type: ignore[import-untyped]
+    """Read colour of 16 bits at its full depth.
 
-    file.seek(0)
-    data = torch.from_numpy(np.frombuffer(file.read(), np.uint8).copy())
-    pixels = decode_png(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    Pillow has no such mode, but it can be asked for either byte of each sample: it takes the upper one, so
+    when told that the bytes stand the other way round, it takes the lower one.
+    """
+    if _is_planar(image):
+        return read_tiff(file, how)
+    if _kind(image) == _DEEP_GRAY:
+        raise Unreadable("gray of 16 bits with transparency, which only --depth-window full can read")
+    lower = Image.open(file, formats=_FORMATS)
+    tiles: Any = [tile._replace(args=_other_byte(tile.args)) for tile in getattr(lower, "tile", ())]
+    lower.tile = tiles
+    pixels = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
     return Wide(upright(pixels, _orientation(image)), (0.0, 65535.0))
+
+
+def _other_byte(args: Any) -> Any:
+    """Swap the order of bytes in a decoder's arguments, of which the first is the kind of pixels."""
+    if isinstance(args, tuple):
+        return (_other_byte(args[0]), *args[1:])
+    native = "L" if sys.byteorder == "little" else "B"
+    order = args[-1].replace("N", native)
+    return args[:-1] + ("B" if order == "L" else "L")
 
 
 def _scaled(image: Image.Image, how: Decoding, tell: Tell) -> ByteArray:
@@ -278,7 +304,7 @@ def _wide(image: Image.Image) -> Wide:
     elif image.mode == "I" and tags and unsigned:
         pixels = pixels.view(np.uint32)  # Pillow has signed numbers only
     # Pillow inverts 8 bits where white is zero, but not 16.
-    return Wide(pixels, full, inverted=tags.get(_PHOTOMETRIC) == 0)
+    return Wide(pixels, full, inverted=tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def _tags(image: Image.Image) -> Any:
