@@ -276,8 +276,8 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
             file.write(b"more")
         return plain(*args)
 
-    plain = module._scaled
-    monkeypatch.setattr(module, "_scaled", slow)
+    plain = module.scaled
+    monkeypatch.setattr(module, "scaled", slow)
     with pytest.raises(UnreadableNow, match=r"^changed while it was read$"):
         decode(path, Decoding(SIDE, 1))
 
@@ -293,8 +293,8 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         running.pop()
         return plain(*args)
 
-    plain = module._scaled
-    monkeypatch.setattr(module, "_scaled", scaled)
+    plain = module.scaled
+    monkeypatch.setattr(module, "scaled", scaled)
     for limit, together in ((SIDE * SIDE - 1, 1), (SIDE * SIDE, 8)):
         monkeypatch.setattr(module, "_LARGE", limit)
         most.clear()
