@@ -200,7 +200,7 @@ class GridRun:
             ]
             if number == 1:
                 for place in places:
-                    check_network(place.prepared, place.config)
+                    check_network(place.prepared, place.config, self.screen)
             cells += self._train(self._measure_confusion(places, title), cells, title)
         return cells
 

@@ -114,7 +114,7 @@ def run_experiment(
         raise RunFolderError(f"the run in {out} is complete\nuse --overwrite to run it again, or another -o")
     with folder.stage("images"):
         prepared = prepare(source, config, screen)
-        check_network(prepared, config)
+        check_network(prepared, config, screen)
         folder.begin()
         record_data(folder, prepared)
     with folder.running():

@@ -26,7 +26,7 @@ from sit2.records import ByteArray, ClassPair, Confusion, Dataset, FloatArray, I
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
-from sit2.training.backbones import build_network
+from sit2.training.backbones import build_network, weights_channels
 from sit2.training.device import pick_device, threads
 from sit2.training.feed import Feed, Normalisation
 
@@ -161,22 +161,31 @@ def _readable(pixels: Pixels) -> IntArray:
     return np.array([n for n, problem in enumerate(pixels.problems) if not problem], dtype=np.int64)
 
 
-def check_network(prepared: Prepared, config: Config) -> None:
+def check_network(prepared: Prepared, config: Config, screen: Screen) -> None:
     """Raise now what every training would raise later: an unknown device or backbone, weights that don't fit.
 
     Raises:
         ConfigError, ModelError: see :func:`~sit2.training.backbones.build_network`.
     """
     pick_device(config.device)
-    build_network(
+    channels = prepared.images.shape[1]
+    network = build_network(
         config.backbone,
-        channels=prepared.images.shape[1],
+        channels=channels,
         image_size=config.image_size,
         outputs=len(prepared.dataset.classes),
         seed=config.seed,
         pretrained=config.pretrained,
         weights=config.weights,
     )
+    for_colour = config.pretrained
+    if config.weights is not None:
+        for_colour = weights_channels(network, config.weights) == 3
+    if channels == 1 and for_colour:
+        screen.warn(
+            "the weights are for colour and the images are gray: they keep one channel, and the first "
+            "convolution is summed over its three, which computes the same"
+        )
 
 
 _SPLIT_WORDS = {"train": "for training", "val": "for validation", "test": "for the test"}

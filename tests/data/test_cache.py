@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sit2.data import cache, store
+from sit2.data.image import UnreadableNow
 from sit2.data.readers import read_dataset
 from sit2.data.store import load_pixels
 
@@ -137,3 +138,52 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv("SIT2_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert cache.cache_folder("auto") == tmp_path / "x" / "sit2"
+
+
+@pytest.mark.parametrize(
+    "change", [{"depth_window": "percentile"}, {"background": "black"}, {"max_megapixels": 1}]
+)
+def test_the_rules_of_decoding_make_another_entry(photos, decoded, tmp_path, change):
+    load_pixels(photos, size=5, cache=tmp_path / "cache")
+    decoded.clear()
+    load_pixels(photos, size=5, cache=tmp_path / "cache", **change)
+    assert len(decoded) >= 7
+
+
+def test_notes_are_kept(tmp_path):
+    for name in ("ant/1", "ant/2", "bee/1", "bee/2"):
+        path = tmp_path / "photos" / f"{name}.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pages = [Image.new("L", (9, 9), value) for value in (9, 99)]
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    photos = read_dataset(tmp_path / "photos")
+    first, again = (load_pixels(photos, size=5, cache=tmp_path / "cache") for _ in range(2))
+    assert first.notes == again.notes
+    assert first.notes == (
+        (
+            "4 images with several frames or pages, of which the first is taken: "
+            "ant/1.gif, ant/2.gif, bee/1.gif and 1 more"
+        ),
+    )
+
+
+@pytest.mark.parametrize("passing", ["permission", "changed"])
+def test_what_is_so_only_now_is_not_remembered(photos, monkeypatch, tmp_path, passing):
+    path = photos.root / photos.paths[5]
+    state = path.stat()
+
+    def decode(source, how, *rest):
+        if source == path and passing == "permission":
+            raise UnreadableNow("no permission to read it")
+        if source == path:
+            os.utime(path, ns=(state.st_mtime_ns, state.st_mtime_ns + 1))  # as if somebody wrote it meanwhile
+        return plain(source, how, *rest)
+
+    plain = store.decode
+    monkeypatch.setattr(store, "decode", decode)
+    problems = load_pixels(photos, size=5, cache=tmp_path / "cache").problems
+    assert problems[5] == ("no permission to read it" if passing == "permission" else "")
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.undo()
+    assert load_pixels(photos, size=5, cache=tmp_path / "cache").problems[5] == ""
+    assert len(list((tmp_path / "cache").iterdir())) == 2

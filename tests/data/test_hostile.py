@@ -206,12 +206,18 @@ def _(path):
     path.symlink_to("a.jpg")
 
 
-@hostile("a pipe named like an image", "a pipe or device, not a file", "a.jpg")
+@hostile("a pipe named like an image", "not a file, but a device or a pipe", "a.jpg")
 def _(path):
     os.mkfifo(path)
 
 
-@hostile("a link to /dev/zero", "a pipe or device, not a file", "a.jpg")
+@hostile("a file of more than 2 GB", "more than 2,048 MB", "a.png")
+def _(path):
+    Image.fromarray(noise()).save(path)
+    os.truncate(path, (1 << 31) + 1)  # a hole: it takes no room on the disk
+
+
+@hostile("a link to /dev/zero", "not a file, but a device or a pipe", "a.jpg")
 def _(path):
     path.symlink_to("/dev/zero")
 

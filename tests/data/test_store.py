@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from sit2.data import store
 from sit2.data.decode import decode
 from sit2.data.image import Decoding
 from sit2.data.readers import read_dataset
@@ -117,3 +120,36 @@ def test_fingerprint_tells_everything_apart():
     assert len(prints[0]) == 32
     moved = dataclasses.replace(dataset, name="elsewhere", notes=("said",))
     assert fingerprint(moved, pixels) == fingerprint(dataset, pixels)
+
+
+def test_where_memory_runs_out_images_are_decoded_one_by_one_into_a_map(photos, monkeypatch):
+    plain, expected = store.decode, load_pixels(photos, size=5)
+    running = threading.Semaphore(1)
+
+    def decode(source, how, *rest):
+        if not running.acquire(blocking=False):  # two at once are too many
+            raise MemoryError
+        try:
+            time.sleep(0.002)
+            if "05" in str(source):  # and this one is too large even alone
+                raise MemoryError
+            return plain(source, how, *rest)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(store, "decode", decode)
+    pixels = load_pixels(photos, size=5)
+    assert isinstance(pixels.images, np.memmap)
+    assert pixels.notes == (
+        "memory ran out in decoding: images were decoded one by one, and are mapped from disk",
+    )
+    large = photos.ids.index("ant/05.png")
+    assert pixels.problems[large] == "too large for the memory there is"
+    others = np.arange(len(photos)) != large
+    np.testing.assert_array_equal(pixels.images[others], expected.images[others])
+    assert np.array(pixels.problems)[others].tolist() == np.array(expected.problems)[others].tolist()
+
+
+def test_a_file_that_vanishes_between_listing_and_reading(photos):
+    (photos.root / photos.paths[3]).unlink()
+    assert load_pixels(photos, size=5).problems[3] == "no such file"

@@ -97,13 +97,21 @@ class TestRefused:
             in self.message(tmp_path / "less.pth")
         )
 
-    @pytest.mark.parametrize(("saved", "wanted"), [(1, 3), (4, 1), (4, 3)])
-    def test_channels_that_cannot_be_adapted(self, saved, wanted, tmp_path):
+    @pytest.mark.parametrize(
+        ("saved", "wanted", "cure"),
+        [
+            (1, 3, "set --channels 1, or choose other weights"),
+            (4, 1, "choose other weights"),
+            (4, 3, "choose other weights"),
+        ],
+    )
+    def test_channels_that_cannot_be_adapted(self, saved, wanted, cure, tmp_path):
         state = state_of(build().encoder)
         state["conv1.0.weight"] = torch.zeros(state["conv1.0.weight"].shape[0], saved, 3, 3)
         torch.save(state, tmp_path / "odd.pth")
-        assert "have another shape, such as 'conv1.0.weight'" in self.message(
-            tmp_path / "odd.pth", build(channels=wanted)
+        file = tmp_path / "odd.pth"
+        assert self.message(file, build(channels=wanted)) == (
+            f"{file} is for images of {saved} channels, but these have {wanted}\n{cure}"
         )
 
     @pytest.mark.parametrize("name", ["none.pth", "none.safetensors"])

@@ -37,6 +37,7 @@ from sit2.records import ByteArray
 
 FRAMES = "with several frames or pages, of which the first is taken"
 
+MAX_BYTES = 1 << 31  # of a file: 16-bit RGBA of the most pixels is 1.4 GB
 _HEAD = 132  # bytes that tell the formats apart
 _LARGE = 30_000_000  # pixels; so large images are decoded one at a time, not one in each thread
 _one_at_a_time = threading.Lock()
@@ -116,7 +117,9 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for ever
             folder = stat.S_ISDIR(before.st_mode)
-            raise Unreadable("a folder, not a file" if folder else "a pipe or device, not a file")
+            raise Unreadable("a folder, not a file" if folder else "not a file, but a device or a pipe")
+        if before.st_size > MAX_BYTES:
+            raise Unreadable(f"more than {MAX_BYTES >> 20:,} MB")
         if before.st_size == 0:
             raise Unreadable("an empty file")
         with path.open("rb") as file:

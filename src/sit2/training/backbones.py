@@ -153,20 +153,23 @@ def load_encoder(network: Network, path: Path) -> int:
     """Load an encoder's weights from a file, leaving the head as it is; return how many tensors fitted.
 
     Takes sit2's own ``model.safetensors`` (or a folder that holds it), timm's and torchvision's state dicts.
-    A first convolution for three channels is adapted to one as timm does. No code is executed.
+    Where the images are gray, a first convolution for colour is summed over its channels, as timm does: that
+    computes what three equal channels would. No code is executed.
 
     Raises:
         ModelError: when there is no such file, it cannot be read, or its weights are another network's.
     """
-    state = {k.removeprefix("module."): v for k, v in read_weights(path).items()}
-    if any(k.startswith("encoder.") for k in state):
-        state = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-    own = network.encoder.state_dict()
-    first = next((k for k, v in own.items() if v.ndim == 4), None)
-    if first in state and state[first].ndim == 4 and state[first].shape[1] == 3 != own[first].shape[1]:
-        state[first] = adapt_input_conv(own[first].shape[1], state[first])
+    state, own = _encoder_state(path), network.encoder.state_dict()
+    first, wanted, given = _first_channels(state, own)
+    if given == 3 and wanted == 1:
+        state[first] = adapt_input_conv(1, state[first])
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting]
+    if missing == [first] and given != wanted:
+        cure = f"set --channels {given}, or " if given in (1, 3) else ""
+        raise ModelError(
+            f"{path} is for images of {given} channels, but these have {wanted}\n{cure}choose other weights"
+        )
     if missing:
         raise ModelError(
             f"{path} does not fit this backbone: {len(missing)} of {len(own)} tensors are missing or have "
@@ -174,6 +177,28 @@ def load_encoder(network: Network, path: Path) -> int:
         )
     network.encoder.load_state_dict(fitting)
     return len(fitting)
+
+
+def weights_channels(network: Network, path: Path) -> int | None:
+    """Return for how many channels a file's weights are, by the first convolution; None where it has none."""
+    return _first_channels(_encoder_state(path), network.encoder.state_dict())[2]
+
+
+def _encoder_state(path: Path) -> dict[str, Tensor]:
+    """Read the weights of an encoder, named as in the encoder itself."""
+    state = {k.removeprefix("module."): v for k, v in read_weights(path).items()}
+    if any(k.startswith("encoder.") for k in state):
+        return {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    return state
+
+
+def _first_channels(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> tuple[str, int | None, int | None]:
+    """Return the name of an encoder's first convolution, and how many channels it and the file's have."""
+    first = next((k for k, v in own.items() if v.ndim == 4), "")
+    wanted, given = (s[first].shape[1] if first in s and s[first].ndim == 4 else None for s in (own, state))
+    return first, wanted, given
 
 
 def weights_file(path: Path) -> Path:

@@ -41,7 +41,11 @@ class Found:
             (self.hidden, "hidden or system file", "hidden or system files"),
             (self.strangers, "file that is not an image", "files that are not images"),
             (self.loops, "link back to a folder around it", "links back to a folder around them"),
-            (self.misnamed, "file whose name is not UTF-8", "files whose names are not UTF-8"),
+            (
+                self.misnamed,
+                "file or folder whose name is not UTF-8",
+                "files or folders whose names are not UTF-8",
+            ),
         )
         return [f"ignored {counted(len(n), one, many)}: {listed(n)}" for n, one, many in kinds if n]
 
