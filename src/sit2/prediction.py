@@ -13,14 +13,14 @@ import pandas as pd
 from sit2.confusion.pairs_file import read_pairs
 from sit2.data.readers import read_images
 from sit2.data.store import load_pixels
-from sit2.data.words import counted, listed
+from sit2.data.words import counted, left_out, listed
 from sit2.errors import DataError, RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.files import atomic
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.runfolder import read_json
 from sit2.screen import Screen
-from sit2.stages import left_out, predictions_table
+from sit2.stages import predictions_table
 from sit2.telling import tell_metrics
 from sit2.training.classifier import Classifier, find_model
 
@@ -51,11 +51,11 @@ def predict(sources: Sequence[Path], model: Path, screen: Screen) -> tuple[Class
     for note in pixels.notes:
         screen.warn(note)
     good = np.array([n for n, problem in enumerate(pixels.problems) if not problem], np.int64)
-    bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True) if why]
     if not len(good):
+        bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True)]
         raise DataError(f"no image can be read: {listed(bad)}\nexpected at least one that can")
-    if bad:
-        screen.warn(left_out(bad))
+    if missing := left_out(dataset.paths, pixels.problems):
+        screen.warn(missing)
     readable = dataset.take(good)
     probabilities = classifier.predict_proba(pixels.images[good])
     return classifier, readable, Predictions(readable.ids, readable.labels, probabilities, readable.groups)

@@ -19,7 +19,7 @@ from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
 from sit2.data.splits import describe, folds, limit_labels, make_splits
 from sit2.data.store import Pixels, fingerprint, load_pixels
-from sit2.data.words import counted, listed
+from sit2.data.words import counted, left_out
 from sit2.job import Job, Outcome
 from sit2.parallel import plan_workers, run_all
 from sit2.records import ByteArray, ClassPair, Confusion, Dataset, FloatArray, IntArray, Predictions
@@ -112,9 +112,8 @@ def load_images(source: str | Path | Dataset, config: Config, screen: Screen) ->
         )
     for note in pixels.notes:
         screen.warn(note)
-    bad = [f"{path} ({why})" for path, why in zip(found.paths, pixels.problems, strict=True) if why]
-    if bad:
-        screen.warn(left_out(bad))
+    if bad := left_out(found.paths, pixels.problems):
+        screen.warn(bad)
         validate(found.take(_readable(pixels)))
     return Loaded(found, pixels, fingerprint(found, pixels))
 
@@ -189,12 +188,6 @@ def check_network(prepared: Prepared, config: Config, screen: Screen) -> None:
 
 
 _SPLIT_WORDS = {"train": "for training", "val": "for validation", "test": "for the test"}
-
-
-def left_out(bad: Sequence[str]) -> str:
-    """Say which images cannot be read."""
-    are = "is" if len(bad) == 1 else "are"
-    return f"{counted(len(bad), 'image')} cannot be read and {are} left out: {listed(bad)}"
 
 
 def measure_confusion(

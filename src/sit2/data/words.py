@@ -15,6 +15,8 @@ def printable(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
+_FEW = 3  # images that are named one by one
+_REASONS = 8  # that are named
 _LONGEST = 120  # characters of a name in a message
 
 
@@ -27,3 +29,20 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
     """Return the first few names, printable and not too long, and how many more there are."""
     shown = ", ".join(map(_shown, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def left_out(paths: Sequence[str], problems: Sequence[str]) -> str:
+    """Say which images cannot be read, by reason if there are many; "" where all can."""
+    bad = [(path, why) for path, why in zip(paths, problems, strict=True) if why]
+    if not bad:
+        return ""
+    what = f"{counted(len(bad), 'image')} cannot be read and {'is' if len(bad) == 1 else 'are'} left out"
+    if len(bad) <= _FEW:
+        return f"{what}: {', '.join(f'{_shown(path)} ({why})' for path, why in bad)}"
+    reasons: dict[str, list[str]] = {}
+    for path, why in bad:
+        reasons.setdefault(why, []).append(path)
+    often = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    lines = [f"{why}: {listed(which)}" for why, which in often[:_REASONS]]
+    rest = sum(len(which) for _, which in often[_REASONS:])
+    return "\n  ".join([f"{what}:", *lines, *([f"{counted(rest, 'other')}"] if rest else [])])
