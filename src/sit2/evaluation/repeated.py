@@ -85,8 +85,7 @@ def effect_size(differences: Sequence[float] | FloatArray) -> tuple[float, float
     independent, so it is too narrow where they share images. (0, 0, 0) where all are 0; infinite where they
     are equal but not 0, or fewer than two.
     """
-    from scipy import optimize, stats
-    from scipy.special import gammaln
+    from scipy import special
 
     values = np.asarray(differences, np.float64)
     n, mean = len(values), float(values.mean())
@@ -95,14 +94,14 @@ def effect_size(differences: Sequence[float] | FloatArray) -> tuple[float, float
         return (0.0, 0.0, 0.0) if abs(mean) <= 1e-12 else (float(np.copysign(np.inf, mean)), -np.inf, np.inf)
     df = n - 1
     t = mean / sd * np.sqrt(n)
-    unbiased = float(np.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / np.sqrt(df / 2)) if df > 1 else 1.0
+    unbiased = (
+        float(np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2))
+        if df > 1
+        else 1.0
+    )
 
-    def bound(chance: float) -> float:
-        low, high = t - 10 - abs(t), t + 10 + abs(t)
-        root = optimize.brentq(lambda nc: stats.nct.cdf(t, df, nc) - chance, low, high)
-        return float(root / np.sqrt(n))
-
-    return unbiased * mean / sd, unbiased * bound(0.975), unbiased * bound(0.025)
+    low, high = special.nctdtrinc(df, [0.975, 0.025], t) / np.sqrt(n)
+    return unbiased * mean / sd, float(unbiased * low), float(unbiased * high)
 
 
 def repeated_bootstrap(

@@ -27,12 +27,14 @@ def draw_ranks(ranks: Ranks, path: Path) -> None:
     scikit_posthocs.critical_difference_diagram(
         means,
         p_values,
-        cd=ranks.critical_difference,
         ax=axes,
         label_fmt_left="{label} ({rank:.1f})",
         label_fmt_right="({rank:.1f}) {label}",
     )
-    axes.set_title(f"Mean rank over {ranks.datasets} data sets (1 is best)", fontsize=10)
+    gap = f"{ranks.critical_difference:.1f}"
+    axes.set_title(
+        f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
+    )
     for suffix in (".png", ".svg"):
         with atomic(path.with_name(path.name + suffix)) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_DATELESS[suffix])
