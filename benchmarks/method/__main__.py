@@ -20,13 +20,16 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results' CSV files")
     options = parser.parse_args()
     for name in options.suites:
-        grid, config = suite.read(name)
-        config = replace(config, workers=options.workers)
+        finished: dict[int, list[Cell]] = {}
+        for number, part in enumerate(suite.read(name)):
 
-        def grown(cells: list[Cell], name: str = name) -> None:
-            write_results(options.results / f"{name}.csv", cells)
+            def grown(cells: list[Cell], part: suite.Part = part, number: int = number) -> None:
+                finished[number] = [replace(c, method=part.variant or c.method) for c in cells]
+                every = [cell for cells in finished.values() for cell in cells]
+                write_results(options.results / f"{name}.csv", every)
 
-        GridRun(grid, config, options.out, Screen(), grown).run()
+            config = replace(part.config, workers=options.workers)
+            GridRun(part.grid, config, options.out, Screen(quiet=number > 0), grown).run()
 
 
 if __name__ == "__main__":
