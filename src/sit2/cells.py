@@ -113,6 +113,7 @@ class Cell:
             "pairs": sum(pair.chosen for pair in self.pairs),
             "train_images": self.train_images,
             "test_images": len(self.predictions.ids),
+            "images": self.images,
         }
         return {**names, **self.metrics, "seconds": round(self.outcome.seconds, 2), **more}
 

@@ -19,7 +19,7 @@ from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
 from sit2.data.splits import describe, folds, limit_labels, make_splits
 from sit2.data.store import Pixels, fingerprint, load_pixels
-from sit2.data.words import counted, listed
+from sit2.data.words import counted, left_out
 from sit2.job import Job, Outcome
 from sit2.parallel import plan_workers, run_all
 from sit2.records import ByteArray, ClassPair, Confusion, Dataset, FloatArray, IntArray, Predictions
@@ -177,12 +177,6 @@ def check_network(prepared: Prepared, config: Config) -> None:
 _SPLIT_WORDS = {"train": "for training", "val": "for validation", "test": "for the test"}
 
 
-def left_out(bad: Sequence[str]) -> str:
-    """Say which images cannot be read."""
-    are = "is" if len(bad) == 1 else "are"
-    return f"{counted(len(bad), 'image')} cannot be read and {are} left out: {listed(bad)}"
-
-
 def measure_confusion(
     prepared: Prepared, config: Config, screen: Screen, *, keep: Path | None = None
 ) -> tuple[Confusion, list[ClassPair]]:
@@ -319,12 +313,3 @@ def train_methods(
     title = f"Training {', '.join(methods)}"
     outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
     return dict(zip(methods, outcomes, strict=True))
-
-
-def predictions_table(predictions: Predictions, classes: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
-    """Return a table of the contract's columns: id, path, label, predicted, p_<class>…"""
-    label = [classes[n] if n >= 0 else "" for n in predictions.labels]
-    predicted = [classes[n] for n in predictions.predicted]
-    table = pd.DataFrame({"id": predictions.ids, "path": paths, "label": label, "predicted": predicted})
-    columns = [f"p_{name}" for name in classes]
-    return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)

@@ -27,7 +27,8 @@ from sit2.records import ByteArray, ClassPair
 from sit2.runfolder import RunFolder, free_folder
 from sit2.screen import Screen
 from sit2.stages import Prepared, choose, measure_confusion, prepare
-from sit2.telling import tell_comparison, tell_results
+from sit2.telling import tell_results
+from sit2.telling_many import tell_comparison
 from sit2.training.feed import Feed
 
 

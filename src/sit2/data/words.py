@@ -14,3 +14,9 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
     """Return the first few names, and how many more there are."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def left_out(bad: Sequence[str]) -> str:
+    """Say which images cannot be read."""
+    are = "is" if len(bad) == 1 else "are"
+    return f"{counted(len(bad), 'image')} cannot be read and {are} left out: {listed(bad)}"

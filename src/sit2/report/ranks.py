@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,8 @@ from sit2.evaluation.ranks import Ranks
 from sit2.files import atomic
 
 
-def draw_ranks(ranks: Ranks, path: Path) -> None:
-    """Write the diagram as ``path``.png and ``path``.svg: methods that a bar joins do not differ.
+def draw_ranks(ranks: Ranks, path: Path, *, suffixes: Sequence[str] = (".png", ".svg")) -> None:
+    """Write the diagram as ``path`` with each suffix: methods that a bar joins do not differ.
 
     A bar joins methods whose mean ranks are closer than the critical difference of Nemenyi's test.
     """
@@ -35,7 +36,7 @@ def draw_ranks(ranks: Ranks, path: Path) -> None:
     axes.set_title(
         f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
     )
-    for suffix in (".png", ".svg"):
+    for suffix in suffixes:
         with atomic(path.with_name(path.name + suffix)) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_DATELESS[suffix])
 
