@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
@@ -21,8 +21,11 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed
 
+docs: $(READY)
+	$(BIN)/sphinx-build -W -q -b html docs build/docs
+
 clean:
-	rm -rf .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("sit2 needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

@@ -53,6 +53,10 @@ LIGHT = (
     "sit2.evaluation.metrics",
     "sit2.evaluation.bootstrap",
     "sit2.evaluation.words",
+    "sit2.evaluation.repeated",
+    "sit2.evaluation.ranks",
+    "sit2.evaluation.verdicts",
+    "sit2.report.ranks",
 )
 
 
@@ -129,7 +133,8 @@ def test_only_the_top_imports_the_top():
     for name, others in GRAPH.items():
         assert not others & {"cli"} or name == "__main__", name
     for name in ("job", "parallel", "stages", "runfolder", *(n for n in MODULES if room(n) in ROOMS)):
-        assert not GRAPH.get(name, set()) & {"experiment", "comparison", "estimator", "verbs", "demo"}, name
+        roof = {"experiment", "comparison", "cells", "estimator", "verbs", "demo"}
+        assert not GRAPH.get(name, set()) & roof, name
 
 
 def test_the_loop_knows_no_method():
@@ -147,6 +152,13 @@ def test_is_imported_without_torch(name):
     if name in {"sit2", "sit2.cli"}:
         heavy += ["pandas", "sklearn", "scipy", "statsmodels", "PIL"]
     code = f"import sys, {name}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_predicting_loads_no_more_than_it_needs():
+    heavy = ["timm", "torchvision", "lightning_fabric", "sklearn", "statsmodels", "matplotlib", "sit2.stages"]
+    code = f"import sys, sit2.prediction; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.method import suite
+from benchmarks.method import page, suite
 from benchmarks.method.results import RESULTS, write_results
 from sit2.cells import Cell, GridRun
 from sit2.screen import Screen
@@ -14,19 +14,31 @@ from sit2.screen import Screen
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.method", description=__doc__)
-    parser.add_argument("suites", nargs="*", default=["ten"], choices=suite.names(), metavar="SUITE")
-    parser.add_argument("--out", type=Path, required=True, help="folder of finished cells, for all suites")
+    parser.add_argument("suites", nargs="*", default=["ten"], metavar="SUITE", help=", ".join(suite.names()))
+    parser.add_argument("--out", type=Path, help="folder of finished cells, for all suites")
     parser.add_argument("--workers", type=int, default=0, help="parallel trainings; 0: one per core")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results' CSV files")
+    parser.add_argument("--page", action="store_true", help="only write README.md anew, from the results")
     options = parser.parse_args()
+    if options.page:
+        page.write(options.results)
+        return
+    if options.out is None:
+        parser.error("--out is missing: name a folder for the finished cells")
     for name in options.suites:
-        grid, config = suite.read(name)
-        config = replace(config, workers=options.workers)
+        run_suite(name, options.out, options.results / f"{name}.csv", workers=options.workers)
 
-        def grown(cells: list[Cell], name: str = name) -> None:
-            write_results(options.results / f"{name}.csv", cells)
 
-        GridRun(grid, config, options.out, Screen(), grown).run()
+def run_suite(name: str, out: Path, results: Path, *, workers: int) -> None:
+    """Run what is not finished yet; ``results`` grows cell by cell."""
+    finished: dict[int, list[Cell]] = {}
+    for number, part in enumerate(suite.read(name)):
+
+        def grown(cells: list[Cell], part: suite.Part = part, number: int = number) -> None:
+            finished[number] = [replace(cell, method=part.variant or cell.method) for cell in cells]
+            write_results(results, [cell for cells in finished.values() for cell in cells])
+
+        GridRun(part.grid, replace(part.config, workers=workers), out, Screen(quiet=number > 0), grown).run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,16 @@ from sit2.comparison import COLUMNS
 from sit2.files import atomic
 
 RESULTS = Path(__file__).parent / "results"
-MORE = ("labels_per_class", "pairs", "train_images", "test_images", "backbone", "image_size", "version")
+MORE = (
+    "labels_per_class",
+    "pairs",
+    "train_images",
+    "test_images",
+    "images",
+    "backbone",
+    "image_size",
+    "version",
+)
 
 
 def write_results(path: Path, cells: Sequence[Cell]) -> None:

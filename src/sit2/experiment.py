@@ -13,6 +13,7 @@ import numpy as np
 
 from sit2.config import Config, make_config
 from sit2.confusion.pairs import matrix_table, pairs_table
+from sit2.confusion.predictions_file import predictions_table
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
@@ -27,7 +28,6 @@ from sit2.stages import (
     Prepared,
     check_network,
     measure_confusion,
-    predictions_table,
     prepare,
     train_methods,
 )

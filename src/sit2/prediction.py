@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sit2.confusion.pairs_file import read_pairs
+from sit2.confusion.predictions_file import predictions_table
 from sit2.data.readers import read_images
 from sit2.data.store import load_pixels
 from sit2.data.words import counted, left_out, listed
@@ -20,7 +21,6 @@ from sit2.files import atomic
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.runfolder import read_json
 from sit2.screen import Screen
-from sit2.stages import predictions_table
 from sit2.telling import tell_metrics
 from sit2.training.classifier import Classifier, find_model
 

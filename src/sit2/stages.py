@@ -326,12 +326,3 @@ def train_methods(
     title = f"Training {', '.join(methods)}"
     outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
     return dict(zip(methods, outcomes, strict=True))
-
-
-def predictions_table(predictions: Predictions, classes: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
-    """Return a table of the contract's columns: id, path, label, predicted, p_<class>…"""
-    label = [classes[n] if n >= 0 else "" for n in predictions.labels]
-    predicted = [classes[n] for n in predictions.predicted]
-    table = pd.DataFrame({"id": predictions.ids, "path": paths, "label": label, "predicted": predicted})
-    columns = [f"p_{name}" for name in classes]
-    return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from sit2.evaluation.metrics import accuracy_interval
 from sit2.evaluation.statistics import LIMIT
-from sit2.experiment import Metrics, Run
 from sit2.records import Predictions
 from sit2.screen import Screen
+
+if TYPE_CHECKING:
+    from sit2.experiment import Metrics, Run
 
 _COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
 
@@ -36,13 +39,13 @@ def tell_metrics(
         rows.append(
             (
                 method,
-                f"{_percent(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
-                _percent(values["macro_f1"]),
-                _percent(values["balanced_accuracy"]),
-                _number(values["log_loss"]),
-                _percent(values["ece"]),
-                _percent(values["pair_error"]),
-                _percent(values["other_error"]),
+                f"{share(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
+                share(values["macro_f1"]),
+                share(values["balanced_accuracy"]),
+                number(values["log_loss"]),
+                share(values["ece"]),
+                share(values["pair_error"]),
+                share(values["other_error"]),
             )
         )
     count = len(next(iter(predictions.values())).ids)
@@ -53,9 +56,11 @@ def tell_metrics(
     )
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def share(value: float | None) -> str:
+    """Return a share in [0, 1] in percent, with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a number with three decimals; a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"

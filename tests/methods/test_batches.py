@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from sit2.methods.batches import Composites, InBatch, Originals, _box_masks, portion
+from sit2.methods.batches import Composites, InBatch, Originals, SoftMixtures, _box_masks, portion
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import pair_tensor
 from sit2.training.augment import PRESETS
@@ -213,3 +214,70 @@ class TestCutMixBoxes:
 def test_pairs_go_to_the_device_of_the_images():
     made = Composites([(0, 2)])
     assert torch.equal(made._pairs, pair_tensor([(0, 2)]))
+
+
+class TestSoftMixtures:
+    LABELS = [0, 1, 2, 3] * 8
+
+    def scores(self, **pairs):
+        scores = torch.zeros(4, 4)
+        for name, score in pairs.items():
+            a, b = int(name[1]), int(name[2])
+            scores[a, b] = scores[b, a] = score
+        return scores
+
+    def draw(self, step=0, size=64, **settings):
+        made = SoftMixtures(**{"scores": self.scores(p01=1.0), "emphasis": 0.5, "alpha": 0.8, **settings})
+        return made.draw(numbered(self.LABELS), step, size)
+
+    def test_originals_come_first_and_are_not_mixed(self):
+        mixed = self.draw(original_share=0.25)
+        assert len(mixed.images) == 64
+        assert not mixed.not_sure[:16].any()
+        assert mixed.not_sure[16:].all()
+        assert torch.equal(values(mixed.images[:16]), mixed.left_row[:16])
+
+    def test_an_image_is_what_it_says_it_is_made_of(self):
+        mixed = self.draw(cut=0.0)
+        blend = mixed.weight * mixed.left_row + (1 - mixed.weight) * mixed.right_row
+        assert torch.allclose(mixed.images[:, 0, 0, 0] * 255, blend, atol=1e-3)
+        assert torch.equal(mixed.left, torch.tensor(self.LABELS)[mixed.left_row])
+
+    def test_cut_ones_hold_whole_pixels_of_either_parent(self):
+        mixed = self.draw(cut=1.0, original_share=0.0)
+        pixels = mixed.images.mul(255).round().long().flatten(1)
+        left, right = mixed.left_row[:, None], mixed.right_row[:, None]
+        assert ((pixels == left) | (pixels == right)).all()
+        assert torch.allclose((pixels == left).float().mean(dim=1), mixed.weight, atol=1e-6)
+
+    @pytest.mark.parametrize(("emphasis", "expected"), [(1.0, 1.0), (0.5, 0.5 + 0.5 / 6), (0.0, 1 / 6)])
+    def test_emphasis_is_the_share_of_confused_pairs(self, emphasis, expected):
+        draws = [self.draw(step, emphasis=emphasis, original_share=0.0) for step in range(40)]
+        pairs = torch.cat([torch.stack([d.left, d.right], dim=1).sort(dim=1).values for d in draws])
+        share = (pairs == torch.tensor([0, 1])).all(dim=1).float().mean()
+        assert float(share) == pytest.approx(expected, abs=0.035)  # 2,560 draws: four deviations
+
+    def test_pairs_are_drawn_in_proportion_to_their_scores(self):
+        scores = self.scores(p01=3.0, p23=1.0)
+        draws = [self.draw(step, scores=scores, emphasis=1.0, original_share=0.0) for step in range(40)]
+        first = torch.cat([(d.left + d.right) == 1 for d in draws]).float().mean()
+        assert float(first) == pytest.approx(0.75, abs=0.035)
+
+    def test_without_any_score_all_pairs_are_alike(self):
+        draws = [self.draw(step, scores=torch.zeros(4, 4), emphasis=1.0) for step in range(10)]
+        assert (
+            len({(a, b) for d in draws for a, b in zip(d.left.tolist(), d.right.tolist(), strict=True)}) == 16
+        )
+
+    def test_a_class_without_images_is_never_drawn(self):
+        feed = numbered([0, 2, 3] * 8)
+        mixed = SoftMixtures(self.scores(p01=1.0), emphasis=1.0, alpha=0.8).draw(feed, 0, 32)
+        assert 1 not in {*mixed.left.tolist(), *mixed.right.tolist()}
+
+    def test_the_same_step_gives_the_same_batch(self):
+        assert torch.equal(self.draw(3).images, self.draw(3).images)
+        assert not torch.equal(self.draw(3).images, self.draw(4).images)
+
+    def test_weights_are_beta(self):
+        draws = torch.cat([self.draw(step, alpha=0.8, original_share=0.0).weight for step in range(40)])
+        assert stats.kstest(draws.double().numpy(), stats.beta(0.8, 0.8).cdf).pvalue > 0.01

@@ -1,10 +1,12 @@
 """One contract for every method, with every source of pairs."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 
-from sit2.config import METHOD_NAMES, Config
+from sit2.config import METHOD_NAMES, PAIR_METHODS, Config
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ConfigError
 from sit2.methods import METHODS, make_phases, uses_pairs
@@ -103,7 +105,7 @@ class TestContract:
         last = phases_of(name, num_classes, **settings)[-1]
         assert last.outputs == num_classes
         assert last.loss is cross_entropy
-        if name not in {"mixup", "cutmix"}:  # their only phase mixes
+        if name.partition("@")[0] not in {"mixup", "cutmix", "soft-label"}:  # their only phase mixes
             mixed = last.batches.draw(feeds[num_classes], 0, 7)
             assert torch.equal(mixed.left_row, mixed.right_row)
             assert mixed.weight.tolist() == [1] * 7
@@ -122,12 +124,13 @@ class TestContract:
 
 def test_the_names_are_those_of_the_settings():
     assert tuple(METHODS) == METHOD_NAMES
-    assert tuple(SIT2) == METHOD_NAMES[-3:]
+    assert tuple(SIT2) == PAIR_METHODS
 
 
 def test_which_methods_have_how_many_phases():
     count = {name: len(phases_of(name, 3)) for name in METHODS}
-    assert [name for name, n in count.items() if n == 1] == ["plain", "label-smoothing", "mixup", "cutmix"]
+    single = {"plain", "label-smoothing", "mixup", "cutmix", "soft-label", "confusion-smoothing"}
+    assert {name for name, n in count.items() if n == 1} == single
     assert set(count.values()) == {1, 2}
 
 
@@ -210,5 +213,36 @@ def test_settings_reach_the_methods():
     assert phases_of("mixup", 3, mixup_alpha=0.7)[0].batches.alpha == 0.7
     assert phases_of("mixup-finetune", 3, mixup_alpha=0.7)[0].batches.alpha == 0.7
     assert phases_of("cutmix", 3, mixup_alpha=0.7)[0].batches.alpha == 1.0
-    for name in SIT2:
+    for name in ("not-sure", "sure-or-not", "multi-label"):
         assert phases_of(name, 3, operators="halves")[0].batches.operators == ("halves",)
+
+
+# What each setting of the methods is changed to, to see whose phases it changes.
+CHANGED = {
+    "label_smoothing": 0.3,
+    "mixup_alpha": 0.7,
+    "pretrain_share": 0.3,
+    "finetune_lr": 0.9,
+    "soft_originals": 0.6,
+    "soft_alpha": 0.3,
+    "soft_emphasis": 0.9,
+    "soft_cut": 0.4,
+    "soft_smoothing": 0.2,
+    "smoothing_emphasis": 0.9,
+    "not_sure_classes": "pairs",
+    "sure_classes": "classes",
+    "operators": ("blend",),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_names_the_settings_that_its_phases_depend_on(name):
+    """A comparison takes a finished training up where none of these has changed."""
+    before = str(phases_of(name, 3))
+    changing = {s for s, value in CHANGED.items() if str(phases_of(name, 3, **{s: value})) != before}
+    assert changing == set(METHODS[name].settings)
+
+
+def test_no_setting_of_the_methods_is_forgotten():
+    own = {f.name for f in fields(Config) if f.metadata["section"] == "method"} - {"method", "control"}
+    assert own | {"operators"} == set(CHANGED)

@@ -8,6 +8,8 @@ from torchvision.transforms import v2
 from sit2.methods.targets import (
     ClassOrPair,
     Smoothed,
+    SmoothedByConfusion,
+    SmoothedShares,
     both_classes,
     class_or_not_sure,
     class_shares,
@@ -86,3 +88,32 @@ def test_class_shares_are_torchvisions_labels(transform):
     ours = class_shares(mixed(labels.tolist(), labels.roll(1).tolist(), weight.tolist()), 3)
     assert 0.02 < weight[0] < 0.98
     torch.testing.assert_close(ours, theirs)
+
+
+class TestSmoothedByConfusion:
+    SCORES = torch.tensor([[0.0, 0.3, 0.1], [0.3, 0.0, 0.0], [0.1, 0.0, 0.0]])
+
+    def test_by_hand(self):
+        targets = SmoothedByConfusion(self.SCORES, epsilon=0.2, emphasis=0.5)(
+            mixed([0, 1], [0, 1], [1, 1]), 3
+        )
+        first = [0.8 + 0.1 / 3, 0.1 * 0.75 + 0.1 / 3, 0.1 * 0.25 + 0.1 / 3]
+        second = [0.1 + 0.1 / 3, 0.8 + 0.1 / 3, 0.1 / 3]
+        assert torch.allclose(targets, torch.tensor([first, second]))
+
+    def test_rows_sum_to_one(self):
+        targets = SmoothedByConfusion(self.SCORES, epsilon=0.3, emphasis=0.7)(mixed(), 3)
+        assert torch.allclose(targets.sum(dim=1), torch.ones(5))
+
+    def test_without_emphasis_it_is_label_smoothing(self):
+        ours = SmoothedByConfusion(self.SCORES, epsilon=0.1, emphasis=0.0)(mixed(), 3)
+        assert torch.allclose(ours, Smoothed(0.1)(mixed(), 3))
+
+    def test_a_class_without_partners_has_label_smoothing(self):
+        lonely = SmoothedByConfusion(torch.zeros(3, 3), epsilon=0.1, emphasis=1.0)(mixed(), 3)
+        assert torch.allclose(lonely, Smoothed(0.1)(mixed(), 3))
+
+
+def test_smoothed_shares_are_shares_smoothed():
+    ours = SmoothedShares(0.3)(mixed(), 3)
+    assert torch.allclose(ours, class_shares(mixed(), 3) * 0.7 + 0.1)

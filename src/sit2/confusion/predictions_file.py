@@ -1,4 +1,4 @@
-"""A user's table of predictions -> probabilities, labels and classes.
+"""A user's table of predictions -> probabilities, labels and classes, and back.
 
 N samples, K classes. The columns are those of a run folder's ``predictions/<method>.csv``: ``label`` and one
 ``p_<class>`` for each class; all others are ignored.
@@ -6,6 +6,7 @@ N samples, K classes. The columns are those of a run folder's ``predictions/<met
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from sit2.confusion.pairs import bad_row
 from sit2.errors import DataError, did_you_mean
-from sit2.records import FloatArray, IntArray
+from sit2.records import FloatArray, IntArray, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,3 +110,14 @@ def _numbers(column: pd.Series[str], lines: list[str]) -> FloatArray:
         cell = str(column.iloc[missing[0]])
         raise DataError(f"{lines[missing[0]]}: {column.name} is {cell!r}\nexpected a number from 0 to 1")
     return numbers
+
+
+def predictions_table(predictions: Predictions, classes: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
+    """Return a table of the contract's columns: id, path, label, predicted, p_<class>…"""
+    import pandas as pd
+
+    label = [classes[n] if n >= 0 else "" for n in predictions.labels]
+    predicted = [classes[n] for n in predictions.predicted]
+    table = pd.DataFrame({"id": predictions.ids, "path": paths, "label": label, "predicted": predicted})
+    columns = [f"p_{name}" for name in classes]
+    return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)

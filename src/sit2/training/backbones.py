@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from sit2.errors import ConfigError, ModelError, did_you_mean
@@ -102,6 +100,8 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
                 f"{SMALL_CNN!r} has no pretrained weights\nname a timm backbone or use --weights"
             )
         return SmallCNN(channels)
+    import timm
+
     if not timm.is_model(backbone):
         cure = did_you_mean(backbone, [SMALL_CNN, *timm.list_models()])
         if cure.startswith("choose from"):
@@ -162,6 +162,8 @@ def load_encoder(network: Network, path: Path) -> int:
     state, own = _encoder_state(path), network.encoder.state_dict()
     first, wanted, given = _first_channels(state, own)
     if given == 3 and wanted == 1:
+        from timm.models import adapt_input_conv
+
         state[first] = adapt_input_conv(1, state[first])
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting]

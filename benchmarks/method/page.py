@@ -1,0 +1,183 @@
+"""README.md beside this file, generated from the committed results."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sit2.evaluation.ranks import Ranks, rank_methods
+from sit2.evaluation.repeated import TTest, corrected_t_test
+from sit2.evaluation.statistics import ALPHA, holm
+from sit2.evaluation.words import points
+from sit2.files import atomic
+from sit2.report.ranks import draw_ranks
+
+HERE = Path(__file__).parent
+METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
+SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A method against a control on one data set at one number of labels."""
+
+    place: str
+    method: str
+    control: str
+    test: TTest
+    p_adjusted: float
+
+    @property
+    def verdict(self) -> str:
+        if not self.p_adjusted < ALPHA:
+            return ""
+        return "better" if self.test.difference > 0 else "worse"
+
+    @property
+    def words(self) -> str:
+        mark = {"better": " ▲", "worse": " ▼", "": ""}[self.verdict]
+        return points(self.test.difference) + mark
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One results file, complete repeats only."""
+
+    name: str
+    table: pd.DataFrame
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(self.table["method"]))
+
+    @property
+    def places(self) -> list[str]:
+        return list(dict.fromkeys(self.table["place"]))
+
+    def wide(self, metric: str = METRIC) -> pd.DataFrame:
+        """Return a row for each place and repeat, a column for each method; complete rows only."""
+        rows = self.table.pivot_table(
+            index=["place", "split", "seed"], columns="method", values=metric, sort=False
+        )
+        return rows[self.methods].dropna()
+
+    def means(self, metric: str = METRIC) -> pd.DataFrame:
+        return self.wide(metric).groupby(level="place", sort=False).mean()
+
+    def spread(self, metric: str = METRIC) -> pd.DataFrame:
+        return self.wide(metric).groupby(level="place", sort=False).std()
+
+    def repeats(self) -> pd.Series[int]:
+        return self.wide().groupby(level="place", sort=False).size()
+
+    def ranks(self) -> Ranks | None:
+        means = self.means()
+        if len(means) < 2 or means.shape[1] < 3:
+            return None
+        return rank_methods(means.to_numpy(np.float64), self.methods)
+
+    def judge(self, control: str, methods: Sequence[str] | None = None) -> list[Judged]:
+        """Test methods against a control on every place, corrected by Holm over all of these tests."""
+        wide = self.wide()
+        share = (self.table["test_images"] / self.table["images"]).groupby(self.table["place"]).mean()
+        tested = []
+        for place, rows in wide.groupby(level="place", sort=False):
+            for method in methods or self.methods:
+                if method != control and {method, control} <= set(self.methods):
+                    gap = (rows[method] - rows[control]).to_numpy(np.float64)
+                    tested.append((str(place), method, corrected_t_test(gap, test_share=share[place])))
+        adjusted = holm([test.p for _, _, test in tested])
+        return [
+            Judged(place, method, control, test, p)
+            for (place, method, test), p in zip(tested, adjusted, strict=True)
+        ]
+
+
+def load(file: Path) -> Suite:
+    table = pd.read_csv(file)
+    few = table["labels_per_class"]
+    several = few.nunique(dropna=False) > 1
+    table["place"] = table["dataset"] + (few.map(lambda n: f" / {n:.0f}") if several else "")
+    return Suite(file.stem, table)
+
+
+def write(results: Path) -> None:
+    """Write README.md and a diagram for each suite that has ranks."""
+    suites = [load(file) for file in sorted(results.glob("*.csv"))]
+    for suite in suites:
+        if (ranks := suite.ranks()) is not None:
+            draw_ranks(ranks, HERE / "figures" / f"{suite.name}-ranks", suffixes=(".svg",))
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=False,  # Markdown, of our own names
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["points"] = points
+    text = environment.get_template("page.md.jinja").render(
+        suites={suite.name: suite for suite in suites},
+        metric=METRIC,
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, one thread a training",
+        goal=goal,
+        percent=mean_and_deviation,
+    )
+    with atomic(HERE / "README.md") as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def mean_and_deviation(mean: float, sd: float | None = None) -> str:
+    text = f"{100 * mean:.1f}"
+    return text if sd is None or np.isnan(sd) else f"{text} ± {100 * sd:.1f}"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How far a method gets on the five parts of the goal."""
+
+    method: str
+    rank: float
+    best_rank: bool
+    better_on: int
+    worse_on: int
+    pair_error_change: float  # relative to plain, mean over places; −0.15 is a cut by 15 %
+    other_error_change: float
+    over_random: float | None  # mean difference to the method's own random pairs
+    over_random_p: float | None  # corrected, of the mean over places, places as repeats that share nothing
+
+
+def goal(suite: Suite) -> list[Goal]:
+    """Return how far each SIT² method gets."""
+    ranks, judged = suite.ranks(), suite.judge("plain")
+    pair, other = suite.means("pair_error"), suite.means("other_error")
+    means = suite.means()
+    rows = []
+    for method in suite.methods:
+        base = method.split("+")[0]
+        if base not in SIT2 or ranks is None:
+            continue
+        own = [one for one in judged if one.method == method]
+        rank = float(ranks.mean_ranks[ranks.methods.index(method)])
+        random = f"{method}@random"
+        gap = (means[method] - means[random]).to_numpy(np.float64) if random in means else None
+        rows.append(
+            Goal(
+                method,
+                rank,
+                rank == ranks.mean_ranks.min(),
+                sum(one.verdict == "better" for one in own),
+                sum(one.verdict == "worse" for one in own),
+                float((pair[method] / pair["plain"] - 1).mean()),
+                float((other[method] / other["plain"] - 1).mean()),
+                None if gap is None else float(gap.mean()),
+                None if gap is None else corrected_t_test(gap, test_share=0.0).p,
+            )
+        )
+    return rows

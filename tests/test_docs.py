@@ -1,0 +1,88 @@
+"""Every command and every line of Python in the documentation does what it says, on a small folder."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sit2.comparison
+import sit2.experiment
+from sit2.config import make_config
+from synthetic import CLASSES, command, write_folder, write_manifest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+SMALL = {"image_size": 16, "epochs": 1, "folds": 2, "batch_size": 8, "workers": 1}
+FLAGS = [w for name, value in SMALL.items() for w in ("--" + name.replace("_", "-"), str(value))]
+SET = {"train", "compare", "confusion", "synthesize"}  # verbs that take settings
+
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(page):
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def commands(page):
+    lines = [line for kind, text in blocks(page) if kind == "console" for line in text.splitlines()]
+    return [line[2:].split("  #")[0] for line in lines if line.startswith("$ ")]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with what the pages speak of."""
+    write_folder(tmp_path / "photos", 12)
+    write_folder(tmp_path / "new-photos", 2, seed=1)
+    write_manifest(tmp_path / "slides")
+    table = pd.read_csv(tmp_path / "slides/manifest.csv")
+    table["path"] = "slides/" + table["path"]
+    table["group"] = [f"patient {n % 12}" for n in range(len(table))]
+    table.drop(columns="split").to_csv(tmp_path / "slides.csv", index=False)
+    chances = np.random.default_rng(0).dirichlet([1, 1, 1], 30)
+    predictions = pd.DataFrame(chances, columns=[f"p_{name}" for name in CLASSES])
+    predictions.insert(0, "label", [CLASSES[n % 3] for n in range(30)])
+    predictions.to_csv(tmp_path / "predictions.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
+def test_what_a_page_shows_runs(page, place, monkeypatch):
+    for module in (sit2.experiment, sit2.comparison):
+        monkeypatch.setattr(module, "make_config", lambda *settings: make_config(*settings, SMALL))
+    names = {"__name__": "page"}
+    for kind, text in blocks(page):
+        if kind == "python":
+            exec(compile(text, page.name, "exec"), names)
+        for line in text.splitlines() if kind == "console" else ():
+            if not line.startswith("$ sit2 "):
+                continue
+            words = shlex.split(line[2:], comments=True)[1:]
+            assert command((*words, *(FLAGS if words[0] in SET else ()))) == 0, line
+
+
+def test_there_is_something_to_run():
+    assert sum(len(commands(page)) for page in PAGES) > 10
+
+
+def test_every_command_is_one_that_the_tests_can_run():
+    known = ("sit2 ", "make ", "pip install", "python -m benchmarks")
+    for page in (*PAGES, ROOT / "README.md"):
+        for line in commands(page):
+            assert line.startswith(known), line
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(ROOT / "docs"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
