@@ -28,8 +28,9 @@ GROUND_IMPORTS = {
     "errors": set(),
     "records": set(),
     "seeds": set(),
+    "settings": {"errors"},
     "window": {"errors"},
-    "config": {"errors", "window"},
+    "config": {"errors", "settings", "window"},
     "files": {"errors"},
 }
 GROUND = set(GROUND_IMPORTS)
