@@ -131,8 +131,12 @@ class Config:
     soft_cut: float = setting(
         0.0, "soft-label: share of mixtures cut, not blended", section="method", low=0.0, high=1.0
     )
-    soft_smoothing: float = setting(
-        0.0, "soft-label: label smoothing on top", section="method", low=0.0, high=0.9
+    phase_smoothing: float = setting(
+        0.0,
+        "label smoothing in every softmax phase of not-sure, sure-or-not, multi-label and soft-label",
+        section="method",
+        low=0.0,
+        high=0.9,
     )
     smoothing_emphasis: float = setting(
         0.5,

@@ -227,7 +227,7 @@ CHANGED = {
     "soft_alpha": 0.3,
     "soft_emphasis": 0.9,
     "soft_cut": 0.4,
-    "soft_smoothing": 0.2,
+    "phase_smoothing": 0.2,
     "smoothing_emphasis": 0.9,
     "not_sure_classes": "pairs",
     "sure_classes": "classes",

@@ -9,7 +9,7 @@ from sit2.methods.targets import (
     ClassOrPair,
     Smoothed,
     SmoothedByConfusion,
-    SmoothedShares,
+    SmoothedTargets,
     both_classes,
     class_or_not_sure,
     class_shares,
@@ -114,6 +114,8 @@ class TestSmoothedByConfusion:
         assert torch.allclose(lonely, Smoothed(0.1)(mixed(), 3))
 
 
-def test_smoothed_shares_are_shares_smoothed():
-    ours = SmoothedShares(0.3)(mixed(), 3)
+def test_smoothed_targets_are_targets_smoothed():
+    ours = SmoothedTargets(class_shares, 0.3)(mixed(), 3)
     assert torch.allclose(ours, class_shares(mixed(), 3) * 0.7 + 0.1)
+    assert torch.equal(SmoothedTargets(one_class, 0.2)(mixed(), 3), Smoothed(0.2)(mixed(), 3))
+    assert SmoothedTargets(class_or_not_sure, 0.2)(mixed(), 3).shape == (5, 4)

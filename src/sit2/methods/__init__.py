@@ -15,9 +15,10 @@ from sit2.methods.not_sure import NotSure
 from sit2.methods.plain import LabelSmoothing, Plain, PlainRestart
 from sit2.methods.soft_label import SoftLabel
 from sit2.methods.sure_or_not import SureOrNot
+from sit2.methods.targets import SmoothedTargets
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
-from sit2.training.phase import Phase
+from sit2.training.phase import Phase, cross_entropy
 
 METHODS: dict[str, type[Method]] = {
     "plain": Plain,
@@ -67,4 +68,13 @@ def make_phases(
         pairs = all_pairs(classes)
     if method.uses_pairs and not pairs:
         return [train_plainly(len(classes))]
-    return method.phases(pairs, len(classes))
+    phases = method.phases(pairs, len(classes))
+    if config.phase_smoothing and "phase_smoothing" in method.settings:
+        phases = [_smoothed(phase, config.phase_smoothing) for phase in phases]
+    return phases
+
+
+def _smoothed(phase: Phase, epsilon: float) -> Phase:
+    if phase.loss is not cross_entropy:
+        return phase
+    return replace(phase, targets=SmoothedTargets(phase.targets, epsilon))

@@ -15,7 +15,7 @@ class MultiLabel(Method):
     """Pretrain on composites with K sigmoids: one class for a sure composite, two for a not-sure image."""
 
     uses_pairs = True
-    settings = ("operators", "pretrain_share", "finetune_lr")
+    settings = ("operators", "pretrain_share", "finetune_lr", "phase_smoothing")
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return pretraining on composites, half of them sure, then fine-tuning."""

@@ -18,7 +18,7 @@ class NotSure(Method):
     """
 
     uses_pairs = True
-    settings = ("operators", "not_sure_classes", "pretrain_share", "finetune_lr")
+    settings = ("operators", "not_sure_classes", "pretrain_share", "finetune_lr", "phase_smoothing")
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return pretraining on originals and not-sure images, then fine-tuning."""

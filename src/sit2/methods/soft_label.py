@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sit2.methods.batches import SoftMixtures
 from sit2.methods.method import Method
-from sit2.methods.targets import SmoothedShares
+from sit2.methods.targets import class_shares
 from sit2.records import ClassPair
 from sit2.synthesis.mixer import score_matrix
 from sit2.training.phase import Phase, cross_entropy
@@ -19,7 +19,7 @@ class SoftLabel(Method):
     """
 
     uses_pairs = True
-    settings = ("soft_originals", "soft_alpha", "soft_emphasis", "soft_cut", "soft_smoothing")
+    settings = ("soft_originals", "soft_alpha", "soft_emphasis", "soft_cut", "phase_smoothing")
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return one phase."""
@@ -31,5 +31,4 @@ class SoftLabel(Method):
             cut=config.soft_cut,
             original_share=config.soft_originals,
         )
-        targets = SmoothedShares(config.soft_smoothing)
-        return [Phase("train", batches, targets, cross_entropy, num_classes, share=1.0)]
+        return [Phase("train", batches, class_shares, cross_entropy, num_classes, share=1.0)]

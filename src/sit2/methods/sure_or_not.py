@@ -18,7 +18,7 @@ class SureOrNot(Method):
     """
 
     uses_pairs = True
-    settings = ("operators", "sure_classes", "pretrain_share", "finetune_lr")
+    settings = ("operators", "sure_classes", "pretrain_share", "finetune_lr", "phase_smoothing")
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return pretraining on composites, half of them sure, then fine-tuning."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sit2.records import ClassPair
 from sit2.synthesis.mixer import Mixed, pair_tensor
+from sit2.training.phase import Targets
 
 
 def one_class(mixed: Mixed, num_classes: int) -> Tensor:
@@ -55,14 +56,16 @@ class Smoothed:
 
 
 @dataclass(frozen=True)
-class SmoothedShares:
-    """:func:`class_shares`, smoothed."""
+class SmoothedTargets:
+    """Any targets that sum to 1, smoothed: all J outputs share ε evenly."""
 
+    targets: Targets
     epsilon: float
 
     def __call__(self, mixed: Mixed, num_classes: int) -> Tensor:
-        """(N, K)."""
-        return class_shares(mixed, num_classes) * (1 - self.epsilon) + self.epsilon / num_classes
+        """(N, J)."""
+        targets = self.targets(mixed, num_classes)
+        return targets * (1 - self.epsilon) + self.epsilon / targets.shape[1]
 
 
 @dataclass(frozen=True)
