@@ -15,8 +15,9 @@ import pandas as pd
 
 from sit2.cells import Cell, Grid, GridRun
 from sit2.config import Config
+from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import METRICS
-from sit2.runfolder import RunFolder
+from sit2.runfolder import RunFolder, read_json
 from sit2.screen import Screen
 
 COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
@@ -30,7 +31,15 @@ def compare_methods(
     Raises:
         Sit2Error: for anything that the caller can mend.
     """
-    folder = _open(grid, out, config, overwrite=overwrite)
+    with _open(grid, out, config, overwrite=overwrite) as folder:
+        if overwrite:
+            shutil.rmtree(folder.path / "cells", ignore_errors=True)
+        folder.begin()
+        return _run(grid, folder, config, screen)
+
+
+def _run(grid: Grid, folder: RunFolder, config: Config, screen: Screen) -> list[Cell]:
+    """Run the grid; results.csv grows with every cell."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def grown(cells: list[Cell]) -> None:
@@ -44,14 +53,13 @@ def compare_methods(
     with folder.running(), folder.stage("cells"):
         cells = GridRun(grid, config, folder.path, screen, grown).run()
     folder.save_info(cells=len(cells), hours=round(sum(c.outcome.seconds for c in cells) / 3600, 3))
-    folder.finish()
+    folder.finish(notes=screen.notes)
     return cells
 
 
 def _open(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolder:
     """Open a folder for a comparison: a new one, or one that a comparison was made in before."""
-    cells = out / "cells"
-    folder = RunFolder.open(
+    return RunFolder.open(
         out,
         settings=config.as_dict(),
         identity={
@@ -59,9 +67,12 @@ def _open(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolde
             "methods": list(grid.methods),
         },
         command=shlex.join(["sit2", *sys.argv[1:]]),
-        overwrite=overwrite or cells.is_dir(),
+        overwrite=overwrite or _is_comparison(out),
     )
-    if overwrite:
-        shutil.rmtree(cells, ignore_errors=True)
-    folder.begin()
-    return folder
+
+
+def _is_comparison(out: Path) -> bool:
+    try:
+        return isinstance(read_json(out / "run.json").get("data"), list)  # a run has one data set
+    except RunFolderError:
+        return (out / "cells").is_dir()

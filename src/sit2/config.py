@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sit2.errors import ConfigError, did_you_mean
+from sit2.untrusted import read_yaml, shown
 
 METHOD_NAMES = (
     "plain",
@@ -232,7 +231,7 @@ def make_config(*sources: Mapping[str, Any]) -> Config:
         for raw, value in source.items():
             name = str(raw).replace("-", "_")
             if name not in known:
-                raise ConfigError(f"unknown setting {raw!r}\n{did_you_mean(name, known)}")
+                raise ConfigError(f"unknown setting {shown(raw)}\n{did_you_mean(name, known)}")
             merged[name] = value
     return Config(**merged)
 
@@ -240,10 +239,10 @@ def make_config(*sources: Mapping[str, Any]) -> Config:
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings. Raises :class:`ConfigError` when it is not one."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         raise ConfigError(f"no such settings file: {path}\n--config expects a YAML file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read the settings file {path}: {reason}") from None
     if content is None:
@@ -276,18 +275,20 @@ def _convert(name: str, value: Any, hint: Any, rule: Mapping[str, Any]) -> Any:
     if typing.get_origin(hint) is tuple:
         items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
-            raise ConfigError(f"{name} is {value!r}\nexpected names with commas between: {rule['choices']}")
+            raise ConfigError(
+                f"{name} is {shown(value)}\nexpected names with commas between: {rule['choices']}"
+            )
         return tuple(_convert(name, v, str, rule) for v in items)
     try:
         converted = _as_type(value, hint)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]}") from None
+        raise ConfigError(f"{name} is {shown(value)}\nexpected {_EXPECTED[hint]}") from None
     if rule["choices"] and converted not in rule["choices"]:
-        raise ConfigError(f"{name} cannot be {value!r}\n{did_you_mean(str(converted), rule['choices'])}")
+        raise ConfigError(f"{name} cannot be {shown(value)}\n{did_you_mean(str(converted), rule['choices'])}")
     low, high = rule["low"], rule["high"]
     if (low is not None and not converted >= low) or (high is not None and not converted <= high):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]} {limits}")
+        raise ConfigError(f"{name} is {shown(value)}\nexpected {_EXPECTED[hint]} {limits}")
     return converted
 
 

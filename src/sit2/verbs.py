@@ -81,7 +81,15 @@ def tell_confusion(
     source: Path, out: Path | None, config: Config, screen: Screen, *, overwrite: bool
 ) -> list[ClassPair]:
     """Measure confusion on images, or read it from a file of predictions; print and write the pairs."""
-    folder = _open(out, source, config, overwrite=overwrite) if out is not None else None
+    if out is None:
+        return _tell_confusion(source, None, config, screen)
+    with _open(out, source, config, overwrite=overwrite) as folder:
+        return _tell_confusion(source, folder, config, screen)
+
+
+def _tell_confusion(
+    source: Path, folder: RunFolder | None, config: Config, screen: Screen
+) -> list[ClassPair]:
     prepared = None
     if is_predictions_file(source):
         probabilities, labels, classes = read_predictions(source)
@@ -134,7 +142,20 @@ def synthesize_to_folder(
     """
     if count < 1:
         raise ConfigError(f"--count is {count}\nexpected at least 1")
-    folder = _open(out, source, config, overwrite=overwrite)
+    with _open(out, source, config, overwrite=overwrite) as folder:
+        _synthesize(source, folder, config, screen, count=count, sure=sure, pairs_file=pairs_file)
+
+
+def _synthesize(
+    source: Path,
+    folder: RunFolder,
+    config: Config,
+    screen: Screen,
+    *,
+    count: int,
+    sure: bool,
+    pairs_file: Path | None,
+) -> None:
     prepared = prepare(source, config, screen)
     classes = prepared.dataset.classes
     confusion = None
