@@ -133,8 +133,8 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
     except TrainingError as error:
         second = str(error).split("\n", maxsplit=1)[0]
         raise TrainingError(
-            f"{second}\nthis was the second attempt, at {RETRY_LR} of the learning rate; expected a finite loss; "
-            "lower --lr"
+            f"{second}\nthis was the second attempt, at {RETRY_LR} of the learning rate; expected a finite "
+            "loss; lower --lr"
         ) from None
 
 
