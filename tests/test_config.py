@@ -46,6 +46,8 @@ def other_value(name):
         "backbone": "resnet18",
         "confusion_epochs": 3.5,
         "max_pairs": 11,
+        "split_seed": 5,
+        "passes": 700,
         "lr": 0.017,
         "weight_decay": 0.3,
     }
@@ -96,6 +98,8 @@ class TestFields:
             "groups",
             "confusion_epochs",
             "max_pairs",
+            "split_seed",
+            "passes",
             "weights",
             "lr",
             "weight_decay",

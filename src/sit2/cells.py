@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,13 @@ class Cell:
         """Return (split, seed): cells of one repeat are paired."""
         return self.split, self.seed
 
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Return the metrics of the test predictions."""
+        return compute_metrics(self.predictions, self.pairs)
+
     def row(self) -> dict[str, Any]:
         """Return the row of results.csv, and with it what the benchmark's file also has."""
-        metrics = compute_metrics(self.predictions, self.pairs)
         names: dict[str, Any] = {"dataset": self.dataset, "method": self.method}
         names |= {"split": self.split, "seed": self.seed, "budget": self.outcome.passes}
         more = {
@@ -109,7 +114,7 @@ class Cell:
             "train_images": self.train_images,
             "test_images": len(self.predictions.ids),
         }
-        return {**names, **metrics, "seconds": round(self.outcome.seconds, 2), **more}
+        return {**names, **self.metrics, "seconds": round(self.outcome.seconds, 2), **more}
 
 
 @dataclass(frozen=True)

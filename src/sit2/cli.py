@@ -190,6 +190,29 @@ def _train(options: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def _compare(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.verbs import compare_and_tell
+
+    compare_and_tell(
+        options.data,
+        options.out,
+        _config(options),
+        screen,
+        methods=_words(options.methods),
+        splits=options.splits,
+        seeds=options.seeds,
+        labels=_words(options.labels),
+        trials=options.tune,
+        metric=options.metric,
+        overwrite=options.overwrite,
+    )
+    return DONE
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
 def _confusion(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.verbs import tell_confusion
 
@@ -290,6 +313,51 @@ _VERBS: dict[str, tuple[Any, str, tuple[Argument, ...], bool]] = {
         _train,
         "train a classifier and its control, and say whether it is better",
         (_DATA, _out("run folder (default: runs/<data>-<method>)"), _RESUME, _OVERWRITE),
+        True,
+    ),
+    "compare": (
+        _compare,
+        "compare methods over repeated splits and seeds, on one data set or many",
+        (
+            (
+                ("data",),
+                {
+                    "metavar": "DATA",
+                    "type": Path,
+                    "nargs": "+",
+                    "help": "folders of class folders, manifests, or .npz files",
+                },
+            ),
+            _out("folder for results.csv; what an earlier call finished there is taken up", required=True),
+            _OVERWRITE,
+            (
+                ("--methods",),
+                {"metavar": "A,B,C", "help": "what to compare (default: plain and the three strategies)"},
+            ),
+            (("--splits",), {"type": int, "default": 5, "metavar": "N", "help": "splits (default: 5)"}),
+            (
+                ("--seeds",),
+                {"type": int, "default": 1, "metavar": "N", "help": "trainings on each split (default: 1)"},
+            ),
+            (("--labels",), {"metavar": "N,N", "help": "numbers of training images a class to go through"}),
+            (
+                ("--tune",),
+                {
+                    "type": int,
+                    "default": 1,
+                    "metavar": "N",
+                    "help": "trainings of each cell to choose among by validation images (default: 1)",
+                },
+            ),
+            (
+                ("--metric",),
+                {
+                    "default": "accuracy",
+                    "metavar": "accuracy|macro_f1|balanced_accuracy",
+                    "help": "what the verdicts are about (default: accuracy)",
+                },
+            ),
+        ),
         True,
     ),
     "confusion": (

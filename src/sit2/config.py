@@ -29,7 +29,10 @@ METHOD_NAMES = (
     "not-sure",
     "sure-or-not",
     "multi-label",
+    "soft-label",
+    "confusion-smoothing",
 )  # the keys of sit2.methods.METHODS, here so that the command line knows them without loading torch
+PAIR_METHODS = METHOD_NAMES[6:]  # those that use pairs of classes
 PAIR_SOURCES = ("random", "all")  # what may follow the "@" of a SIT² method
 OPERATOR_NAMES = ("blend", "halves", "patches")  # the keys of sit2.synthesis.SYNTHESIZERS
 AUGMENTATIONS = ("none", "no-flip", "flip", "any-way-up")  # the keys of sit2.training.augment.PRESETS
@@ -114,6 +117,32 @@ class Config:
         section="method",
         low=0.0001,
         high=10.0,
+    )
+    soft_originals: float = setting(
+        0.25, "soft-label: share of original images in every batch", section="method", low=0.0, high=0.95
+    )
+    soft_alpha: float = setting(
+        0.8, "soft-label: Beta(α, α) of the share of the first class", section="method", low=0.01
+    )
+    soft_emphasis: float = setting(
+        0.5,
+        "soft-label: share of mixtures from confused pairs, the rest from all pairs",
+        section="method",
+        low=0.0,
+        high=1.0,
+    )
+    soft_cut: float = setting(
+        0.0, "soft-label: share of mixtures cut, not blended", section="method", low=0.0, high=1.0
+    )
+    soft_smoothing: float = setting(
+        0.0, "soft-label: label smoothing on top", section="method", low=0.0, high=0.9
+    )
+    smoothing_emphasis: float = setting(
+        0.5,
+        "confusion-smoothing: share of the smoothing that goes to confused classes, the rest to all",
+        section="method",
+        low=0.0,
+        high=1.0,
     )
     not_sure_classes: str = setting(
         "one",
@@ -257,10 +286,10 @@ def check_method(name: str) -> None:
     base, at, source = name.partition("@")
     if base not in METHOD_NAMES:
         raise ConfigError(f"unknown method {name!r}\n{did_you_mean(base, METHOD_NAMES)}")
-    if at and base not in METHOD_NAMES[-3:]:
+    if at and base not in PAIR_METHODS:
         raise ConfigError(
             f"{base!r} uses no pairs, so {name!r} means nothing\n'@random' and '@all' follow "
-            + ", ".join(METHOD_NAMES[-3:])
+            + ", ".join(PAIR_METHODS)
         )
     if at and source not in PAIR_SOURCES:
         raise ConfigError(f"unknown pairs {at + source!r} in {name!r}\nexpected '@random' or '@all'")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
-from sit2.evaluation.metrics import accuracy_interval
+import pandas as pd
+
+from sit2.comparison import Comparison, summary_table
+from sit2.data.words import counted
+from sit2.evaluation.metrics import METRICS, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
+from sit2.evaluation.verdicts import RepeatedResult
 from sit2.experiment import Metrics, Run
 from sit2.records import Predictions
 from sit2.screen import Screen
@@ -24,6 +30,56 @@ def tell_results(run: Run, screen: Screen) -> None:
         screen.say(LIMIT)
     screen.say("")
     screen.say(f"The model: {run.folder / 'model'}    All results: {run.folder}")
+
+
+def tell_comparison(comparison: Comparison, screen: Screen) -> None:
+    """Print each data set's table, the verdicts, the ranks, and what was written."""
+    table = summary_table(comparison.cells)
+    columns = ("method", "accuracy", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other", "seconds")
+    for _, rows in table.groupby(["dataset", "labels_per_class"], sort=False, dropna=False):
+        first = rows.iloc[0]
+        labels = first["labels_per_class"]
+        few = "" if pd.isna(labels) else f", {labels:.0f} labels a class"
+        repeats = counted(int(rows["n"].min()), "repeat")
+        screen.say("")
+        title = f"{first['dataset']}{few}: mean ± standard deviation of {repeats}, in percent"
+        screen.table(title, columns, [_mean_row(row) for row in rows.to_dict("records")])
+    screen.say("")
+    _tell_verdicts(comparison.results, screen)
+    if comparison.ranks is not None:
+        ranks = comparison.ranks.to_json()
+        words = ", ".join(f"{name} {rank:.1f}" for name, rank in ranks["mean_ranks"].items())
+        gap = comparison.ranks.critical_difference
+        screen.say("")
+        screen.say(
+            f"Mean rank by {comparison.metric.replace('_', ' ')} over {comparison.ranks.datasets} data sets "
+            f"(1 is best; ranks closer than {gap:.1f} do not differ): {words}"
+        )
+    screen.say("")
+    screen.say(f"All results: {comparison.folder}")
+
+
+def _tell_verdicts(results: Sequence[RepeatedResult], screen: Screen, *, most: int = 12) -> None:
+    """Print every verdict, or of many only those that found something."""
+    told = [r for r in results if len(results) <= most or r.verdict != "no evidence"]
+    for result in told:
+        screen.say(result.sentence, style="bold" if result.verdict != "no evidence" else None)
+    if rest := len(results) - len(told):
+        screen.say(
+            f"No evidence of a difference in {'the other ' if told else ''}{rest} of {len(results)} "
+            "comparisons: see comparison.json"
+        )
+
+
+def _mean_row(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+    """Return a method's cells of the table: mean ± sd of accuracy, means of the rest."""
+    spread = "" if pd.isna(row["accuracy_sd"]) else f" ± {100 * row['accuracy_sd']:.1f}"
+    means = {name: None if pd.isna(row[f"{name}_mean"]) else float(row[f"{name}_mean"]) for name in METRICS}
+    shares = [_percent(means[name]) for name in ("macro_f1", "balanced_accuracy")]
+    rest = [_percent(means[name]) for name in ("ece", "pair_error", "other_error")]
+    seconds = f"{row['seconds_mean']:.0f}"
+    accuracy = _percent(means["accuracy"]) + spread
+    return (str(row["method"]), accuracy, *shares, _number(means["log_loss"]), *rest, seconds)
 
 
 def tell_metrics(

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sit2.cells import Grid, Source
+from sit2.comparison import DEFAULT_METHODS, compare_grid
 from sit2.config import Config
 from sit2.confusion.pairs import measure
 from sit2.confusion.pairs_file import read_pairs
@@ -25,7 +27,7 @@ from sit2.records import ByteArray, ClassPair
 from sit2.runfolder import RunFolder, free_folder
 from sit2.screen import Screen
 from sit2.stages import Prepared, choose, measure_confusion, prepare
-from sit2.telling import tell_results
+from sit2.telling import tell_comparison, tell_results
 from sit2.training.feed import Feed
 
 
@@ -69,6 +71,37 @@ def train_and_tell(
         source, out, config, methods_of(config), screen=screen, resume=resume, overwrite=overwrite
     )
     tell_results(run, screen)
+
+
+def compare_and_tell(
+    sources: Sequence[Path],
+    out: Path,
+    config: Config,
+    screen: Screen,
+    *,
+    methods: Sequence[str],
+    splits: int,
+    seeds: int,
+    labels: Sequence[str],
+    trials: int,
+    metric: str,
+    overwrite: bool,
+) -> None:
+    """Compare methods over repeats; print the table and the verdicts."""
+    try:
+        numbers = tuple(int(word) for word in labels)
+    except ValueError:
+        raise ConfigError(f"--labels is {','.join(labels)!r}\nexpected numbers, such as 10,50,200") from None
+    grid = Grid(
+        tuple(Source(path) for path in sources),
+        tuple(dict.fromkeys([config.control, *(methods or DEFAULT_METHODS)])),
+        splits=splits,
+        seeds=seeds,
+        labels=numbers,
+        trials=trials,
+    )
+    comparison = compare_grid(grid, out, config, metric=metric, screen=screen, overwrite=overwrite)
+    tell_comparison(comparison, screen)
 
 
 def default_folder(source: Path, config: Config) -> Path:

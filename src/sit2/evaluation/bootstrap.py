@@ -89,15 +89,14 @@ def paired_bootstrap(
         resamples: R, how often the test set is drawn anew.
     """
     unit = _units(a)
-    sums_a, sums_b = _unit_sums(a, unit), _unit_sums(b, unit)
+    sums_a, sums_b = unit_sums(a, unit), unit_sums(b, unit)
     num_units = len(sums_a)
     observed = np.ones((1, num_units))
-    points = {
-        name: m(_split(observed @ sums_a)) - m(_split(observed @ sums_b)) for name, m in metrics.items()
-    }
+    all_a, all_b = split_sums(observed @ sums_a), split_sums(observed @ sums_b)
+    points = {name: metric(all_a) - metric(all_b) for name, metric in metrics.items()}
     drawn: dict[str, list[FloatArray]] = {name: [] for name in metrics}
-    for times in _draw(num_units, resamples, generator):
-        left, right = _split(times @ sums_a), _split(times @ sums_b)
+    for times in draw_units(num_units, resamples, generator):
+        left, right = split_sums(times @ sums_a), split_sums(times @ sums_b)
         for name, metric in metrics.items():
             drawn[name].append(metric(left) - metric(right))
     result = {}
@@ -107,7 +106,7 @@ def paired_bootstrap(
     return result
 
 
-def _draw(num_units: int, resamples: int, generator: np.random.Generator) -> Iterator[FloatArray]:
+def draw_units(num_units: int, resamples: int, generator: np.random.Generator) -> Iterator[FloatArray]:
     """Yield blocks (r, U) float64: how often each unit was drawn in each of r resamples, with replacement."""
     size = max(1, BLOCK // num_units)
     for start in range(0, resamples, size):
@@ -125,8 +124,8 @@ def _units(predictions: Predictions) -> IntArray:
     return np.unique(predictions.groups, return_inverse=True)[1].astype(np.int64)
 
 
-def _unit_sums(predictions: Predictions, unit: IntArray) -> FloatArray:
-    """(U, 2 + 3K): the fields of :class:`Sums` side by side, for each unit."""
+def unit_sums(predictions: Predictions, unit: IntArray, count: int | None = None) -> FloatArray:
+    """(U, 2 + 3K): the fields of :class:`Sums` side by side, for each unit; U is ``count`` where given."""
     n, num_classes = predictions.probabilities.shape
     one_of = np.eye(num_classes)
     labelled = one_of[predictions.labels]
@@ -134,13 +133,13 @@ def _unit_sums(predictions: Predictions, unit: IntArray) -> FloatArray:
     columns = np.column_stack(
         [np.ones(n), sample_losses(predictions), labelled, predicted, labelled * predicted]
     )
-    sums = np.zeros((int(unit.max()) + 1, columns.shape[1]))
+    sums = np.zeros((int(unit.max()) + 1 if count is None else count, columns.shape[1]))
     np.add.at(sums, unit, columns)
     return sums
 
 
-def _split(totals: FloatArray) -> Sums:
-    """(R, 2 + 3K) -> its named parts."""
+def split_sums(totals: FloatArray) -> Sums:
+    """(R, 2 + 3K) -> its named parts, the sums of R (re)samples."""
     labelled, predicted, right = np.split(totals[:, 2:], 3, axis=1)
     return Sums(totals[:, 0], totals[:, 1], labelled, predicted, right)
 

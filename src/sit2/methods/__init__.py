@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sit2.config import Config, check_method
 from sit2.confusion.pairs import all_pairs, random_pairs
+from sit2.methods.confusion_smoothing import ConfusionSmoothing
 from sit2.methods.method import Method, train_plainly
 from sit2.methods.mixup import CutMix, Mixup, MixupFinetune
 from sit2.methods.multi_label import MultiLabel
 from sit2.methods.not_sure import NotSure
 from sit2.methods.plain import LabelSmoothing, Plain, PlainRestart
+from sit2.methods.soft_label import SoftLabel
 from sit2.methods.sure_or_not import SureOrNot
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
@@ -26,6 +29,8 @@ METHODS: dict[str, type[Method]] = {
     "not-sure": NotSure,
     "sure-or-not": SureOrNot,
     "multi-label": MultiLabel,
+    "soft-label": SoftLabel,
+    "confusion-smoothing": ConfusionSmoothing,
 }
 
 
@@ -45,8 +50,8 @@ def make_phases(
 ) -> list[Phase]:
     """Return the phases of a method by its full name, such as ``multi-label@random``.
 
-    ``@random`` takes as many pairs as were chosen, drawn evenly from all; ``@all`` takes every pair. A
-    method that has no pairs to mix trains plainly.
+    ``@random`` takes as many pairs as were chosen, drawn evenly from all, and gives them the scores of the
+    chosen ones; ``@all`` takes every pair. A method that has no pairs to mix trains plainly.
 
     Raises:
         ConfigError: for an unknown name.
@@ -56,7 +61,8 @@ def make_phases(
     method = METHODS[base](config)
     pairs = list(chosen)
     if source == "random":
-        pairs = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
+        drawn = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
+        pairs = [replace(pair, score=real.score) for pair, real in zip(drawn, chosen, strict=True)]
     elif source == "all":
         pairs = all_pairs(classes)
     if method.uses_pairs and not pairs:

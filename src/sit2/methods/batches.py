@@ -106,6 +106,59 @@ class Composites:
         )
 
 
+@dataclass(frozen=True)
+class SoftMixtures:
+    """Originals, and mixtures of two different classes in any proportion.
+
+    Every pair of classes is drawn, those with a score more often, in proportion to it.
+    """
+
+    scores: Tensor  # (K, K), of :func:`~sit2.synthesis.mixer.score_matrix`
+    emphasis: float  # share of the mixtures that are of pairs with a score; the rest are of all evenly
+    alpha: float  # Beta(α, α) of the weight
+    cut: float = 0.0  # share of the mixtures that get a pasted box instead of a blend
+    original_share: float = 0.25
+
+    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+        """Return originals first, then mixtures; all parents are augmented before they are mixed."""
+        generator = feed.generator(step)
+        first, originals = portion(step, size, self.original_share)
+        pairs, weights = self._weights(feed)
+        count = size - originals if len(pairs) else 0
+        parents = draw_not_sure(feed.index, pairs, count, generator=generator, weights=weights)
+        rows = feed.rows(first, size - count)
+        left_row = torch.cat([rows, parents.left])
+        images = feed.take(torch.cat([left_row, parents.right]), generator=generator)
+        plain, left, right = images[: len(rows)], images[len(rows) : size], images[size:]
+        draws = feed.seeds.numpy("weight", step).beta(self.alpha, self.alpha, count)
+        share = torch.from_numpy(draws).float().to(images.device)
+        mask = share[:, None, None, None]
+        if self.cut > 0:
+            boxes = _box_masks(share, *images.shape[2:], generator=generator)
+            cut = torch.rand(count, 1, 1, 1, generator=generator, device=images.device) < self.cut
+            mask = torch.where(cut, boxes, mask)
+        right_row = torch.cat([rows, parents.right])
+        ones = torch.ones(len(rows), device=images.device)
+        return Mixed(
+            images=torch.cat([plain, torch.lerp(right, left, mask)]),
+            left=feed.labels[left_row],
+            right=feed.labels[right_row],
+            weight=torch.cat([ones, mask.mean(dim=(1, 2, 3))]),
+            operator=torch.full_like(left_row, -1),
+            left_row=left_row,
+            right_row=right_row,
+        )
+
+    def _weights(self, feed: Feed) -> tuple[Tensor, Tensor]:
+        """(P, 2) every pair of classes that have images, and (P,) how often each is drawn."""
+        pairs = torch.combinations(feed.index.count.nonzero()[:, 0])
+        scores = self.scores.to(pairs.device)[pairs[:, 0], pairs[:, 1]]
+        even = torch.full_like(scores, 1 / max(1, len(pairs)))
+        if not scores.sum() > 0:
+            return pairs, even
+        return pairs, self.emphasis * scores / scores.sum() + (1 - self.emphasis) * even
+
+
 def _unmixed(feed: Feed, rows: Tensor, images: Tensor) -> Mixed:
     labels = feed.labels[rows]
     ones = torch.ones(len(rows), device=images.device)

@@ -55,6 +55,42 @@ class Smoothed:
 
 
 @dataclass(frozen=True)
+class SmoothedShares:
+    """:func:`class_shares`, smoothed."""
+
+    epsilon: float
+
+    def __call__(self, mixed: Mixed, num_classes: int) -> Tensor:
+        """(N, K)."""
+        return class_shares(mixed, num_classes) * (1 - self.epsilon) + self.epsilon / num_classes
+
+
+@dataclass(frozen=True)
+class SmoothedByConfusion:
+    """Label smoothing whose mass goes to the classes that a class is confused with, as well as to all.
+
+    The class keeps 1 − ε; of ε, the share ``emphasis`` is parted among the class's partners in the pairs, in
+    proportion to the pairs' scores, and the rest evenly among all K. A class without a partner has ordinary
+    label smoothing.
+    """
+
+    scores: Tensor  # (K, K), of :func:`~sit2.synthesis.mixer.score_matrix`
+    epsilon: float
+    emphasis: float
+    _spread: Tensor = field(init=False, repr=False)  # (K, K) rows sum to 1
+
+    def __post_init__(self) -> None:
+        total, even = self.scores.sum(dim=1, keepdim=True), 1 / len(self.scores)
+        partners = torch.where(total > 0, self.scores / total.clamp(min=1e-12), even)
+        object.__setattr__(self, "_spread", self.emphasis * partners + (1 - self.emphasis) * even)
+
+    def __call__(self, mixed: Mixed, num_classes: int) -> Tensor:
+        """(N, K)."""
+        spread = self._spread.to(mixed.left.device)[mixed.left]
+        return one_class(mixed, num_classes) * (1 - self.epsilon) + self.epsilon * spread
+
+
+@dataclass(frozen=True)
 class ClassOrPair:
     """(N, K + P): the class, or the place of the pair whose two classes the image holds."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,17 @@ def pair_tensor(pairs: Sequence[ClassPair] | Sequence[tuple[int, int]]) -> Tenso
     """Return class indices (P, 2) int64."""
     indices = [(p.a, p.b) if isinstance(p, ClassPair) else (int(p[0]), int(p[1])) for p in pairs]
     return torch.tensor(indices, dtype=torch.int64).reshape(-1, 2)
+
+
+def score_matrix(pairs: Sequence[ClassPair], num_classes: int) -> Tensor:
+    """Return (K, K) float32: the score of each pair, both ways; 0 where there is none.
+
+    Pairs that were never measured (all pairs, the control) count alike: 1.
+    """
+    scores = torch.zeros(num_classes, num_classes)
+    for pair in pairs:
+        scores[pair.a, pair.b] = scores[pair.b, pair.a] = 1.0 if math.isnan(pair.score) else pair.score
+    return scores
 
 
 def draw_not_sure(

@@ -1,0 +1,148 @@
+"""What many repeats say about each method on each data set, in figures and in words.
+
+This module never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sit2.evaluation.bootstrap import Difference
+from sit2.evaluation.repeated import MARGIN, TTest, corrected_t_test, effect_size, repeated_bootstrap
+from sit2.evaluation.statistics import ALPHA, COMPARISONS, Verdict, holm
+from sit2.evaluation.words import p_value, percent, points
+from sit2.records import Predictions
+from sit2.seeds import Seeds
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A method and its control on one data set at one number of labels, repeat by repeat."""
+
+    dataset: str
+    labels: int | None  # training images a class; None: all
+    method: str
+    control: str
+    metric: str  # a share of which more is better, such as accuracy
+    method_scores: tuple[float, ...]  # R, one for each repeat
+    control_scores: tuple[float, ...]  # R, of the same splits and seeds
+    repeats: tuple[tuple[Predictions, Predictions], ...]  # R, (method's, control's)
+    test_share: float  # of the data set's images
+
+
+@dataclass(frozen=True)
+class RepeatedResult:
+    """The outcome of a contest; one entry of a comparison's ``comparison.json``."""
+
+    contest: Contest
+    test: TTest
+    differences: dict[str, Difference]  # method minus control, with bootstrap intervals
+    effect: tuple[float, float, float]  # Hedges' g and its interval
+    single_p: tuple[float, ...]  # of each repeat alone: exact McNemar, or by groups
+    p_adjusted: float
+    comparisons: int = 1
+
+    @property
+    def verdict(self) -> Verdict:
+        """Better or worse where the adjusted p is below 0.05, else no evidence (of either)."""
+        if not self.p_adjusted < ALPHA:
+            return "no evidence"
+        return "better" if self.test.difference > 0 else "worse"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for somebody who knows no statistics."""
+        one, test = self.contest, self.test
+        opening = {
+            "better": f"{one.method} is better than {one.control} on {one.dataset}",
+            "worse": f"{one.method} is worse than {one.control} on {one.dataset}",
+            "no evidence": f"No evidence that {one.method} and {one.control} differ on {one.dataset}",
+        }[self.verdict]
+        mean = percent(float(np.mean(one.method_scores))), percent(float(np.mean(one.control_scores)))
+        text = (
+            f"{opening}: {one.metric.replace('_', ' ')} {mean[0]} against {mean[1]} in the mean of {test.n} "
+            f"{'repeat' if test.n == 1 else 'repeats'}, a difference of {points(test.difference)} points"
+        )
+        if test.n == 1:
+            return text + "; one repeat cannot show whether it would come again."
+        p = p_value(self.p_adjusted)
+        if self.comparisons > 1:
+            p += f" after correction for {self.comparisons} comparisons"
+        text += f" (95 % interval {points(test.lower)} to {points(test.upper)}; {p})."
+        if self.verdict == "no evidence" and test.not_worse:
+            text += f" It is not worse by more than {points(MARGIN)} points."
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers, words and lists."""
+        one, test = self.contest, self.test
+        return {
+            "dataset": one.dataset,
+            "labels_per_class": one.labels,
+            "method": one.method,
+            "control": one.control,
+            "metric": one.metric,
+            "n": test.n,
+            "difference": test.difference,
+            "sd": test.sd,
+            "interval": [test.lower, test.upper],
+            "test": "corrected-resampled-t",
+            "p": test.p,
+            "p_adjusted": self.p_adjusted,
+            "comparisons": self.comparisons,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+            "margin": MARGIN,
+            "p_not_worse": test.p_not_worse,
+            "not_worse": test.not_worse,
+            "effect_size": self.effect[0],
+            "effect_size_interval": list(self.effect[1:]),
+            "test_share": one.test_share,
+            "p_of_each_repeat": list(self.single_p),
+            "differences": {
+                name: {"difference": d.difference, "interval": [d.lower, d.upper]}
+                for name, d in self.differences.items()
+            },
+        }
+
+
+def judge(contests: Sequence[Contest], *, seeds: Seeds, resamples: int = 1000) -> list[RepeatedResult]:
+    """Test every contest; p adjusted by Holm over all of them, data sets and methods alike.
+
+    One contest of one repeat is no test: its p is 1. Each contest draws its bootstrap from a generator of its
+    own name, so its interval does not depend on which others take part.
+    """
+    results = [_test(contest, seeds, resamples) for contest in contests]
+    adjusted = holm([result.test.p for result in results])
+    return [
+        replace(result, p_adjusted=p, comparisons=len(results))
+        for result, p in zip(results, adjusted, strict=True)
+    ]
+
+
+def _test(contest: Contest, seeds: Seeds, resamples: int) -> RepeatedResult:
+    differences = np.array(contest.method_scores) - np.array(contest.control_scores)
+    test = corrected_t_test(differences, test_share=contest.test_share)
+    name = (contest.dataset, contest.labels or 0, contest.method)
+    single = COMPARISONS["group-sign-flip" if contest.repeats[0][0].groups else "mcnemar"]
+    return RepeatedResult(
+        contest,
+        test,
+        repeated_bootstrap(contest.repeats, generator=seeds.numpy("bootstrap", *name), resamples=resamples),
+        effect_size(differences),
+        tuple(single(a, b) for a, b in contest.repeats),
+        p_adjusted=test.p,
+    )
+
+
+def tally(results: Sequence[RepeatedResult]) -> Mapping[str, dict[Verdict, int]]:
+    """Count each method's verdicts over data sets."""
+    counts: dict[str, dict[Verdict, int]] = {}
+    for result in results:
+        own = counts.setdefault(result.contest.method, {"better": 0, "no evidence": 0, "worse": 0})
+        own[result.verdict] += 1
+    return counts

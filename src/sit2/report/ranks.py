@@ -1,0 +1,43 @@
+"""The critical-difference diagram (Demšar 2006, figure 1) of methods over data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sit2.evaluation.ranks import Ranks
+from sit2.files import atomic
+
+
+def draw_ranks(ranks: Ranks, path: Path) -> None:
+    """Write the diagram as ``path``.png and ``path``.svg: methods that a bar joins do not differ.
+
+    A bar joins methods whose mean ranks are closer than the critical difference of Nemenyi's test.
+    """
+    import scikit_posthocs
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    means = pd.Series(ranks.mean_ranks, index=list(ranks.methods))
+    p_values = pd.DataFrame(ranks.nemenyi_p, index=means.index, columns=means.index)
+    figure = Figure(figsize=(9, 1.2 + 0.22 * len(means)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    scikit_posthocs.critical_difference_diagram(
+        means,
+        p_values,
+        ax=axes,
+        label_fmt_left="{label} ({rank:.1f})",
+        label_fmt_right="({rank:.1f}) {label}",
+    )
+    gap = f"{ranks.critical_difference:.1f}"
+    axes.set_title(
+        f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
+    )
+    for suffix in (".png", ".svg"):
+        with atomic(path.with_name(path.name + suffix)) as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_DATELESS[suffix])
+
+
+_DATELESS = {".png": None, ".svg": {"Date": None}}  # the same ranks give the same file

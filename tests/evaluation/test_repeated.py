@@ -1,0 +1,182 @@
+"""Tests over repeats, against scikit-learn's worked example, SciPy, statsmodels, and simulated truth."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats import effect_size as reference_effects
+from statsmodels.stats.weightstats import DescrStatsW
+
+from sit2.evaluation.repeated import MARGIN, corrected_t_test, effect_size, repeated_bootstrap
+from sit2.records import Predictions
+
+DIFFERENCES = st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=12).filter(lambda v: np.std(v) > 1e-4)
+
+
+def by_the_book(differences, n_train, n_test):
+    """Nadeau & Bengio's test as scikit-learn's "Statistical comparison of models" writes it down."""
+    kr = len(differences)
+    corrected_std = np.sqrt(np.var(differences, ddof=1) * (1 / kr + n_test / n_train))
+    t = np.mean(differences) / corrected_std
+    return t, stats.t.sf(np.abs(t), kr - 1)
+
+
+class TestCorrectedTTest:
+    @given(DIFFERENCES, st.integers(20, 900), st.integers(1, 500))
+    def test_is_the_books_where_every_image_trains_or_tests(self, differences, n_train, n_test):
+        _, one_sided = by_the_book(differences, n_train, n_test)
+        ours = corrected_t_test(differences, test_share=n_test / (n_train + n_test))
+        assert ours.p == pytest.approx(2 * one_sided, rel=1e-9)
+
+    @given(DIFFERENCES)
+    def test_is_scipys_where_repeats_share_nothing(self, differences):
+        ours = corrected_t_test(differences, test_share=0.0)
+        reference = stats.ttest_1samp(differences, 0.0)
+        interval = reference.confidence_interval()
+        assert ours.p == pytest.approx(reference.pvalue, rel=1e-9)
+        assert (ours.lower, ours.upper) == pytest.approx((interval.low, interval.high), abs=1e-12)
+        assert ours.sd == pytest.approx(np.std(differences, ddof=1))
+
+    @given(DIFFERENCES)
+    def test_not_worse_is_statsmodels_one_sided_test(self, differences):
+        _, p, _ = DescrStatsW(differences).ttest_mean(-MARGIN, alternative="larger")
+        assert corrected_t_test(differences, test_share=0.0).p_not_worse == pytest.approx(p, rel=1e-7)
+
+    @given(DIFFERENCES, st.floats(0.05, 0.8))
+    def test_shared_images_make_it_more_careful(self, differences, share):
+        careful, careless = (corrected_t_test(differences, test_share=s) for s in (share, 0.0))
+        assert careful.p >= careless.p
+        assert careful.upper - careful.lower > careless.upper - careless.lower
+        assert careful.difference == careless.difference
+
+    @given(DIFFERENCES)
+    def test_the_sign_turns_the_interval(self, differences):
+        there = corrected_t_test(differences, test_share=0.3)
+        back = corrected_t_test([-d for d in differences], test_share=0.3)
+        assert (back.lower, back.upper) == pytest.approx((-there.upper, -there.lower))
+        assert back.p == pytest.approx(there.p)
+
+    def test_keeps_its_promise_where_the_plain_test_does_not(self):
+        """Repeated splits of one small pool, two equal models: the plain t-test errs too often."""
+        draw = np.random.default_rng(0)
+        pool, test, repeats, runs = 120, 36, 10, 400
+        wrong = {"corrected": 0, "plain": 0}
+        for _ in range(runs):
+            gain = draw.choice([-1, 0, 0, 0, 1], pool)  # of model a over model b on each image
+            differences = [gain[draw.permutation(pool)[:test]].mean() for _ in range(repeats)]
+            wrong["corrected"] += corrected_t_test(differences, test_share=test / pool).p < 0.05
+            wrong["plain"] += corrected_t_test(differences, test_share=0.0).p < 0.05
+        assert wrong["plain"] / runs > 0.15
+        assert wrong["corrected"] / runs < 0.07
+
+    def test_one_repeat_shows_nothing(self):
+        one = corrected_t_test([0.3], test_share=0.2)
+        assert (one.n, one.p, one.p_not_worse) == (1, 1.0, 1.0)
+        assert (one.lower, one.upper) == (-np.inf, np.inf)
+
+    def test_repeats_that_are_all_equal(self):
+        assert corrected_t_test([0.0, 0.0, 0.0], test_share=0.2).p == 1.0
+        assert corrected_t_test([0.0, 0.0], test_share=0.2).not_worse
+        assert corrected_t_test([0.1, 0.1], test_share=0.2).p == 0.0
+        assert not corrected_t_test([-0.1, -0.1], test_share=0.2).not_worse
+
+    @pytest.mark.parametrize(("values", "share"), [([], 0.2), ([0.1, 0.2], 1.0), ([0.1, 0.2], -0.1)])
+    def test_refuses_what_means_nothing(self, values, share):
+        with pytest.raises(ValueError, match="expected differences and a share"):
+            corrected_t_test(values, test_share=share)
+
+
+class TestEffectSize:
+    @given(DIFFERENCES.filter(lambda v: abs(np.mean(v)) < 3 * np.std(v)))
+    def test_interval_is_statsmodels(self, differences):
+        n = len(differences)
+        t = np.mean(differences) / np.std(differences, ddof=1) * np.sqrt(n)
+        reference = reference_effects._noncentrality_t(t, n - 1)
+        unbiased = math.gamma((n - 1) / 2) / math.gamma((n - 2) / 2) / np.sqrt((n - 1) / 2) if n > 2 else 1.0
+        g, low, high = effect_size(differences)
+        assert g == pytest.approx(unbiased * t / np.sqrt(n))
+        assert (low, high) == pytest.approx([unbiased * bound / np.sqrt(n) for bound in reference.confint])
+        assert stats.nct.cdf(t, n - 1, low / unbiased * np.sqrt(n)) == pytest.approx(0.975, abs=1e-6)
+
+    def test_the_correction_is_hedges(self):
+        """For n = 5 pairs the exact factor is Γ(2) / (Γ(1.5) √2) = 0.79788."""
+        values = [0.01, 0.03, 0.02, 0.05, 0.04]
+        g, _, _ = effect_size(values)
+        assert g == pytest.approx(0.797885 * np.mean(values) / np.std(values, ddof=1), rel=1e-5)
+
+    def test_no_spread(self):
+        assert effect_size([0.0, 0.0]) == (0.0, 0.0, 0.0)
+        assert effect_size([0.1, 0.1])[0] == np.inf
+
+
+def predictions(right, *, ids=None, groups=(), classes=2):
+    """Predictions of class 0 for images of class 0 that are right, else of class 1; certain."""
+    right = np.asarray(right, bool)
+    labels = np.zeros(len(right), np.int64)
+    probabilities = np.eye(classes)[np.where(right, 0, 1)]
+    names = tuple(ids) if ids is not None else tuple(f"i{n}" for n in range(len(right)))
+    return Predictions(names, labels, probabilities, tuple(groups))
+
+
+class TestRepeatedBootstrap:
+    def test_the_middle_is_the_mean_over_repeats(self):
+        repeats = [
+            (predictions([1, 1, 1, 0]), predictions([1, 0, 0, 0])),
+            (predictions([1, 0], ids=["x", "y"]), predictions([1, 1], ids=["x", "y"])),
+        ]
+        found = repeated_bootstrap(repeats, generator=np.random.default_rng(0), resamples=200)
+        assert found["accuracy"].difference == pytest.approx((0.5 - 0.5) / 2)
+        assert found["accuracy"].lower <= found["accuracy"].difference <= found["accuracy"].upper
+
+    def test_one_repeat_is_the_paired_bootstrap(self):
+        from sit2.evaluation.bootstrap import paired_bootstrap
+
+        draw = np.random.default_rng(1)
+        a, b = predictions(draw.random(300) < 0.8), predictions(draw.random(300) < 0.7)
+        repeated = repeated_bootstrap([(a, b)], generator=np.random.default_rng(2), resamples=4000)
+        single = paired_bootstrap(a, b, generator=np.random.default_rng(3), resamples=4000)
+        for name in ("accuracy", "macro_f1", "log_loss"):
+            ours, theirs = repeated[name], single[name]
+            assert ours.difference == pytest.approx(theirs.difference)
+            width = theirs.upper - theirs.lower
+            assert (ours.lower, ours.upper) == pytest.approx((theirs.lower, theirs.upper), abs=0.06 * width)
+
+    def test_the_same_images_again_are_no_new_evidence(self):
+        """Ten repeats with one and the same outcome are as sure as one; with other images they are surer."""
+        draw = np.random.default_rng(4)
+        right_a, right_b = draw.random(100) < 0.8, draw.random(100) < 0.7
+        same = [(predictions(right_a), predictions(right_b))] * 10
+        others = [
+            tuple(predictions(r, ids=[f"{n}-{k}" for k in range(100)]) for r in (right_a, right_b))
+            for n in range(10)
+        ]
+
+        def width(repeats):
+            found = repeated_bootstrap(repeats, generator=np.random.default_rng(5), resamples=600)["accuracy"]
+            return found.upper - found.lower
+
+        once = width(same[:1])
+        assert width(same) == pytest.approx(once, rel=0.15)
+        assert width(others) < 0.5 * once
+
+    def test_groups_are_drawn_whole(self):
+        """Twenty copies of each of ten patients are no more than ten patients."""
+        right_a, right_b = np.array([1, 1, 1, 1, 1, 1, 0, 1, 0, 1]), np.array([1, 0, 1, 0, 1, 1, 0, 1, 1, 0])
+        groups = [f"p{n // 20}" for n in range(200)]
+        many = tuple(predictions(np.repeat(r, 20), groups=groups) for r in (right_a, right_b))
+        few = tuple(predictions(r) for r in (right_a, right_b))
+        wide, narrow = (
+            repeated_bootstrap([pair], generator=np.random.default_rng(6), resamples=2000)["accuracy"]
+            for pair in (many, few)
+        )
+        assert (wide.lower, wide.upper) == pytest.approx((narrow.lower, narrow.upper), abs=0.051)
+
+    def test_refuses_what_cannot_be_paired(self):
+        a, b = predictions([1, 0]), predictions([1, 0], ids=["other", "ids"])
+        with pytest.raises(ValueError, match="cannot be paired"):
+            repeated_bootstrap([(a, b)], generator=np.random.default_rng(0))
+        with pytest.raises(ValueError, match="at least one repeat"):
+            repeated_bootstrap([], generator=np.random.default_rng(0))

@@ -1,0 +1,84 @@
+"""Verdicts over repeats: the figures' way into words."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sit2.evaluation.statistics import holm
+from sit2.evaluation.verdicts import Contest, judge, tally
+from sit2.records import Predictions
+from sit2.seeds import Seeds
+
+
+def predictions(share, n=200, seed=0):
+    draw = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    predicted = np.where(draw.random(n) < share, labels, 1 - labels)
+    return Predictions(tuple(map(str, range(n))), labels, 0.1 + 0.8 * np.eye(2)[predicted])
+
+
+def contest(shares, control_shares, *, dataset="eyes", method="not-sure"):
+    repeats = tuple(
+        (predictions(a, seed=n), predictions(b, seed=100 + n))
+        for n, (a, b) in enumerate(zip(shares, control_shares, strict=True))
+    )
+    return Contest(
+        dataset,
+        50,
+        method,
+        "plain",
+        "accuracy",
+        tuple(float(a.correct.mean()) for a, _ in repeats),
+        tuple(float(b.correct.mean()) for _, b in repeats),
+        repeats,
+        test_share=0.2,
+    )
+
+
+BETTER = contest([0.95] * 5, [0.6] * 5)
+LEVEL = contest([0.8] * 5, [0.8] * 5, dataset="ears")
+WORSE = contest([0.5] * 5, [0.9] * 5, dataset="skin")
+
+
+def test_each_verdict_and_its_words():
+    better, level, worse = judge([BETTER, LEVEL, WORSE], seeds=Seeds(0), resamples=100)
+    assert (better.verdict, level.verdict, worse.verdict) == ("better", "no evidence", "worse")
+    assert better.sentence.startswith("not-sure is better than plain on eyes: accuracy ")
+    assert "in the mean of 5 repeats" in better.sentence
+    assert "after correction for 3 comparisons" in better.sentence
+    assert level.sentence.startswith("No evidence that not-sure and plain differ on ears")
+    assert worse.sentence.startswith("not-sure is worse than plain on skin")
+    assert tally([better, level, worse]) == {"not-sure": {"better": 1, "no evidence": 1, "worse": 1}}
+
+
+def test_holm_goes_over_methods_and_data_sets():
+    results = judge([BETTER, LEVEL, WORSE], seeds=Seeds(0), resamples=50)
+    assert [r.p_adjusted for r in results] == pytest.approx(holm([r.test.p for r in results]))
+    assert judge([LEVEL], seeds=Seeds(0), resamples=50)[0].p_adjusted == results[1].test.p
+
+
+def test_an_interval_does_not_depend_on_who_else_takes_part():
+    alone = judge([LEVEL], seeds=Seeds(0), resamples=50)[0]
+    together = judge([BETTER, LEVEL], seeds=Seeds(0), resamples=50)[1]
+    assert alone.differences == together.differences
+
+
+def test_one_repeat_is_no_verdict():
+    one = judge([contest([0.99], [0.5])], seeds=Seeds(0), resamples=50)[0]
+    assert one.verdict == "no evidence"
+    assert one.sentence.endswith("one repeat cannot show whether it would come again.")
+    assert one.single_p[0] < 0.001  # of this one test set alone
+
+
+def test_json_is_json():
+    for one in judge([BETTER, LEVEL], seeds=Seeds(0), resamples=50):
+        told = json.loads(json.dumps(one.to_json()))
+        assert told["n"] == 5
+        assert told["interval"][0] <= told["difference"] <= told["interval"][1]
+        assert told["differences"]["accuracy"]["difference"] == pytest.approx(told["difference"])
+        assert len(told["p_of_each_repeat"]) == 5
+
+
+def test_nothing_to_judge():
+    assert judge([], seeds=Seeds(0)) == []
