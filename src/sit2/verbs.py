@@ -20,6 +20,7 @@ from sit2.data.checkup import Checkup, check
 from sit2.data.readers import read_dataset
 from sit2.data.words import listed
 from sit2.errors import ConfigError, DataError
+from sit2.escaping import restored
 from sit2.examples import Composite, file_name, picture, synthesize
 from sit2.experiment import methods_of, record_confusion, record_data, run_experiment, tell_pairs
 from sit2.files import atomic
@@ -153,9 +154,9 @@ def is_predictions_file(source: Path) -> bool:
             columns = pyarrow.parquet.read_schema(source).names
         else:
             columns = list(pd.read_csv(source, nrows=0, encoding="utf-8-sig").columns)
-    except (OSError, ValueError):
-        return False  # the reader of manifests says what is wrong with it
-    return any(str(column).startswith("p_") for column in columns)
+    except Exception:  # pyarrow raises nearly anything; the reader of manifests says what is wrong
+        return False
+    return any(restored(str(column)).startswith("p_") for column in columns)
 
 
 def synthesize_to_folder(

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from sit2.files import atomic
+from sit2.errors import RunFolderError
+from sit2.files import atomic, sweep
 from sit2.records import ByteArray, Dataset
+from sit2.untrusted import read_json, to_json
 
 VERSION = 2  # of the entries; another decoder of ours makes another version
+DAY = 24 * 3600.0  # seconds
 ENVIRONMENT = "SIT2_CACHE"
 
 
@@ -59,10 +61,10 @@ def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> tuple[ByteAr
     """
     path = folder / f"{key}.npy"
     try:
-        problems = tuple(json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))["problems"])
+        problems = tuple(read_json(folder / f"{key}.json")["problems"])
         in_memory = fits(path.stat().st_size)
         pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError):
         return None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):
         return None
@@ -71,7 +73,8 @@ def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> tuple[ByteAr
 
 def save(folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...]) -> None:
     """Keep pixels (N, size, size, C); a cache that cannot be written to is no reason to stop."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RunFolderError):
+        sweep(folder, older=DAY)  # what another process writes now is younger
         if isinstance(pixels, np.memmap) and pixels.filename is not None:
             pixels.flush()
             Path(pixels.filename).replace(folder / f"{key}.npy")
@@ -79,7 +82,7 @@ def save(folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...]) -
             with atomic(folder / f"{key}.npy") as path, path.open("wb") as file:
                 np.save(file, pixels)
         with atomic(folder / f"{key}.json") as path:
-            path.write_text(json.dumps({"problems": problems}), encoding="utf-8")
+            path.write_text(to_json({"problems": problems}, indent=None), encoding="utf-8")
 
 
 def clear(folder: Path) -> int:

@@ -11,6 +11,7 @@ Letters: C channels, 1 (gray) or 3 (RGB).
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from sit2.data.jpeg import MAX_PIXELS, decode_jpeg
 from sit2.errors import DataError
 from sit2.records import ByteArray
 
+MAX_BYTES = 1 << 31  # of a file: 16-bit RGBA of MAX_PIXELS is 1.4 GB
 RESIZES = ("stretch", "crop", "pad")
 
 _MODES = {1: "L", 3: "RGB"}
@@ -56,6 +58,7 @@ def decode(source: Path | ByteArray, *, size: int, channels: int, resize: str) -
         raise ValueError(f"resize {resize!r} with {channels} channels")
     pixels = None
     if isinstance(source, Path):
+        _require_file(source)
         pixels = decode_jpeg(source, size=size, channels=channels, resize=resize)
     if pixels is None:
         with _opened(source) as image:
@@ -76,11 +79,28 @@ def channels_of(source: Path | ByteArray) -> int:
     """
     if isinstance(source, np.ndarray):
         return 1 if source.ndim == 2 or source.shape[2] == 1 else 3
+    if isinstance(source, Path):
+        _require_file(source)
     with _opened(source) as image:
         if image.mode == "P":
             red, green, blue = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3).T
             return 1 if (red == green).all() and (green == blue).all() else 3
         return 1 if image.mode in _GRAY_MODES or image.mode.startswith("I;16") else 3
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what would be read without end, such as a device or a pipe that a manifest names, or a giant.
+
+    What does not exist is left to the decoder, which has the words for it.
+    """
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        raise Unreadable("not a file, but a device or a pipe")
+    if state.st_size > MAX_BYTES:
+        raise Unreadable(f"more than {MAX_BYTES >> 20:,} MB")
 
 
 @contextmanager

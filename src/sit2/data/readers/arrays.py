@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sit2.data.readers.npz import check_claims
 from sit2.data.readers.reader import Reader, class_indices, no_groups
 from sit2.data.readers.validate import validate
 from sit2.data.words import counted
@@ -116,6 +117,7 @@ def _dataset(path: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> Dat
 def _parts(path: Path, *, need_labels: bool) -> list[Part]:
     """Read the arrays of an ``.npz`` file, in the order train, val, test."""
     try:
+        check_claims(path)
         with path.open("rb") as handle:  # NumPy leaves a file that it opened itself open when it is damaged
             file = np.load(handle, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
