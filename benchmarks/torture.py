@@ -3,7 +3,7 @@
 ``python -m benchmarks.torture [train|compare|synthesize ...]`` prints a line a kill, and the count. Each kill
 is a new folder: the command runs in a process of its own, is killed at a random moment after its folder
 appeared, and is run again as sit2 says; the results must be those of an uninterrupted run to the byte. Of
-five kills three are SIGKILL (of the command alone: what it started must end by itself), one is SIGTERM, one is
+five kills three are SIGKILL (of the command alone: what it started must end by itself), one is SIGTERM, one
 Ctrl-C.
 """
 
@@ -163,6 +163,7 @@ def run(words: list[str], errors: Path) -> None:
     from sit2.training import loop
 
     loop.CHECKPOINT_SECONDS = 0.0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     with errors.open("w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     sys.exit(command(words))
