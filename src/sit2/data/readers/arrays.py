@@ -6,8 +6,6 @@ text, (N,) or (N, 1), or one-hot (N, K).
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,13 +122,16 @@ def _parts(path: Path, *, need_labels: bool) -> list[Part]:
                 raise DataError(f"{path} holds one bare array\nexpected images and labels, by np.savez")
             with file:
                 return _parts_in(file, path, need_labels)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise nearly anything on a damaged file
         if "pickle" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which could run any code when they are read\n"
                 "save plain arrays instead: uint8 images of one size, labels as numbers or text"
             ) from None
-        raise DataError(f"{path} cannot be read as .npz: {error}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} cannot be read as .npz: {reason}") from None
 
 
 def _parts_in(file: Mapping[str, NDArray[Any]], path: Path, need_labels: bool) -> list[Part]:
