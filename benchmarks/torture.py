@@ -32,7 +32,7 @@ SETTINGS = ["--image-size", "16", "--folds", "2", "--batch-size", "16", "--early
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
 CLASSES = (3, 8, 9)
 PER_CLASS = 30
-POOL_EVERY = 5  # kills: then two processes train at once; starting them takes long
+POOL_EVERY = 10  # kills: then two processes train at once; starting them takes long
 
 
 @dataclass(frozen=True)
