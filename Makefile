@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench docs torture fuzz clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
@@ -23,6 +23,12 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W -q -b html docs build/docs
+
+torture: $(READY)
+	$(BIN)/python -m benchmarks.torture train compare synthesize
+
+fuzz: $(READY)
+	$(BIN)/python -W ignore tests/fuzz.py
 
 clean:
 	rm -rf build .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis

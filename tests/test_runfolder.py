@@ -177,9 +177,9 @@ class TestOpen:
         return folder
 
     def test_nothing_is_written_before_begin(self, tmp_path: Path) -> None:
-        folder = self.open(tmp_path / "a" / "b")
-        assert not (tmp_path / "a").exists()
-        folder.begin()
+        with self.open(tmp_path / "a" / "b") as folder:
+            assert not (tmp_path / "a").exists()
+            folder.begin()
         assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["config.yaml", "run.json"]
         assert unfinished(tmp_path / "a" / "b")
 
@@ -188,9 +188,9 @@ class TestOpen:
         for name in ("metrics.json", "mine.txt", "model/model.json", "notes/mine.md"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("x")
-        folder = self.open(tmp_path, overwrite=True)
-        assert (tmp_path / "model" / "model.json").exists()
-        folder.begin()
+        with self.open(tmp_path, overwrite=True) as folder:
+            assert (tmp_path / "model" / "model.json").exists()
+            folder.begin()
         left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
         assert left == ["config.yaml", "mine.txt", "notes/mine.md", "run.json"]
 
@@ -245,8 +245,7 @@ class TestOpen:
             self.open(tmp_path, resume=True)
 
     def test_a_failed_run_says_why_and_can_be_resumed(self, tmp_path: Path) -> None:
-        folder = self.begun(tmp_path)
-        with pytest.raises(ZeroDivisionError), folder.running():
+        with pytest.raises(ZeroDivisionError), self.begun(tmp_path) as folder, folder.running():
             _ = 1 / 0
         assert read(tmp_path / "run.json")["status"] == "failed"
         assert read(tmp_path / "run.json")["error"] == "division by zero"

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sit2.accidents import explain, interruptible
 from sit2.config import Config, make_config, read_config_file
-from sit2.errors import ConfigError, Sit2Error, did_you_mean
+from sit2.errors import ConfigError, did_you_mean
+from sit2.escaping import visible
 from sit2.screen import Screen
 
 DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -39,27 +41,31 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code, which for SIGTERM is that of Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     options: argparse.Namespace | None = None
     try:
-        options = parse(given)
-        if options.verb is None:
-            make_parser().print_help()
-            return WRONG
-        code: int = options.run(options, Screen(quiet=options.quiet))
-    except Sit2Error as error:
-        if debug:
-            traceback.print_exc()
-        print(f"sit2: {error}", file=sys.stderr)
-        return WRONG
+        with interruptible():
+            options = parse(given)
+            if options.verb is None:
+                make_parser().print_help()
+                return WRONG
+            code: int = options.run(options, Screen(quiet=options.quiet))
+            sys.stdout.flush()  # a full disk behind it is said here, not at the exit
     except KeyboardInterrupt:
         print(f"\nsit2: interrupted; {_how_to_resume(given, options)}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         sys.stderr.close()
         return DONE
+    except Exception as error:
+        if (words := explain(error)) is None:
+            raise
+        if debug:
+            print(visible(traceback.format_exc()), file=sys.stderr)
+        print(f"sit2: {visible(words)}", file=sys.stderr)
+        return WRONG
     return code
 
 
@@ -150,14 +156,13 @@ def _cure(flag: str, known: list[str], verb: str) -> str:
 def _how_to_resume(given: Sequence[str], options: argparse.Namespace | None) -> str:
     from sit2.runfolder import unfinished
 
-    if options is None or options.out is None or not unfinished(options.out):
+    if options is None or getattr(options, "out", None) is None or not unfinished(options.out):
         return "nothing is lost but the time"
     same = [word for word in given if word not in ("--resume", "--overwrite")]
-    if options.verb == "compare":
-        return "to go on: " + shlex.join(["sit2", *same])
-    if options.verb != "train":
-        return "nothing is lost but the time"
-    return "to go on: " + shlex.join(["sit2", *same, *getattr(options, "where", []), "--resume"])
+    begin, more = {"train": ("to go on", ["--resume"]), "compare": ("to go on", [])}.get(
+        options.verb, ("to begin again", ["--overwrite"])
+    )
+    return f"{begin}: " + shlex.join(["sit2", *same, *getattr(options, "where", []), *more])
 
 
 def _demo(options: argparse.Namespace, screen: Screen) -> int:

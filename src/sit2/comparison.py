@@ -18,12 +18,12 @@ import pandas as pd
 
 from sit2.cells import Cell, Grid, GridRun, Source
 from sit2.config import Config, make_config
-from sit2.errors import ConfigError, did_you_mean
+from sit2.errors import ConfigError, RunFolderError, did_you_mean
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.verdicts import Contest, RepeatedResult, judge
 from sit2.report.ranks import draw_ranks
-from sit2.runfolder import RunFolder
+from sit2.runfolder import RunFolder, read_json
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 
@@ -100,7 +100,15 @@ def compare_grid(
     """
     if metric not in RANKED_METRICS:
         raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
-    folder = _open(grid, out, config, overwrite=overwrite)
+    with _open(grid, out, config, overwrite=overwrite) as folder:
+        if overwrite:
+            shutil.rmtree(folder.path / "cells", ignore_errors=True)
+        folder.begin()
+        return _run(grid, folder, config, metric, screen)
+
+
+def _run(grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Screen) -> Comparison:
+    """Run the grid, where results.csv grows with every cell; then judge it."""
 
     def grown(cells: list[Cell]) -> None:
         folder.write_table("results.csv", pd.DataFrame([c.row() for c in cells], columns=list(COLUMNS)))
@@ -117,7 +125,7 @@ def compare_grid(
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
     folder.save_info(metric=metric, control=config.control, cells=len(cells), hours=round(hours, 3))
-    folder.finish()
+    folder.finish(notes=screen.notes)
     return Comparison(folder.path, cells, metric, config.control, results, ranks)
 
 
@@ -192,8 +200,7 @@ def score_of(cell: Cell, metric: str) -> float:
 
 def _open(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolder:
     """Open a folder for a comparison: a new one, or one that a comparison was made in before."""
-    cells = out / "cells"
-    folder = RunFolder.open(
+    return RunFolder.open(
         out,
         settings=config.as_dict(),
         identity={
@@ -201,9 +208,12 @@ def _open(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolde
             "methods": list(grid.methods),
         },
         command=shlex.join(["sit2", *sys.argv[1:]]),
-        overwrite=overwrite or cells.is_dir(),
+        overwrite=overwrite or _is_comparison(out),
     )
-    if overwrite:
-        shutil.rmtree(cells, ignore_errors=True)
-    folder.begin()
-    return folder
+
+
+def _is_comparison(out: Path) -> bool:
+    try:
+        return isinstance(read_json(out / "run.json").get("data"), list)  # a run has one data set
+    except RunFolderError:
+        return (out / "cells").is_dir()

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sit2.errors import ConfigError, did_you_mean
 from sit2.settings import convert, setting
+from sit2.untrusted import read_yaml, shown
 from sit2.window import depth_limits
 
 METHOD_NAMES = (
@@ -262,7 +261,7 @@ def make_config(*sources: Mapping[str, Any]) -> Config:
         for raw, value in source.items():
             name = str(raw).replace("-", "_")
             if name not in known:
-                raise ConfigError(f"unknown setting {raw!r}\n{did_you_mean(name, known)}")
+                raise ConfigError(f"unknown setting {shown(raw)}\n{did_you_mean(name, known)}")
             merged[name] = value
     return Config(**merged)
 
@@ -270,10 +269,10 @@ def make_config(*sources: Mapping[str, Any]) -> Config:
 def read_config_file(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings. Raises :class:`ConfigError` when it is not one."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         raise ConfigError(f"no such settings file: {path}\n--config expects a YAML file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read the settings file {path}: {reason}") from None
     if content is None:

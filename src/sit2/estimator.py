@@ -158,6 +158,11 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _config(self) -> Config:
         names = ("method", "backbone", "image_size", "epochs", "batch_size", "augment", "lr", "weights")
         own = {name: getattr(self, name) for name in names}
+        if isinstance(self.random_state, bool) or not isinstance(self.random_state, int | np.integer):
+            raise ConfigError(
+                f"random_state is {self.random_state!r}\nexpected a whole number: equal numbers give equal "
+                "classifiers, and another one gives another"
+            )
         own |= {"pretrained": self.pretrained, "seed": self.random_state}
         for name in self.settings or {}:
             if name in own:
@@ -199,11 +204,23 @@ def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[obje
         ids = tuple(f"{n:06d}" for n in range(len(paths)))
         return Dataset("X", Path(), tuple(classes), ids, paths, labels, words)
     try:
-        arrays = tuple(pixels_of(np.asarray(X), "X")[0])
+        images = np.asarray(X)
+        _refuse_one_image(images)
+        arrays = tuple(pixels_of(images, "X")[0])
     except ValueError:  # what NumPy makes of images that differ in shape
         raise DataError("X: the images differ in shape\nexpected all of one size, or paths") from None
     ids = tuple(f"{n:06d}" for n in range(len(arrays)))
     return Dataset("X", Path(), tuple(classes), ids, ids, labels, words, arrays=arrays)
+
+
+def _refuse_one_image(images: NDArray[Any]) -> None:
+    """Refuse (H, W, 3 or 4): it could only be meant as one colour image, not as H gray ones 3 pixels wide."""
+    if images.ndim == 3 and images.shape[2] in (3, 4) and images.shape[1] > 4:
+        shape = ", ".join(str(n) for n in images.shape)
+        raise DataError(
+            f"X has the shape ({shape}), which looks like one colour image\n"
+            "expected images (N, H, W) or (N, H, W, 3); of a single image X give X[None]"
+        )
 
 
 def _pixels(dataset: Dataset, how: Config | ModelSpec) -> ByteArray:

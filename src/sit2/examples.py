@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sit2.config import Config
+from sit2.escaping import visible
 from sit2.files import atomic
 from sit2.records import ByteArray, ClassPair
 from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
@@ -109,10 +110,11 @@ def _sheet(pair: ClassPair, rows: Sequence[Sequence[ByteArray]], names: Sequence
     sheet = Image.new("RGB", (width, 2 * TITLE + len(rows) * (tile + GAP) + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     write: Callable[..., None] = draw.text
-    write((GAP, 4), f"{pair.class_a}  and  {pair.class_b}", fill="black", font=font)
+    pair_names = [visible(name, newlines=False) for name in (pair.class_a, pair.class_b)]
+    write((GAP, 4), "  and  ".join(pair_names), fill="black", font=font)
     for column in range(len(rows[0])):
         x = _column(column, tile, margin)
-        word = (pair.class_a, pair.class_b, "not sure")[column % 3]
+        word = (*pair_names, "not sure")[column % 3]
         write((x, TITLE), _fit(draw, word, tile, font), fill="#555555", font=font)
     for number, (name, row) in enumerate(zip(names, rows, strict=True)):
         y = 2 * TITLE + number * (tile + GAP)

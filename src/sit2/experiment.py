@@ -102,7 +102,7 @@ def run_experiment(
         Sit2Error: for anything that the caller can mend.
     """
     name = source.name if isinstance(source, Dataset) else str(Path(source).expanduser().resolve())
-    folder = RunFolder.open(
+    opened = RunFolder.open(
         out,
         settings=config.as_dict(),
         identity={"data": name, "methods": list(methods)},
@@ -110,8 +110,20 @@ def run_experiment(
         resume=resume,
         overwrite=overwrite,
     )
-    if folder.complete:
-        raise RunFolderError(f"the run in {out} is complete\nuse --overwrite to run it again, or another -o")
+    with opened as folder:
+        if folder.complete:
+            raise RunFolderError(
+                f"the run in {out} is complete\nuse --overwrite to run it again, or another -o"
+            )
+        if resume and not folder.resumed:
+            screen.warn(f"there is nothing to resume in {out}: the run begins")
+        return _run(source, folder, config, methods, screen)
+
+
+def _run(
+    source: str | Path | Dataset, folder: RunFolder, config: Config, methods: Sequence[str], screen: Screen
+) -> Run:
+    """Run the stages in order."""
     with folder.stage("images"):
         prepared = prepare(source, config, screen)
         check_network(prepared, config, screen)
@@ -137,7 +149,7 @@ def run_experiment(
             )
         with folder.stage("evaluation"):
             run = evaluate(folder, prepared, outcomes, pairs, config)
-    folder.finish()
+    folder.finish(notes=screen.notes)
     return run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import math
 import time
 from collections.abc import Callable
@@ -16,17 +17,20 @@ from sklearn.metrics import log_loss
 
 from sit2.config import Config
 from sit2.errors import TrainingError
+from sit2.files import DamagedStateError, atomic
 from sit2.methods import make_phases, settings_of, uses_pairs
 from sit2.records import ByteArray, ClassPair, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import Network, build_network, weights_file
 from sit2.training.classifier import Classifier, ModelSpec
-from sit2.training.device import make_fabric, threads
+from sit2.training.device import make_fabric, telling_of_memory, threads
 from sit2.training.feed import Feed, Normalisation
 from sit2.training.loop import Progress, Training, total_steps
+from sit2.untrusted import read_json
 
 RECIPE = 1  # of what jobs do: to be raised when one gives another result, or a default changes
+RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
 Report = Callable[[float, str], None]  # (share done in [0, 1], a few words)
 
 
@@ -86,26 +90,92 @@ class Outcome:
     history: list[dict[str, Any]]
     spec: ModelSpec
     chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
+    notes: list[str] = field(default_factory=list)  # what went wrong on the way, and what was done about it
 
 
 def run_job(job: Job, report: Report | None = None) -> Outcome:
-    """Train, predict, save; the same job gives bit-identical results on the same machine."""
-    with threads(job.config.threads):
+    """Train, predict, save; the same job gives bit-identical results on the same machine.
+
+    Raises:
+        TrainingError: see :func:`train_classifier`; or memory ran out.
+    """
+    with threads(job.config.threads), telling_of_memory(f"training {job.method}"):
         classifier, outcome = train_classifier(job, report)
         if job.save_to is not None:
             classifier.save(job.save_to)
     if job.checkpoint is not None:
-        job.checkpoint.unlink(missing_ok=True)
+        for path in (job.checkpoint, _retry_file(job.checkpoint)):
+            path.unlink(missing_ok=True)
     return outcome
 
 
 def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier, Outcome]:
     """Train one classifier, keep it, and predict.
 
+    When the loss becomes NaN or infinite, training begins once again, at a tenth of the learning rate; the
+    outcome's notes say so. A killed retry is resumed as a retry.
+
     Raises:
-        TrainingError: when the loss or the probabilities become NaN or infinite.
+        TrainingError: when the loss or the probabilities become NaN or infinite in the retry too.
     """
     began = time.monotonic()
+    first = _first_failure(job)
+    notes: list[str] = []
+    if first is None:
+        try:
+            return _train_from_checkpoint(job, report, began, notes)
+        except TrainingError as error:
+            first = str(error).split("\n", maxsplit=1)[0]
+            _remember_failure(job, first)
+    notes.append(f"{first}; trained once more from the start, at {RETRY_LR} of the learning rate")
+    try:
+        return _train_from_checkpoint(job, report, began, notes, lr_factor=RETRY_LR)
+    except TrainingError as error:
+        second = str(error).split("\n", maxsplit=1)[0]
+        raise TrainingError(
+            f"{second}\nthis was the second attempt, at {RETRY_LR} of the learning rate; expected a finite "
+            "loss; lower --lr"
+        ) from None
+
+
+def _retry_file(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".retry")
+
+
+def _first_failure(job: Job) -> str | None:
+    """Return why the first attempt failed, where a killed training was in its second."""
+    if job.checkpoint is None or not (path := _retry_file(job.checkpoint)).exists():
+        return None
+    try:
+        return str(read_json(path)["failure"])
+    except (OSError, ValueError, KeyError):
+        return None  # the first attempt will fail again, in the same place
+
+
+def _remember_failure(job: Job, failure: str) -> None:
+    if job.checkpoint is None:
+        return
+    job.checkpoint.unlink(missing_ok=True)  # first: the second attempt must not go on from it
+    with atomic(_retry_file(job.checkpoint)) as path:
+        path.write_text(json.dumps({"failure": failure}), encoding="utf-8")
+
+
+def _train_from_checkpoint(
+    job: Job, report: Report | None, began: float, notes: list[str], *, lr_factor: float = 1.0
+) -> tuple[Classifier, Outcome]:
+    """Train from the checkpoint, or from the beginning where there is none or it is damaged."""
+    try:
+        return _train(job, report, began, notes, lr_factor)
+    except DamagedStateError:
+        assert job.checkpoint is not None
+        job.checkpoint.unlink()
+        notes.insert(0, f"{job.checkpoint} was damaged, so the training of {job.method} began again")
+        return _train(job, report, began, notes, lr_factor)
+
+
+def _train(
+    job: Job, report: Report | None, began: float, notes: list[str], lr_factor: float
+) -> tuple[Classifier, Outcome]:
     config, channels = job.config, job.images.shape[1]
     normalise = Normalisation.of(job.images, job.train_rows)
     spec = ModelSpec(
@@ -163,6 +233,7 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
         watch=watch,
         validate=validation_log_loss if len(job.val_rows) else None,
         checkpoint=job.checkpoint,
+        lr_factor=lr_factor,
     )
     try:
         classifier = Classifier(spec, training.run())
@@ -175,6 +246,7 @@ def train_classifier(job: Job, report: Report | None = None) -> tuple[Classifier
         seconds=time.monotonic() - began,
         history=history,
         spec=spec,
+        notes=notes,
     )
     if not np.isfinite(outcome.probabilities).all():  # the last step of all may be the one that fails
         raise TrainingError(

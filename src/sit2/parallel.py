@@ -6,25 +6,28 @@ A finished training is kept in a file and not repeated when a killed run is resu
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sit2.config import Config
+from sit2.errors import ModelError
 from sit2.files import atomic
 from sit2.job import Job, Outcome, run_job, steps_in
 from sit2.records import FloatArray
 from sit2.screen import Screen
-from sit2.training.classifier import ModelSpec
+from sit2.training.classifier import make_spec
 from sit2.training.device import pick_device
 from sit2.tuning import tune
+from sit2.untrusted import read_json, to_json
 
 
 def plan_workers(config: Config, jobs: int) -> int:
@@ -47,10 +50,17 @@ def run_all(
     """Run named jobs and return their outcomes in the same order.
 
     ``keep`` is a folder for finished outcomes; a job whose outcome is there already is not run again.
-    ``done`` is called with the place of each job and its outcome, as soon as it is there.
+    ``done`` is called with the place of each job and its outcome, as soon as it is there. The outcomes' notes
+    are said.
     """
-    tell = done or (lambda _place, _outcome: None)
-    found = [load_outcome(keep, name) for name, _ in jobs]
+
+    def tell(place: int, outcome: Outcome) -> None:
+        for note in outcome.notes:
+            screen.warn(note)
+        if done is not None:
+            done(place, outcome)
+
+    found = [_kept(keep, name, screen) for name, _ in jobs]
     for n, outcome in enumerate(found):
         if outcome is not None:
             tell(n, outcome)
@@ -77,8 +87,10 @@ class _Task:
     place: int  # in the meter
     places: int
     keep: Path | None
+    parent: int = field(default_factory=os.getpid)
 
     def run(self) -> tuple[int, Outcome]:
+        _end_with(self.parent)
         cells = np.memmap(self.meter, np.float64, "r+", shape=(self.places,))
 
         def report(share: float, _words: str) -> None:
@@ -100,6 +112,20 @@ def _run_tasks(tasks: list[_Task], workers: int) -> Iterator[tuple[int, Outcome]
     # loky needs no `if __name__ == "__main__"` in a user's script, and shares the pixels as a memory map.
     pool = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch=2 * workers)
     yield from pool(delayed(_Task.run)(task) for task in tasks)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process of a pool when its parent is killed: it would write to a folder that nobody holds."""
+    if os.getpid() == parent or os.name == "nt":
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Meter:
@@ -145,14 +171,31 @@ def _save(keep: Path | None, name: str, outcome: Outcome) -> None:
     with atomic(keep / f"{name}.npy") as path, path.open("wb") as file:
         np.save(file, probabilities)
     with atomic(keep / f"{name}.json") as path:
-        path.write_text(json.dumps(content), encoding="utf-8")
+        path.write_text(to_json(content, indent=None), encoding="utf-8")
+
+
+def _kept(keep: Path | None, name: str, screen: Screen) -> Outcome | None:
+    try:
+        return load_outcome(keep, name)
+    except ModelError as error:
+        screen.warn(f"{error}: that training begins again")
+        return None
 
 
 def load_outcome(keep: Path | None, name: str) -> Outcome | None:
-    """Return an outcome that was kept under this name; None where there is none."""
+    """Return an outcome that was kept under this name; None where there is none.
+
+    Raises:
+        ModelError: when it is damaged.
+    """
     if keep is None or not (keep / f"{name}.json").exists():
         return None
-    content = json.loads((keep / f"{name}.json").read_text(encoding="utf-8"))
-    spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.pop("spec").items()}
-    probabilities: FloatArray = np.load(keep / f"{name}.npy", allow_pickle=False)
-    return Outcome(probabilities=probabilities, spec=ModelSpec(**spec), **content)
+    try:
+        content = read_json(keep / f"{name}.json")
+        spec = make_spec(content.pop("spec"))
+        probabilities: FloatArray = np.load(keep / f"{name}.npy", allow_pickle=False)
+        if probabilities.ndim != 2 or not np.isfinite(probabilities).all():
+            raise ValueError("the probabilities are none")
+        return Outcome(probabilities=probabilities, spec=spec, **content)
+    except Exception:  # NumPy raises nearly anything on a damaged header
+        raise ModelError(f"what was kept as {keep / name} is damaged") from None

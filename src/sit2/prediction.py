@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from sit2.data.readers import read_images
 from sit2.data.store import load_pixels
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import DataError, RunFolderError
+from sit2.escaping import neutral_table, restored_all
 from sit2.evaluation.metrics import compute_metrics
 from sit2.files import atomic
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
@@ -67,7 +69,7 @@ def predict_to_csv(
     """Write predictions.csv into a folder, or print it."""
     target = _target(out, "predictions.csv", overwrite=overwrite)
     classifier, dataset, predictions = predict(sources, model, screen)
-    table = predictions_table(predictions, classifier.spec.classes, dataset.paths)
+    table = neutral_table(predictions_table(predictions, classifier.spec.classes, dataset.paths))
     if target is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6f", lineterminator="\n")
         return
@@ -105,7 +107,8 @@ def evaluate_and_tell(
     tell_metrics({name: kept}, {name: metrics}, screen)
     if target is not None:
         _write_csv(
-            target.with_name("predictions.csv"), predictions_table(kept, classifier.spec.classes, paths)
+            target.with_name("predictions.csv"),
+            neutral_table(predictions_table(kept, classifier.spec.classes, paths)),
         )
         with atomic(target) as path:
             path.write_text(json.dumps({name: {"test": metrics}}, indent=2) + "\n", encoding="utf-8")
@@ -140,13 +143,22 @@ def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
     seen = np.zeros(len(dataset), dtype=np.bool_)
     if run is None:
         return seen
-    info = read_json(run / "run.json")
-    root = Path(info.get("root", ""))
-    samples = pd.read_csv(run / "samples.csv", dtype=str, keep_default_na=False)
-    used = samples[samples["split"].isin(["train", "val"])]
-    known = {str((root / path).resolve()) for path in used["path"]}
-    here = [str((dataset.root / path).resolve()) in known for path in dataset.paths]
+    root = read_json(run / "run.json").get("root", "")
+    try:
+        samples = pd.read_csv(run / "samples.csv", dtype=str, keep_default_na=False, index_col=False)
+        used = restored_all(samples["path"][samples["split"].isin(["train", "val"])])
+        known = {_real(Path(root), path) for path in used}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{run} does not say what the model was trained on: {error}\nrestore its run.json and "
+            "samples.csv, or move the model folder out of it"
+        ) from None
+    here = [_real(dataset.root, path) in known for path in dataset.paths]
     return np.array(here, dtype=np.bool_)
+
+
+def _real(root: Path, path: str) -> str:
+    return os.path.realpath(root / path)
 
 
 def _pairs_of(model: Path, classes: Sequence[str]) -> list[ClassPair]:

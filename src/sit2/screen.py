@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sit2.escaping import visible
+
 Show = Callable[[float, str], None]
 
 
@@ -27,34 +29,39 @@ def _console(*, stderr: bool) -> Console:
 
 @dataclass
 class Screen:
-    """Results go to standard output; progress and warnings to standard error."""
+    """Results go to standard output; progress and warnings to standard error.
+
+    Whatever stands in a file or class name: no control character reaches the terminal.
+    """
 
     quiet: bool = False
     out: Console = field(default_factory=lambda: _console(stderr=False))
     err: Console = field(default_factory=lambda: _console(stderr=True))
+    notes: list[str] = field(default_factory=list)  # every warning so far, for the record
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result."""
         if not self.quiet:
-            self.out.print(text, style=style, markup=False)
+            self.out.print(visible(text), style=style, markup=False)
 
     def warn(self, text: str) -> None:
         """Print something that the user should know but that stops nothing."""
+        self.notes.append(text)
         if not self.quiet:
-            self.err.print("note: " + text, style="yellow", markup=False)
+            self.err.print("note: " + visible(text), style="yellow", markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; the first column is words, the others are numbers."""
         if self.quiet:
             return
         if title:
-            self.out.print(title, style="bold", markup=False)
+            self.out.print(visible(title), style="bold", markup=False)
         table = Table(box=None, pad_edge=False, header_style="dim")
         for number, column in enumerate(columns):
             justify: JustifyMethod = "left" if number == 0 else "right"
-            table.add_column(escape(column), justify=justify, no_wrap=number > 0, overflow="fold")
+            table.add_column(_cell(column), justify=justify, no_wrap=number > 0, overflow="fold")
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(_cell(cell) for cell in row))
         self.out.print(table, soft_wrap=False)
 
     @contextlib.contextmanager
@@ -71,5 +78,9 @@ class Screen:
             TextColumn("{task.fields[words]}"),
         )
         with Progress(*columns, console=self.err, transient=True) as bar:
-            task = bar.add_task(escape(title), total=1.0, words="")
-            yield lambda share, words: bar.update(task, completed=share, words=escape(words))
+            task = bar.add_task(_cell(title), total=1.0, words="")
+            yield lambda share, words: bar.update(task, completed=share, words=_cell(words))
+
+
+def _cell(text: str) -> str:
+    return escape(visible(text, newlines=False))

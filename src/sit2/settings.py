@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sit2.errors import ConfigError, did_you_mean
+from sit2.untrusted import shown
 
 
 def setting(
@@ -38,18 +39,20 @@ def convert(name: str, value: Any, hint: Any, rule: Mapping[str, Any]) -> Any:
     if typing.get_origin(hint) is tuple:
         items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
-            raise ConfigError(f"{name} is {value!r}\nexpected names with commas between: {rule['choices']}")
+            raise ConfigError(
+                f"{name} is {shown(value)}\nexpected names with commas between: {rule['choices']}"
+            )
         return tuple(convert(name, v, str, rule) for v in items)
     try:
         converted = _as_type(value, hint)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]}") from None
+        raise ConfigError(f"{name} is {shown(value)}\nexpected {_EXPECTED[hint]}") from None
     if rule["choices"] and converted not in rule["choices"]:
-        raise ConfigError(f"{name} cannot be {value!r}\n{did_you_mean(str(converted), rule['choices'])}")
+        raise ConfigError(f"{name} cannot be {shown(value)}\n{did_you_mean(str(converted), rule['choices'])}")
     low, high = rule["low"], rule["high"]
     if (low is not None and not converted >= low) or (high is not None and not converted <= high):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]} {limits}")
+        raise ConfigError(f"{name} is {shown(value)}\nexpected {_EXPECTED[hint]} {limits}")
     return converted
 
 

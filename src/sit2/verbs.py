@@ -20,6 +20,7 @@ from sit2.data.checkup import Checkup, check
 from sit2.data.readers import read_dataset
 from sit2.data.words import listed
 from sit2.errors import ConfigError, DataError
+from sit2.escaping import restored
 from sit2.examples import Composite, file_name, picture, synthesize
 from sit2.experiment import methods_of, record_confusion, record_data, run_experiment, tell_pairs
 from sit2.files import atomic
@@ -115,7 +116,15 @@ def tell_confusion(
     source: Path, out: Path | None, config: Config, screen: Screen, *, overwrite: bool
 ) -> list[ClassPair]:
     """Measure confusion on images, or read it from a file of predictions; print and write the pairs."""
-    folder = _open(out, source, config, overwrite=overwrite) if out is not None else None
+    if out is None:
+        return _tell_confusion(source, None, config, screen)
+    with _open(out, source, config, overwrite=overwrite) as folder:
+        return _tell_confusion(source, folder, config, screen)
+
+
+def _tell_confusion(
+    source: Path, folder: RunFolder | None, config: Config, screen: Screen
+) -> list[ClassPair]:
     prepared = None
     if is_predictions_file(source):
         probabilities, labels, classes = read_predictions(source)
@@ -146,9 +155,9 @@ def is_predictions_file(source: Path) -> bool:
             columns = pyarrow.parquet.read_schema(source).names
         else:
             columns = list(pd.read_csv(source, nrows=0, encoding="utf-8-sig").columns)
-    except (OSError, ValueError):
-        return False  # the reader of manifests says what is wrong with it
-    return any(str(column).startswith("p_") for column in columns)
+    except Exception:  # pyarrow raises nearly anything; the reader of manifests says what is wrong
+        return False
+    return any(restored(str(column)).startswith("p_") for column in columns)
 
 
 def synthesize_to_folder(
@@ -168,7 +177,20 @@ def synthesize_to_folder(
     """
     if count < 1:
         raise ConfigError(f"--count is {count}\nexpected at least 1")
-    folder = _open(out, source, config, overwrite=overwrite)
+    with _open(out, source, config, overwrite=overwrite) as folder:
+        _synthesize(source, folder, config, screen, count=count, sure=sure, pairs_file=pairs_file)
+
+
+def _synthesize(
+    source: Path,
+    folder: RunFolder,
+    config: Config,
+    screen: Screen,
+    *,
+    count: int,
+    sure: bool,
+    pairs_file: Path | None,
+) -> None:
     prepared = prepare(source, config, screen)
     classes = prepared.dataset.classes
     confusion = None

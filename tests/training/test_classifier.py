@@ -178,9 +178,9 @@ class TestDamaged:
             ("mean", [0.5], "channels must be 1 or 3, with as many means and deviations"),
             ("mean", ["a", "b", "c"], "mean and std must be numbers"),
             ("std", [0.2, 0.2, None], "mean and std must be numbers"),
-            ("image_size", 0, "image_size must be a whole number up to 4096"),
-            ("image_size", 10**6, "image_size must be a whole number up to 4096"),
-            ("image_size", "16", "image_size must be a whole number up to 4096"),
+            ("image_size", 0, "image_size must be a whole number up to 1024"),
+            ("image_size", 10**6, "image_size must be a whole number up to 1024"),
+            ("image_size", "16", "image_size must be a whole number up to 1024"),
         ],
     )
     def test_a_wrong_value(self, folder, place, value, reason):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sit2.errors import DataError, did_you_mean
+from sit2.escaping import restored
 from sit2.records import ClassPair
 
 
@@ -35,7 +36,9 @@ def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:
     place = {name: number for number, name in enumerate(classes)}
     pairs = []
     for line, row in enumerate(table.to_dict("records"), start=2):
-        names = sorted((row["class_a"], row["class_b"]), key=lambda name: place.get(name, -1))
+        names = sorted(
+            (restored(row["class_a"]), restored(row["class_b"])), key=lambda name: place.get(name, -1)
+        )
         for name in names:
             if name not in place:
                 raise DataError(f"{path}, line {line}: unknown class {name!r}\n{did_you_mean(name, classes)}")
@@ -43,6 +46,8 @@ def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:
             raise DataError(f"{path}, line {line}: {names[0]!r} is paired with itself\nexpected two classes")
         numbers = {c: _number(row.get(c, ""), path, line) for c in ("score", "lower", "upper", "confused")}
         samples = _number(row.get("samples", ""), path, line)
+        if np.isinf(samples):
+            raise DataError(f"{path}, line {line}: samples is {samples}\nexpected a count")
         pairs.append(
             ClassPair(
                 place[names[0]],

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sit2.confusion.pairs import bad_row
+from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
+from sit2.escaping import restored, restored_all
 from sit2.records import FloatArray, IntArray, Predictions
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"cannot read {path}\nexpected a file that ends in .csv or .parquet")
     try:
         if suffix == ".parquet":
-            table = pd.read_parquet(path).reset_index(drop=True)
+            table = read_parquet(path).reset_index(drop=True)
             table.index.name = "row"
             table.columns = pd.Index([str(name) for name in table.columns])
             if "label" in table:
@@ -81,8 +83,12 @@ def _read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     cells.index = pd.RangeIndex(1, len(cells) + 1, name="line")
-    table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis="columns")
-    return table[(table != "").any(axis="columns")]
+    header = restored_all(cells.iloc[0].tolist())
+    table = cells.iloc[1:].set_axis(header, axis="columns")
+    table = table[(table != "").any(axis="columns")]
+    if header.count("label") == 1:
+        table = table.assign(label=[restored(label) for label in table["label"]])
+    return table
 
 
 def _classes(path: Path, columns: list[str]) -> tuple[str, ...]:

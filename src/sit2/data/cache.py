@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sit2.data.image import Decoding
-from sit2.files import atomic
+from sit2.errors import RunFolderError
+from sit2.files import atomic, sweep
 from sit2.records import ByteArray, Dataset
+from sit2.untrusted import read_json, to_json
 
 VERSION = 3  # of the entries; another decoder of ours makes another version
+DAY = 24 * 3600.0  # seconds
 ENVIRONMENT = "SIT2_CACHE"
 
 
@@ -74,11 +76,11 @@ def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> Entry | None
     """
     path = folder / f"{key}.npy"
     try:
-        words = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        words = read_json(folder / f"{key}.json")
         problems, notes = tuple(words["problems"]), tuple(words["notes"])
         in_memory = fits(path.stat().st_size)
         pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except Exception:  # NumPy raises nearly anything on a damaged header
         return None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):
         return None
@@ -89,7 +91,8 @@ def save(
     folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...], notes: tuple[str, ...]
 ) -> None:
     """Keep pixels (N, size, size, C), problems and notes; a cache that cannot be written to stops nothing."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RunFolderError):
+        sweep(folder, older=DAY)  # what another process writes now is younger
         if isinstance(pixels, np.memmap) and pixels.filename is not None:
             pixels.flush()
             Path(pixels.filename).replace(folder / f"{key}.npy")
@@ -97,7 +100,7 @@ def save(
             with atomic(folder / f"{key}.npy") as path, path.open("wb") as file:
                 np.save(file, pixels)
         with atomic(folder / f"{key}.json") as path:
-            path.write_text(json.dumps({"problems": problems, "notes": notes}), encoding="utf-8")
+            path.write_text(to_json({"problems": problems, "notes": notes}, indent=None), encoding="utf-8")
 
 
 def clear(folder: Path) -> int:

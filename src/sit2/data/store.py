@@ -24,6 +24,7 @@ from sit2.data.cache import key_of, load, save
 from sit2.data.decode import channels_of, decode, quiet_decoders
 from sit2.data.image import MAX_MEGAPIXELS, Decoding, Unreadable, UnreadableNow
 from sit2.data.words import counted, listed
+from sit2.errors import DataError
 from sit2.records import ByteArray, Dataset
 
 try:
@@ -130,12 +131,30 @@ def _room(shape: tuple[int, ...], cache: Path | None) -> ByteArray:
 
 def _mapped(shape: tuple[int, ...], cache: Path | None) -> ByteArray:
     """Return zeros of this shape in a file that goes with the process."""
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="sit2-", suffix=".npy", dir=cache)
+    places = [cache, None] if cache is not None else [None]  # None: where the system keeps temporary files
+    for place in places:
+        try:
+            return _file(shape, place)
+        except OSError as error:
+            reason = error.strerror
+    raise DataError(
+        f"no room for {math.prod(shape) / 1e9:.1f} GB of pixels, in memory or on disk: {reason}\n"
+        "name a folder with room by --cache, or lower --image-size"
+    )
+
+
+def _file(shape: tuple[int, ...], folder: Path | None) -> ByteArray:
+    """Return zeros in a file whose place on the disk is taken: writing to it later cannot fail."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".sit2-", suffix=".tmp", dir=folder)
     os.close(handle)
     atexit.register(Path(name).unlink, missing_ok=True)
-    return np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+    pixels = np.lib.format.open_memmap(name, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with Path(name).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return pixels
 
 
 class _Told(NamedTuple):

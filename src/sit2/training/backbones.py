@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _require_plain_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"no such weights file: {path}\nexpected .safetensors or .pth") from None
@@ -243,4 +245,14 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} is not a state dict\nexpected names with tensors")
+    if any(t.numel() * t.element_size() > path.stat().st_size for t in state.values()):
+        raise ModelError(f"refused {path}: it claims more numbers than it holds")
     return state
+
+
+def _require_plain_archive(path: Path) -> None:
+    """Refuse compressed tensors: torch writes none, and a small file could fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed, which torch.save never does")

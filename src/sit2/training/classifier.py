@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from sit2.data.image import MAX_MEGAPIXELS, Decoding
 from sit2.errors import ConfigError, ModelError, Sit2Error
@@ -19,9 +20,12 @@ from sit2.files import atomic
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.training.backbones import Network, build_network
 from sit2.training.feed import Normalisation
+from sit2.untrusted import read_json, shown, to_json
 from sit2.window import depth_limits
 
 FORMAT_VERSION = 1
+MOST_PIXELS = 1024  # on a side: what --image-size allows
+RESIZES = ("stretch", "crop", "pad")
 PREDICT_BATCH = 64  # always this many: the last batch is filled up, so a result never depends on its company
 
 
@@ -88,12 +92,12 @@ class Classifier:
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         with atomic(folder / "model.safetensors") as path:
-            save_file(state, path)
+            path.write_bytes(to_bytes(state))
         preprocessing = {k: v for k, v in dataclasses.asdict(self.spec).items() if k in _PREPROCESSING}
         rest = {k: v for k, v in dataclasses.asdict(self.spec).items() if k not in _PREPROCESSING}
         content = {"format_version": FORMAT_VERSION, **rest, "preprocessing": preprocessing}
         with atomic(folder / "model.json") as path:
-            path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(to_json(content) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -137,42 +141,58 @@ def find_model(folder: Path) -> Path:
 def read_spec(path: Path) -> ModelSpec:
     """Read and check a model.json. Raises :class:`ModelError` for anything that is not one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from None
-    version = content.get("format_version") if isinstance(content, dict) else None
+        raise ModelError(f"cannot read {path}: {error}\ntrain again, or restore the file") from None
+    version = content.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"{path} has format version {version!r}\nthis sit2 reads version {FORMAT_VERSION}; train again"
+            f"{path} has format version {shown(version)}\n"
+            f"this sit2 reads version {FORMAT_VERSION}; train again"
         )
     try:
         flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
-        return _checked({**flat, **content["preprocessing"]})
+        return make_spec({**flat, **content["preprocessing"]})
     except (TypeError, ValueError, KeyError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
 
 
-def _checked(flat: dict[str, Any]) -> ModelSpec:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
+def make_spec(fields: dict[str, Any]) -> ModelSpec:
+    """Return a spec from JSON's values. Raises TypeError or ValueError for any that a model cannot have."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     spec = ModelSpec(**values)
-    texts = (spec.backbone, spec.resize, spec.depth_window, spec.background, spec.method, *spec.classes)
-    numbers = (*spec.mean, *spec.std)
-    if not all(isinstance(t, str) for t in texts):
+    if not isinstance(spec.classes, tuple) or len(set(map(str, spec.classes))) < max(2, len(spec.classes)):
+        raise ValueError("classes must be two or more different names")
+    if not isinstance(spec.mean, tuple) or not isinstance(spec.std, tuple):
+        raise ValueError("mean and std must be lists of numbers")
+    if not all(isinstance(text, str) for text in (*_texts(spec), *spec.classes)):
         raise ValueError("a name is not a text")
-    if not all(isinstance(n, int | float) for n in numbers):
+    if spec.resize not in RESIZES:
+        raise ValueError(f"resize must be one of {', '.join(RESIZES)}")
+    if not all(_is_number(n) for n in (*spec.mean, *spec.std)):
         raise ValueError("mean and std must be numbers")
-    if spec.channels not in (1, 3) or len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
-        raise ValueError("channels must be 1 or 3, with as many means and deviations")
-    if not isinstance(spec.image_size, int) or not 1 <= spec.image_size <= 4096:
-        raise ValueError("image_size must be a whole number up to 4096")
+    if not (all(0 <= n <= 1 for n in spec.mean) and all(0 < n <= 1 for n in spec.std)):
+        raise ValueError("mean must lie between 0 and 1, and so must std, which cannot be 0")
+    if type(spec.channels) is not int or spec.channels not in (1, 3):
+        raise ValueError(_CHANNELS)
+    if len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
+        raise ValueError(_CHANNELS)
+    if type(spec.image_size) is not int or not 1 <= spec.image_size <= MOST_PIXELS:
+        raise ValueError(f"image_size must be a whole number up to {MOST_PIXELS}")
+    if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:
+        raise ValueError("max_megapixels must be a whole number above 0")
     depth_limits(spec.depth_window)
     Decoding(spec.image_size, spec.channels, spec.resize, spec.depth_window, spec.background)
-    if not isinstance(spec.max_megapixels, int) or spec.max_megapixels < 1:
-        raise ValueError("max_megapixels must be a whole number above 0")
-    if (
-        not isinstance(spec.classes, tuple)
-        or len(spec.classes) < 2
-        or len(set(spec.classes)) != len(spec.classes)
-    ):
-        raise ValueError("classes must be two or more different names")
     return spec
+
+
+def _texts(spec: ModelSpec) -> tuple[str, ...]:
+    return spec.backbone, spec.resize, spec.depth_window, spec.background, spec.method
+
+
+_CHANNELS = "channels must be 1 or 3, with as many means and deviations"
+
+
+def _is_number(value: object) -> bool:
+    """Say whether a value of JSON is a finite number; NaN, true and 10^400 are not."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 1 << 53)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from sit2.errors import ConfigError
+from sit2.errors import ConfigError, TrainingError
 
 
 def pick_device(name: str) -> str:
@@ -56,3 +56,29 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def telling_of_memory(doing: str) -> Iterator[None]:
+    """Say what to do when memory runs out, the machine's or the accelerator's.
+
+    Raises:
+        TrainingError: instead of what NumPy or torch raise.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory while {doing}\nlower --batch-size or --image-size, use --workers 1, or choose a "
+            "smaller backbone"
+        ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is one of NumPy's or torch's about memory; torch's have no class of their own."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from sit2.config import Config
 from sit2.errors import TrainingError
-from sit2.files import load_state, save_state
+from sit2.files import DamagedStateError, load_state, save_state
 from sit2.seeds import Seeds
 from sit2.training.backbones import Network
 from sit2.training.feed import Feed
@@ -95,6 +96,7 @@ class Training:
     watch: Watch | None = None
     validate: Callable[[Network], float] | None = None
     checkpoint: Path | None = None
+    lr_factor: float = 1.0  # below 1 in a second attempt, after the first has failed
     history: list[Progress] = field(default_factory=list)
 
     def run(self) -> Network:
@@ -102,11 +104,15 @@ class Training:
 
         Raises:
             TrainingError: when the loss becomes NaN or infinite.
+            DamagedStateError: when the checkpoint is not of this training; it must be removed.
         """
         total = total_steps(self.config, len(self.feed))
         saved = load_state(self.checkpoint) if self.checkpoint else None
-        begin, first_phase = 0, saved["phase"] if saved else 0
-        self.history = [Progress(**row) for row in saved["history"]] if saved else []
+        begin, first_phase = 0, 0
+        if saved:
+            with _restoring():
+                first_phase = saved["phase"]
+                self.history = [Progress(**row) for row in saved["history"]]
         with torch.random.fork_rng():
             for number, length in enumerate(steps_of(self.phases, total)):
                 if number >= first_phase and length > 0:
@@ -120,16 +126,17 @@ class Training:
     ) -> None:
         phase, config, network = self.phases[number], self.config, self.network
         network.new_head(phase.outputs, seed=self.seeds.integer("head", phase.name))
-        peak = DEFAULT_LR[config.optimizer] if config.lr is None else config.lr
+        peak = self.lr_factor * (DEFAULT_LR[config.optimizer] if config.lr is None else config.lr)
         made = _make_optimizer(network, config, encoder_lr=phase.encoder_lr)
         model, optimizer = self.fabric.setup(network.train(), made)
         early = number == len(self.phases) - 1 and self.validate is not None and config.early_stop > 0
         stop = EarlyStop(config.early_stop)
         start = 0
         if saved:
-            network.load_state_dict(saved["network"])
-            optimizer.load_state_dict(saved["optimizer"])
-            start, stop = saved["step"], EarlyStop(**saved["stop"])
+            with _restoring():
+                network.load_state_dict(saved["network"])
+                optimizer.load_state_dict(saved["optimizer"])
+                start, stop = saved["step"], EarlyStop(**saved["stop"])
         feed, weight = self.feed.for_phase(phase.name), self._output_weight(phase.outputs)
         saved_at = time.monotonic()
         for first, end in _epochs(start, length, len(feed), config.batch_size):
@@ -137,7 +144,7 @@ class Training:
             torch.manual_seed(self.seeds.integer("global", phase.name, first))
             losses = []
             for step in range(first, end):
-                lr = peak * lr_share(step, length, config.warmup)
+                lr = self._lr(peak, step, length)
                 for group in optimizer.param_groups:
                     group["lr"] = lr * group["share"]
                 mixed = phase.batches.draw(feed, step, config.batch_size)
@@ -147,14 +154,17 @@ class Training:
                 optimizer.step()
                 optimizer.zero_grad()
                 losses.append(loss.detach())
-            mean = float(torch.stack(losses).float().mean())
+            values = torch.stack(losses).float()
+            mean = float(values.mean())
+            if not math.isfinite(mean):
+                place = int(torch.isfinite(values).long().argmin())  # the first that is not finite
+                lr = self._lr(peak, first + place, length)
+                raise _diverged(
+                    "loss", float(values[place]), phase=phase, step=first + place, steps=length, lr=lr
+                )
             validation = self._validation() if early else None
-            for what, value in (("loss", mean), ("validation loss", validation)):
-                if value is not None and not math.isfinite(value):
-                    raise TrainingError(
-                        f"the {what} became {value} in phase {phase.name!r} within steps {first + 1} to "
-                        f"{end} of {length}, at learning rate {lr:.2g}\nexpected a finite loss; lower --lr"
-                    )
+            if validation is not None and not math.isfinite(validation):
+                raise _diverged("validation loss", validation, phase=phase, step=end - 1, steps=length, lr=lr)
             done = begin + end
             self._report(Progress(phase.name, done, total, done * config.batch_size, mean, lr, validation))
             if validation is not None and stop.update(validation, network):
@@ -164,6 +174,9 @@ class Training:
                 saved_at = time.monotonic()
         if stop.weights:
             network.load_state_dict(stop.weights)
+
+    def _lr(self, peak: float, step: int, length: int) -> float:
+        return peak * lr_share(step, length, self.config.warmup)
 
     def _output_weight(self, outputs: int) -> Tensor | None:
         """(outputs,) weight of each output against class imbalance; 1 for outputs that are no class."""
@@ -197,6 +210,22 @@ class Training:
             "history": [asdict(p) for p in self.history],
         }
         save_state(self.checkpoint, state)
+
+
+@contextlib.contextmanager
+def _restoring() -> Iterator[None]:
+    """Turn whatever goes wrong with a checkpoint of something else into :class:`DamagedStateError`."""
+    try:
+        yield
+    except Exception as error:
+        raise DamagedStateError from error
+
+
+def _diverged(what: str, value: float, *, phase: Phase, step: int, steps: int, lr: float) -> TrainingError:
+    return TrainingError(
+        f"the {what} became {value} in phase {phase.name!r} at step {step + 1} of {steps}, at learning rate "
+        f"{lr:.2g}\nexpected a finite loss; lower --lr"
+    )
 
 
 def _epochs(start: int, length: int, images: int, batch_size: int) -> Iterator[tuple[int, int]]:

@@ -6,8 +6,6 @@ text, (N,) or (N, 1), or one-hot (N, K).
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sit2.data.readers.npz import check_claims
 from sit2.data.readers.reader import Reader, class_indices, no_groups
 from sit2.data.readers.validate import validate
 from sit2.data.words import counted
@@ -116,19 +115,23 @@ def _dataset(path: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> Dat
 def _parts(path: Path, *, need_labels: bool) -> list[Part]:
     """Read the arrays of an ``.npz`` file, in the order train, val, test."""
     try:
+        check_claims(path)
         with path.open("rb") as handle:  # NumPy leaves a file that it opened itself open when it is damaged
             file = np.load(handle, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} holds one bare array\nexpected images and labels, by np.savez")
             with file:
                 return _parts_in(file, path, need_labels)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise nearly anything on a damaged file
         if "pickle" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which could run any code when they are read\n"
                 "save plain arrays instead: uint8 images of one size, labels as numbers or text"
             ) from None
-        raise DataError(f"{path} cannot be read as .npz: {error}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} cannot be read as .npz: {reason}") from None
 
 
 def _parts_in(file: Mapping[str, NDArray[Any]], path: Path, need_labels: bool) -> list[Part]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
 from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean
+from sit2.escaping import restored, restored_all
 from sit2.records import Dataset
 
 IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
@@ -48,7 +49,7 @@ def _from_csv(path: Path) -> Table:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header = [name.strip() for name in next(reader, [])]
+            header = [restored(name.strip()) for name in next(reader, [])]
             for row in reader:
                 if row:
                     rows.append(row)
@@ -66,15 +67,18 @@ def _from_csv(path: Path) -> Table:
                 f"{path}, {place}: {counted(len(row), 'value')}, but the header names {len(header)}\n"
                 "put quotes around a value that holds a comma"
             )
-    return Table(path, {name: [row[c] for row in rows] for c, name in enumerate(header)}, places)
+    columns = {name: restored_all(row[c] for row in rows) for c, name in enumerate(header)}
+    return Table(path, columns, places)
 
 
 def _from_parquet(path: Path) -> Table:
     import pandas as pd
 
+    from sit2.data.parquet import read_parquet
+
     try:
         # Nullable types: otherwise one missing value would turn the label 7 into 7.0.
-        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+        frame = read_parquet(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as Parquet: {reason}") from None
