@@ -45,7 +45,7 @@ def test_any_shape_against_pillow(folder, resize, height, width, size):
     with Image.open(path) as image:
         slow = decode(np.asarray(image), Decoding(size=size, channels=3, resize=resize))
     assert ours.shape == (3, size, size)
-    assert np.abs(ours.astype(int) - slow).mean() < 4
+    assert np.abs(ours.astype(int) - slow).mean() < 5  # half a pixel of the smaller picture, in a crop
 
 
 @pytest.mark.parametrize("size", [16, 48, 97, 200])
