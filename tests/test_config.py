@@ -97,6 +97,7 @@ class TestFields:
         optional = {
             "labels_per_class",
             "groups",
+            "group_pattern",
             "confusion_epochs",
             "max_pairs",
             "split_seed",

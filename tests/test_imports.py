@@ -28,7 +28,8 @@ GROUND_IMPORTS = {
     "errors": set(),
     "records": set(),
     "seeds": set(),
-    "config": {"errors"},
+    "settings": {"errors"},
+    "config": {"errors", "settings"},
     "files": {"errors"},
 }
 GROUND = set(GROUND_IMPORTS)

@@ -8,17 +8,16 @@ comes from.
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sit2.errors import ConfigError, did_you_mean
+from sit2.settings import convert, setting
 
 METHOD_NAMES = (
     "plain",
@@ -37,22 +36,6 @@ PAIR_METHODS = METHOD_NAMES[6:]  # those that use pairs of classes
 PAIR_SOURCES = ("random", "all")  # what may follow the "@" of a SIT² method
 OPERATOR_NAMES = ("blend", "halves", "patches")  # the keys of sit2.synthesis.SYNTHESIZERS
 AUGMENTATIONS = ("none", "no-flip", "flip", "any-way-up")  # the keys of sit2.training.augment.PRESETS
-
-
-def setting(
-    default: Any,
-    text: str,
-    *,
-    section: str,
-    choices: tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    """Declare one field of :class:`Config`: default, help text, and the values it may take (inclusive)."""
-    return field(
-        default=default,
-        metadata={"text": text, "section": section, "choices": choices, "low": low, "high": high},
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +219,7 @@ class Config:
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for f in dataclasses.fields(self):
-            value = _convert(f.name, getattr(self, f.name), hints[f.name], f.metadata)
+            value = convert(f.name, getattr(self, f.name), hints[f.name], f.metadata)
             object.__setattr__(self, f.name, value)
         for name in ("method", "control"):
             check_method(getattr(self, name))
@@ -304,57 +287,3 @@ def check_method(name: str) -> None:
         )
     if at and source not in PAIR_SOURCES:
         raise ConfigError(f"unknown pairs {at + source!r} in {name!r}\nexpected '@random' or '@all'")
-
-
-def _convert(name: str, value: Any, hint: Any, rule: Mapping[str, Any]) -> Any:
-    """Return ``value`` as the type ``hint``, checked against the field's choices and limits."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
-    if typing.get_origin(hint) is tuple:
-        items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise ConfigError(f"{name} is {value!r}\nexpected names with commas between: {rule['choices']}")
-        return tuple(_convert(name, v, str, rule) for v in items)
-    try:
-        converted = _as_type(value, hint)
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]}") from None
-    if rule["choices"] and converted not in rule["choices"]:
-        raise ConfigError(f"{name} cannot be {value!r}\n{did_you_mean(str(converted), rule['choices'])}")
-    low, high = rule["low"], rule["high"]
-    if (low is not None and not converted >= low) or (high is not None and not converted <= high):
-        limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value!r}\nexpected {_EXPECTED[hint]} {limits}")
-    return converted
-
-
-_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
-
-
-def _as_type(value: Any, hint: Any) -> Any:
-    if hint is bool:
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        if not isinstance(value, bool):
-            raise TypeError
-        return value
-    if isinstance(value, bool):
-        raise TypeError
-    if hint is int:
-        if float(value) != int(float(value)):
-            raise ValueError
-        return int(value) if isinstance(value, int | str) else int(float(value))
-    if hint is float:
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError
-        return number
-    if hint is str:
-        if isinstance(value, int):  # YAML reads `channels: 1` as a number
-            return str(value)
-        if not isinstance(value, str):
-            raise TypeError
-        return value
-    return Path(value)
