@@ -73,7 +73,7 @@ def close_hashes(hashes: HashArray, farthest: int = FARTHEST) -> Iterator[IntArr
         byte = (hashes >> np.uint64(8 * place)) & np.uint64(255)
         order = np.argsort(byte, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(byte[order])) + 1):
-            step = max(1, _ROOM // len(rows))
+            step = max(1, _ROOM // max(1, len(rows)))
             for start in range(0, len(rows), step):
                 one, other = rows[start : start + step], rows[start:]
                 i, j = np.nonzero(np.bitwise_count(hashes[one, None] ^ hashes[other]) <= farthest)
