@@ -150,6 +150,11 @@ class TestCheck:
             ["shapes:", "36", "images"],
             ["class", "images", "unreadable"],
             *([name, "12", "0"] for name in CLASSES),
+            [],
+            ["Files"],
+            ["kind", "images", "smallest", "median", "largest"],
+            ["PNG,", "colour,", "8", "bits", "36", *["16", "×", "16"] * 3],
+            [],
             ["Nothing", "found", "that", "would", "make", "results", "wrong."],
         ]
 
@@ -161,8 +166,7 @@ class TestCheck:
         text = capsys.readouterr().out
         assert (
             "\nwrong: 1 image stands in several splits: disc/disc_00.png = disc/disc_11.png.\n"
-            "  disc/disc_00.png, disc/disc_11.png\n"
-            "  keep each image in one split\n"
+            "  keep each image in one split, or let sit2 make its own splits: --resplit\n"
         ) in text
         assert contents(tmp_path, "**/*") == before
 

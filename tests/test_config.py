@@ -37,6 +37,7 @@ def other_value(name):
         "seed": 7,
         "labels_per_class": 5,
         "groups": "patient",
+        "group_pattern": r"^(\d+)_",
         "cache": "some/folder",
         "depth_window": "-1000,400",
         "method": "not-sure@all",

@@ -118,7 +118,9 @@ class TestFit:
         monkeypatch.setattr(
             sit2.stages,
             "folds",
-            lambda labels, groups, *rest: (seen.append(groups), folds(labels, groups, *rest))[1],
+            lambda labels, groups, *rest, **more: (seen.append(groups), folds(labels, groups, *rest, **more))[
+                1
+            ],
         )
         tiny(epochs=0.5).fit(IMAGES, LABELS, groups=np.arange(24) // 2)
         assert seen == [tuple(str(n // 2) for n in range(24))]

@@ -173,9 +173,18 @@ def _demo(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _check(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import check_data
+    from sit2.checking import check_data
 
-    return FOUND if check_data(options.data, options.groups, screen) else DONE
+    found = check_data(
+        options.data,
+        screen,
+        groups=options.groups,
+        group_pattern=options.group_pattern,
+        labels=options.labels,
+        predictions=options.predictions,
+        as_json=options.json,
+    )
+    return FOUND if found else DONE
 
 
 def _train(options: argparse.Namespace, screen: Screen) -> int:
@@ -292,6 +301,17 @@ def _out(text: str, *, required: bool = False, default: str | None = None) -> Ar
     )
 
 
+_CHECK: tuple[Argument, ...] = (
+    (("--groups",), {"metavar": "COLUMN", "help": "column of patients, slides, …, or TABLE.csv:COLUMN"}),
+    (("--group-pattern",), {"metavar": "REGEX", "help": "finds the group in a file's name"}),
+    (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
+    (
+        ("--predictions",),
+        {"type": Path, "metavar": "FILE", "help": "look for them by these out-of-fold predictions (CSV)"},
+    ),
+    (("--json",), {"action": "store_true", "help": "print all that was found as JSON"}),
+)
+
 _COMMON: tuple[Argument, ...] = (
     (("--quiet",), {"action": "store_true", "help": "print errors only"}),
     (("--debug",), {"action": "store_true", "help": "show where an error came from"}),
@@ -311,7 +331,7 @@ _VERBS: dict[str, tuple[Any, str, tuple[Argument, ...], bool]] = {
     "check": (
         _check,
         "look for what is wrong with a data set",
-        (_DATA, (("--groups",), {"metavar": "COLUMN", "help": "manifest column of patients, slides, …"})),
+        (_DATA, *_CHECK),
         False,
     ),
     "train": (

@@ -51,7 +51,17 @@ class Config:
         None, "keep this many training images a class", section="data", low=1
     )
     groups: str | None = setting(
-        None, "manifest column of patients, slides, …: a group never stands in two splits", section="data"
+        None,
+        "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits",
+        section="data",
+    )
+    group_pattern: str | None = setting(
+        None,
+        "regular expression that finds the group in a file's name: its first (…), or all",
+        section="data",
+    )
+    allow_leaks: bool = setting(
+        False, "train also where an image or a group stands in several of the given splits", section="data"
     )
     image_size: int = setting(64, "working height and width, in pixels", section="data", low=8, high=1024)
     resize: str = setting(

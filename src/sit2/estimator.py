@@ -182,7 +182,10 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
 
 # What only a run can do: it splits the images, and compares.
-_OF_A_RUN = ("control", "early_stop", "groups", "labels_per_class", "test_fraction", "val_fraction")
+_OF_A_RUN = (
+    *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
+    *("test_fraction", "val_fraction"),
+)
 
 
 def _images(X: Any) -> Any:

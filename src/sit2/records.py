@@ -27,7 +27,8 @@ class Dataset:
     """A labelled set of images that were found, not yet decoded.
 
     ``labels[n]`` indexes ``classes``; -1 means that the image has no known label (only ``predict`` accepts
-    that). ``groups`` and ``splits`` are empty tuples where the source gives none.
+    that). ``groups`` and ``splits`` are empty tuples where the source gives none, ``copies`` where there are
+    none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Dataset:
     splits: tuple[str, ...] = ()  # N or none, each "train", "val" or "test"
     arrays: tuple[ByteArray, ...] = ()  # N images (H, W[, C]) uint8, if pixels came along
     notes: tuple[str, ...] = ()  # what was ignored on the way, for the screen
+    copies: tuple[str, ...] = ()  # N or none: one name for all images that are equal to the byte
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +60,7 @@ class Dataset:
             labels=self.labels[rows],
             groups=pick(self.groups),
             splits=pick(self.splits),
+            copies=pick(self.copies),
             arrays=tuple(self.arrays[r] for r in keep) if self.arrays else (),
         )
 

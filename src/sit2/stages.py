@@ -15,9 +15,11 @@ from sit2.confusion.estimate import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
 from sit2.confusion.probe import probe_probabilities
 from sit2.data.cache import cache_folder
+from sit2.data.checkup.leaks import leak_notes
+from sit2.data.copies import name_copies
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
-from sit2.data.splits import describe, folds, limit_labels, make_splits
+from sit2.data.splits import bound, describe, draw_splits, folds
 from sit2.data.store import Pixels, fingerprint, load_pixels
 from sit2.data.words import counted, left_out
 from sit2.job import Job, Outcome
@@ -95,7 +97,11 @@ def prepare(source: str | Path | Dataset, config: Config, screen: Screen) -> Pre
 
 def load_images(source: str | Path | Dataset, config: Config, screen: Screen) -> Loaded:
     """Find the images and decode them. Raises :class:`DataError` when nothing could be trained on."""
-    found = source if isinstance(source, Dataset) else read_dataset(source, groups=config.groups)
+    found = (
+        source
+        if isinstance(source, Dataset)
+        else read_dataset(source, groups=config.groups, group_pattern=config.group_pattern)
+    )
     for note in found.notes:
         screen.warn(note)
     with screen.progress("Reading images") as show:
@@ -115,25 +121,29 @@ def load_images(source: str | Path | Dataset, config: Config, screen: Screen) ->
     if bad := left_out(found.paths, pixels.problems):
         screen.warn(bad)
         validate(found.take(_readable(pixels)))
-    return Loaded(found, pixels, fingerprint(found, pixels))
+    return Loaded(name_copies(found, pixels), pixels, fingerprint(found, pixels))
 
 
 def split_images(loaded: Loaded, config: Config, screen: Screen) -> Prepared:
-    """Put every readable image into a split. Raises :class:`DataError` when that cannot be done."""
+    """Put every readable image into a split.
+
+    Raises:
+        DataError: when that cannot be done, or the given splits leak and that is not allowed.
+    """
     found, pixels, good = loaded.found, loaded.pixels, _readable(loaded.pixels)
     whole = len(good) == len(found)
     dataset, images = (found, pixels.images) if whole else (found.take(good), pixels.images[good])
     if config.resplit:
         dataset = replace(dataset, splits=())
-    seeds = split_seeds(config)
-    splits = make_splits(
+    for sentence in leak_notes(dataset, allow=config.allow_leaks):
+        screen.warn(sentence)
+    splits = draw_splits(
         dataset,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seeds=seeds.child("splits"),
+        labels_per_class=config.labels_per_class,
+        seeds=split_seeds(config),
     )
-    if config.labels_per_class is not None:
-        splits = limit_labels(splits, dataset.labels, config.labels_per_class, seeds.child("labels"))
     for sentence in describe(splits, dataset.labels, dataset.classes):
         screen.warn(sentence)
     every = np.full(len(found), "unused", dtype=object)
@@ -214,7 +224,7 @@ def probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
             dataset.labels,
             len(dataset.classes),
             rows=train,
-            groups=dataset.groups,
+            groups=bound(dataset.groups, dataset.copies),
             mirror=augment.mirror,
             any_way_up=augment.any_way_up,
             seeds=training_seeds(config),
@@ -245,7 +255,9 @@ class FoldWork:
         """Plan the folds; ``keep`` is a folder for checkpoints."""
         train, seeds = prepared.rows("train"), training_seeds(config)
         dataset = prepared.dataset.take(train)
-        parts = folds(dataset.labels, dataset.groups, config.folds, seeds.child("folds"))
+        parts = folds(
+            dataset.labels, dataset.groups, config.folds, seeds.child("folds"), copies=dataset.copies
+        )
         jobs = [
             Job(
                 "plain",

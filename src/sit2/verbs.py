@@ -16,9 +16,6 @@ from sit2.config import Config
 from sit2.confusion.pairs import measure
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import read_predictions
-from sit2.data.checkup import Checkup, check
-from sit2.data.readers import read_dataset
-from sit2.data.words import listed
 from sit2.errors import ConfigError, DataError
 from sit2.escaping import restored
 from sit2.examples import Composite, file_name, picture, synthesize
@@ -31,38 +28,6 @@ from sit2.stages import Prepared, choose, measure_confusion, prepare
 from sit2.telling import tell_results
 from sit2.telling_many import tell_comparison
 from sit2.training.feed import Feed
-
-
-def check_data(source: Path, groups: str | None, screen: Screen) -> bool:
-    """Print what is wrong with a data set; return whether results would be wrong."""
-    dataset = read_dataset(source, groups=groups)
-    for note in dataset.notes:
-        screen.warn(note)
-    with screen.progress("Checking images") as show:
-        found = check(dataset, progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"))
-    _tell_classes(found, screen)
-    if not found.findings:
-        screen.say("Nothing found that would make results wrong.")
-    for finding in found.findings:
-        screen.say("")
-        screen.say(
-            f"{finding.severity}: {finding.text}", style="bold" if finding.severity == "wrong" else None
-        )
-        if finding.files:
-            screen.say(f"  {listed(finding.files, 5)}")
-        if finding.cure:
-            screen.say(f"  {finding.cure}")
-    return found.exit_code != 0
-
-
-def _tell_classes(found: Checkup, screen: Screen) -> None:
-    split = any(row.train or row.val or row.test for row in found.classes)
-    columns = ["class", "images", *(("train", "val", "test") if split else ()), "unreadable"]
-    rows = []
-    for row in found.classes:
-        parts = [row.train, row.val, row.test] if split else []
-        rows.append([row.name, *(f"{n:,}" for n in (row.images, *parts, row.unreadable))])
-    screen.table(f"{found.name}: {sum(row.images for row in found.classes):,} images", columns, rows)
 
 
 def train_and_tell(

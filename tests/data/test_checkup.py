@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from sit2.data.checkup import Checkup, Finding, check
+from sit2.data import checkup as package
+from sit2.data.checkup import Checkup, Finding
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
+from sit2.data.store import Pixels, load_pixels
 from sit2.records import Dataset
 
 
@@ -25,6 +27,12 @@ def photos(save_image, tmp_path):
         return dataclasses.replace(read_dataset(tmp_path / "DATA"), **changes)
 
     return read
+
+
+def check(dataset: Dataset, *, problems=None, **options) -> Checkup:
+    """Check a dataset up, its images decoded as `sit2 check` does; ``problems`` stand in for real ones."""
+    pixels = load_pixels(dataset, size=package.SIZE)
+    return package.check(dataset, Pixels(pixels.images, tuple(problems or pixels.problems)), **options)
 
 
 def found(checkup: Checkup, kind: str) -> Finding:

@@ -16,7 +16,7 @@ from sit2.confusion.pairs import bad_row
 from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
 from sit2.escaping import restored, restored_all
-from sit2.records import FloatArray, IntArray, Predictions
+from sit2.records import Dataset, FloatArray, IntArray, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,43 @@ def read_predictions(path: Path) -> tuple[FloatArray, IntArray, tuple[str, ...]]
         DataError: no such table, missing or doubled columns, a label without its column, a cell that is no
             probability, a row that does not sum to 1; with the line (CSV) or row from 0 (Parquet).
     """
+    return _parsed(path, _read_table(path))
+
+
+def read_predictions_for(dataset: Dataset, path: Path) -> FloatArray:
+    """Read the predictions of a dataset's images: (N, K) float64 in its order, NaN for images without a row.
+
+    A column ``id`` or ``path`` names the image; labels are the dataset's.
+
+    Raises:
+        DataError: as :func:`read_predictions`, and for other classes, an unknown image, or one named twice.
+    """
     table = _read_table(path)
+    probabilities, _, classes = _parsed(path, table)
+    if set(classes) != set(dataset.classes):
+        raise DataError(
+            f"{path} predicts {', '.join(classes)}\nexpected the classes of {dataset.name}: "
+            + ", ".join(dataset.classes)
+        )
+    key = next((name for name in ("id", "path") if name in table.columns), None)
+    if key is None:
+        raise DataError(f"{path} has no column 'id' or 'path'\nexpected one that names each image")
+    place = {name: n for n, name in enumerate(dataset.ids if key == "id" else dataset.paths)}
+    found = np.full((len(dataset), len(classes)), np.nan)
+    for number, name, row in zip(table.index, table[key], probabilities, strict=True):
+        if name not in place:
+            raise DataError(
+                f"{path}, {table.index.name} {number}: {dataset.name} has no image {name!r}\n"
+                "expected predictions of these very images"
+            )
+        if not np.isnan(found[place[name]]).any():
+            raise DataError(f"{path}, {table.index.name} {number}: {name} stands twice\nkeep one of the rows")
+        found[place[name]] = row
+    return found[:, [classes.index(name) for name in dataset.classes]]
+
+
+def _parsed(path: Path, table: pd.DataFrame) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
+    """Return probabilities, labels and classes of a table."""
     columns = list(table.columns)
     classes = _classes(path, columns)
     if table.empty:

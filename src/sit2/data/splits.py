@@ -12,13 +12,40 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import BoolArray, Dataset, IntArray
 from sit2.seeds import Seeds
 
+_REMOVE = "remove the copies; `sit2 check` lists them"
 SplitArray = NDArray[np.str_]  # (N,) "train", "val", "test" or "unused"
+
+
+def draw_splits(
+    dataset: Dataset,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    labels_per_class: int | None = None,
+    seeds: Seeds,
+) -> SplitArray:
+    """Return (N,) "train", "val", "test" or "unused": the splits of a run.
+
+    Those of :func:`make_splits`, with the copies of an image in one of them, and limited labels.
+
+    Raises:
+        DataError: when there is too little to make a split of, or a class has no image to train on.
+    """
+    drawn = make_splits(
+        dataset, val_fraction=val_fraction, test_fraction=test_fraction, seeds=seeds.child("splits")
+    )
+    splits = unite_copies(drawn, dataset)
+    if labels_per_class is None:
+        return splits
+    return limit_labels(splits, dataset.labels, labels_per_class, seeds.child("labels"), drawn=drawn)
 
 
 def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, seeds: Seeds) -> SplitArray:
@@ -55,28 +82,83 @@ def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, 
     return splits
 
 
-def limit_labels(splits: SplitArray, labels: IntArray, per_class: int, seeds: Seeds) -> SplitArray:
+def unite_copies(splits: SplitArray, dataset: Dataset) -> SplitArray:
+    """Move the copies of an image, with the groups that they link, into the split of the first of them.
+
+    Only what :func:`make_splits` drew is moved; all else stays where it was drawn, so a set without copies
+    keeps its splits. Where a class would lose its last training image, the copies train.
+
+    Raises:
+        DataError: when nothing is left of a split.
+    """
+    if not dataset.copies:
+        return splits
+    united = splits.copy()
+    free = np.flatnonzero(np.array(dataset.splits or ["train"] * len(dataset)) == "train")
+    for part in _parts(bound(dataset.groups, dataset.copies)):
+        rows = np.intersect1d(part, free)
+        if len(np.unique(united[rows])) > 1:
+            united[rows] = united[rows[0]]
+            if not all(((united == "train") & (dataset.labels == k)).any() for k in dataset.labels[rows]):
+                united[rows] = "train"
+    for name in set(splits.tolist()) - set(united.tolist()):
+        raise DataError(
+            f"too few different images in {dataset.name} for a {name} split: most are copies of others\n"
+            + _REMOVE
+        )
+    return united
+
+
+def bound(groups: Sequence[str], copies: Sequence[str]) -> tuple[str, ...]:
+    """Return N names, one for all samples that must stay together; none where nothing must.
+
+    These are the groups; where a copy of one group's image stands in another, the two are one.
+    """
+    if not copies:
+        return tuple(groups)
+    copy = np.unique(copies, return_inverse=True)[1]
+    group = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(copies))
+    links = coo_array((np.ones(len(copies)), (group, len(copies) + copy)), shape=(2 * len(copies),) * 2)
+    _, component = connected_components(links, directed=False)
+    return tuple(str(number) for number in component[group])
+
+
+def _parts(names: Sequence[str]) -> list[IntArray]:
+    """Return the ascending rows of each name that stands more than once."""
+    number = np.unique(names, return_inverse=True)[1]
+    order = np.argsort(number, kind="stable").astype(np.int64)
+    parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    return [part for part in parts if len(part) > 1]
+
+
+def limit_labels(
+    splits: SplitArray, labels: IntArray, per_class: int, seeds: Seeds, *, drawn: SplitArray | None = None
+) -> SplitArray:
     """Keep ``per_class`` training images of each class; the others become "unused".
 
-    With one seed, the images kept for a smaller number are among those kept for a larger one.
+    With one seed, the images kept for a smaller number are among those kept for a larger one. ``drawn`` are
+    the splits as they were drawn, where some copies were moved since: all others are kept as without.
     """
     limited = splits.copy()
+    drawn = splits if drawn is None else drawn
     for k in np.unique(labels):
-        rows = np.flatnonzero((splits == "train") & (labels == k))
-        limited[seeds.numpy("labels", int(k)).permutation(rows)[per_class:]] = "unused"
+        first = seeds.numpy("labels", int(k)).permutation(np.flatnonzero((drawn == "train") & (labels == k)))
+        moved = np.flatnonzero((splits == "train") & (drawn != "train") & (labels == k))
+        limited[np.concatenate([first[splits[first] == "train"], moved])[per_class:]] = "unused"
     return limited
 
 
 def folds(
-    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds
+    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds, *, copies: Sequence[str] = ()
 ) -> list[tuple[IntArray, IntArray]]:
     """Part N samples into folds, each (rows to train on, rows held out). Every row is held out once.
 
     There are ``count`` folds, or as many as the smallest class has samples (with groups: groups), but at
-    least two. ``groups`` is empty where there are none.
+    least two. ``groups`` is empty where there are none. Images of one name in ``copies`` are put into one
+    fold, with the groups that they link.
 
     Raises:
-        DataError: when there are not two samples, or groups, to part.
+        DataError: when there are not two different samples, or groups, to part.
     """
     names = np.array(groups) if len(groups) else np.arange(len(labels)).astype(np.str_)
     if len(np.unique(names)) < 2:
@@ -87,6 +169,13 @@ def folds(
     smallest = min(len(np.unique(names[labels == k])) for k in np.unique(labels))
     number = max(2, min(count, smallest))
     fold = _group_folds(labels, names, number, seeds) if len(groups) else _folds(labels, number, seeds)
+    if copies:
+        for part in _parts(bound(groups, copies)):
+            fold[part] = fold[part[0]]
+        if len(np.unique(fold)) < 2:
+            raise DataError(
+                "cannot part training images into folds that are copies of each other\n" + _REMOVE
+            )
     return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
 
 

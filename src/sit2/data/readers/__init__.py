@@ -11,11 +11,12 @@ import numpy as np
 
 from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.folder import FOLDER
+from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
 from sit2.data.readers.manifest import MANIFEST
 from sit2.data.readers.reader import Reader, class_indices, not_found
 from sit2.data.readers.validate import alike, validate
 from sit2.data.readers.walk import is_dicom_by_content, is_image
-from sit2.errors import DataError
+from sit2.errors import ConfigError, DataError
 from sit2.records import Dataset
 
 READERS: dict[str, Reader] = {
@@ -25,18 +26,29 @@ READERS: dict[str, Reader] = {
 }  # in the order tried
 
 
-def read_dataset(source: str | Path, *, groups: str | None = None) -> Dataset:
+def read_dataset(
+    source: str | Path, *, groups: str | None = None, group_pattern: str | None = None
+) -> Dataset:
     """Read a labelled set of images for training.
 
     Args:
         source: a folder of classes or splits, a manifest, or an ``.npz`` file.
-        groups: the manifest's column of patients, slides, …; default: ``group``, where there is one.
+        groups: the manifest's column of patients, slides, …, or ``TABLE.csv:COLUMN``; default: the manifest's
+            column ``group``, where there is one.
+        group_pattern: regular expression that finds the group in each file's name instead.
 
     Raises:
-        DataError: when there is no such source, or nothing could be trained on it.
+        DataError: when there is no such source, nothing could be trained on it, or an image has no group.
+        ConfigError: when the two ways to name groups contradict each other.
     """
-    path = Path(source).expanduser()
-    dataset = _reader_of(path).read(path, groups)
+    if groups is not None and group_pattern is not None:
+        raise ConfigError("both groups and group_pattern are given\nexpected one way to name the groups")
+    path, table = Path(source).expanduser(), side_table(groups)
+    dataset = _reader_of(path).read(path, None if table else groups)
+    if table is not None:
+        dataset = groups_from_table(dataset, *table)
+    if group_pattern is not None:
+        dataset = groups_from_names(dataset, group_pattern)
     validate(dataset)
     return replace(dataset, notes=(*dataset.notes, *alike(dataset.classes)))
 

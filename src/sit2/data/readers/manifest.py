@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
+from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices, not_found
 from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean
 from sit2.escaping import restored, restored_all
@@ -38,10 +38,17 @@ def _manifest(path: Path) -> Path | None:
 def _table(path: Path) -> Table:
     manifest = _manifest(path)
     assert manifest is not None  # or `accepts` would have refused
-    table = _from_csv(manifest) if manifest.suffix.lower() == ".csv" else _from_parquet(manifest)
+    table = read_table(manifest)
     if not table.places:
         raise DataError(f"{manifest} lists no images\nexpected one line for each: path,label")
     return table
+
+
+def read_table(path: Path) -> Table:
+    """Read a .csv or .parquet file. Raises :class:`DataError` when that cannot be done."""
+    if not path.is_file():
+        raise not_found(path, "expected a .csv or .parquet table")
+    return _from_csv(path) if path.suffix.lower() == ".csv" else _from_parquet(path)
 
 
 def _from_csv(path: Path) -> Table:
@@ -86,7 +93,7 @@ def _from_parquet(path: Path) -> Table:
     return Table(path, columns, [f"row {n}" for n in range(1, len(frame) + 1)])
 
 
-def _column(table: Table, name: str) -> list[str]:
+def column(table: Table, name: str) -> list[str]:
     """Return the values of a column without blanks around them. Raise unless all are there."""
     if name not in table.columns:
         there = ", ".join(table.columns) or "none"
@@ -107,7 +114,7 @@ def _ids(table: Table) -> tuple[str, ...]:
     """Return the POSIX path of each row, relative to the manifest's folder where it lies below it."""
     root = table.path.parent
     ids = []
-    for text in _column(table, "path"):
+    for text in column(table, "path"):
         literal = "\\" not in text or (root / text).exists()
         path = PurePath(text if literal else text.replace("\\", "/"))
         if path.is_absolute() and path.is_relative_to(root.absolute()):
@@ -144,12 +151,12 @@ def _splits(table: Table) -> list[str]:
 def _groups(table: Table, name: str | None) -> list[str]:
     """Return each row's group: from the column ``name``, else from ``group`` where it is filled in."""
     if name is None:
-        return _column(table, "group") if any(table.columns.get("group", [])) else []
+        return column(table, "group") if any(table.columns.get("group", [])) else []
     if name not in table.columns:
         raise DataError(
             f"{table.path} has no column {name!r} for groups\n{did_you_mean(name, table.columns)}"
         )
-    return _column(table, name)
+    return column(table, name)
 
 
 def _name(table: Table) -> str:
@@ -160,7 +167,7 @@ def _read(path: Path, groups: str | None) -> Dataset:
     """Read the rows of a manifest, except those whose split is "unused"."""
     table = _table(path)
     ids = _ids(table)
-    labels = _column(table, "label")
+    labels = column(table, "label")
     grouped = _groups(table, groups)
     splits = _splits(table)
     keep = [row for row in range(len(ids)) if not splits or splits[row] != "unused"]

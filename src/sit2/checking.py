@@ -1,0 +1,124 @@
+"""`sit2 check`: look a data set over, and say what was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from sit2.confusion.predictions_file import read_predictions_for
+from sit2.confusion.probe import probe_probabilities
+from sit2.data.checkup import SIZE, Checkup, Finding, check
+from sit2.data.copies import name_copies
+from sit2.data.readers import read_dataset
+from sit2.data.splits import bound
+from sit2.data.store import Pixels, load_pixels
+from sit2.data.words import listed
+from sit2.records import Dataset, FloatArray
+from sit2.screen import Screen
+from sit2.seeds import Seeds
+
+
+def check_data(
+    source: Path,
+    screen: Screen,
+    *,
+    groups: str | None = None,
+    group_pattern: str | None = None,
+    labels: bool = False,
+    predictions: Path | None = None,
+    as_json: bool = False,
+) -> bool:
+    """Print what is wrong with a data set; return whether results would be wrong.
+
+    Args:
+        source: images, as for training.
+        screen: where to print.
+        groups: column of the groups, see :func:`~sit2.data.readers.read_dataset`.
+        group_pattern: the same by the files' names.
+        labels: look for wrong labels too, by what a probe says out of fold.
+        predictions: look for wrong labels by these out-of-fold predictions instead.
+        as_json: print JSON, and nothing else, to standard output.
+
+    Raises:
+        Sit2Error: for anything that the caller can mend.
+    """
+    dataset = read_dataset(source, groups=groups, group_pattern=group_pattern)
+    probabilities = read_predictions_for(dataset, predictions) if predictions else None
+    with screen.progress("Checking images") as show:
+        pixels = load_pixels(
+            dataset, size=SIZE, progress=lambda done, total: show(done / total, f"{done:,} of {total:,}")
+        )
+    if labels and probabilities is None:
+        probabilities = _probed(dataset, pixels, screen)
+    found = check(dataset, pixels, probabilities=probabilities)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _tell(found, screen)
+    return found.exit_code != 0
+
+
+def _probed(dataset: Dataset, pixels: Pixels, screen: Screen) -> FloatArray:
+    """(N, K) of each image from a probe that left out its group and its copies; NaN for unreadable images."""
+    readable = np.flatnonzero([not problem for problem in pixels.problems]).astype(np.int64)
+    known = name_copies(dataset, pixels).take(readable)
+    probabilities = np.full((len(dataset), len(dataset.classes)), np.nan)
+    with screen.progress("Examining labels") as show:
+        probabilities[readable] = probe_probabilities(
+            pixels.images,
+            known.labels,
+            len(known.classes),
+            rows=readable,
+            groups=bound(known.groups, known.copies),
+            seeds=Seeds(0),
+            progress=show,
+        )
+    return probabilities
+
+
+def _tell(found: Checkup, screen: Screen) -> None:
+    _tell_classes(found, screen)
+    screen.say("")
+    _tell_files(found, screen)
+    if not found.findings:
+        screen.say("")
+        screen.say("Nothing found that would make results wrong.")
+    for finding in found.findings:
+        _tell_finding(finding, screen)
+
+
+def _tell_classes(found: Checkup, screen: Screen) -> None:
+    split = any(row.train or row.val or row.test for row in found.classes)
+    columns = ["class", "images", *(("train", "val", "test") if split else ()), "unreadable"]
+    rows = []
+    for row in found.classes:
+        parts = [row.train, row.val, row.test] if split else []
+        rows.append([row.name, *(f"{n:,}" for n in (row.images, *parts, row.unreadable))])
+    title = f"{found.name}: {sum(row.images for row in found.classes):,} images"
+    screen.table(title + (f" of {found.groups:,} groups" if found.groups else ""), columns, rows)
+
+
+def _tell_files(found: Checkup, screen: Screen) -> None:
+    rows = [
+        (
+            f"{row.kind}, {row.channels}, {row.bits} {'bit' if row.bits == 1 else 'bits'}",
+            f"{row.images:,}",
+            *(f"{width} × {height}" for width, height in (row.smallest, row.median, row.largest)),
+        )
+        for row in found.files
+    ]
+    screen.table("Files", ("kind", "images", "smallest", "median", "largest"), rows)
+
+
+def _tell_finding(finding: Finding, screen: Screen) -> None:
+    screen.say("")
+    screen.say(f"{finding.severity}: {finding.text}", style="bold" if finding.severity == "wrong" else None)
+    if finding.files and finding.kind in _MORE_FILES:
+        screen.say(f"  {listed(finding.files, 5)}")
+    if finding.cure:
+        screen.say(f"  {finding.cure}")
+
+
+_MORE_FILES = ("group leak",)  # whose text names no images

@@ -1,0 +1,80 @@
+"""What is wrong with this dataset? Nothing is changed; each finding says how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sit2.data.checkup.classes import class_sizes, class_table, missing_classes
+from sit2.data.checkup.files import file_table, headers, shortcuts
+from sit2.data.checkup.findings import Checkup, ClassRow, FileRow, Finding
+from sit2.data.checkup.labels import suspicious_labels
+from sit2.data.checkup.leaks import duplicates, label_conflicts, leaks
+from sit2.data.checkup.lookalikes import lookalikes
+from sit2.data.copies import name_copies
+from sit2.data.store import Pixels
+from sit2.data.words import counted, listed
+from sit2.records import Dataset, FloatArray
+
+__all__ = ["Checkup", "ClassRow", "FileRow", "Finding", "check"]
+
+SIZE = 32  # pixels a side that images are compared at
+
+
+def check(
+    dataset: Dataset, pixels: Pixels, *, folds: int = 5, probabilities: FloatArray | None = None
+) -> Checkup:
+    """Look a dataset over.
+
+    Args:
+        dataset: as a reader returned it.
+        pixels: its images, decoded at SIZE pixels (any size from 8 on will do), and why some cannot be.
+        folds: folds of the out-of-fold confusion that is planned.
+        probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
+            With them labels are examined too.
+
+    Raises:
+        ConfigError: when labels are to be examined and cleanlab is not installed.
+    """
+    problems = pixels.problems
+    dataset = name_copies(dataset, pixels)
+    seen = headers(dataset, problems)
+    findings = [
+        *_unreadable(dataset, problems),
+        *label_conflicts(dataset),
+        *leaks(dataset),
+        *duplicates(dataset),
+        *lookalikes(dataset, pixels),
+        *missing_classes(dataset),
+        *class_sizes(dataset, problems, folds),
+        *shortcuts(dataset, seen),
+        *(suspicious_labels(dataset, probabilities) if probabilities is not None else ()),
+        *(Finding("ignored", "note", note, "") for note in dataset.notes),
+    ]
+    rank = {"wrong": 0, "warning": 1, "note": 2}
+    findings.sort(key=lambda finding: rank[finding.severity])
+    return Checkup(
+        dataset.name,
+        class_table(dataset, problems),
+        file_table(seen),
+        len(np.unique(dataset.groups)) if dataset.groups else 0,
+        tuple(findings),
+    )
+
+
+def _unreadable(dataset: Dataset, problems: Sequence[str]) -> list[Finding]:
+    bad = [n for n, problem in enumerate(problems) if problem]
+    if not bad:
+        return []
+    examples = listed([f"{dataset.ids[n]}: {problems[n]}" for n in bad])
+    return [
+        Finding(
+            "unreadable",
+            "warning",
+            f"{counted(len(bad), 'image')} cannot be read and will be left out: {examples}.",
+            "save them again, or remove them",
+            tuple(dataset.ids[n] for n in bad),
+            tuple({"id": dataset.ids[n], "problem": problems[n]} for n in bad),
+        )
+    ]

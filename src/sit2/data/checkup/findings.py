@@ -1,0 +1,88 @@
+"""What a check-up finds: its records, and how they are written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["wrong", "warning", "note"]
+
+JSON_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    "wrong" is what would make results wrong, such as one photo in both training and test; a "warning" makes
+    them weaker or less certain; a "note" is only worth knowing.
+    """
+
+    kind: str  # "unreadable", "duplicates", "label conflict", "leak", "group leak", "imbalance", …
+    severity: Severity
+    text: str  # a sentence or two
+    cure: str
+    files: tuple[str, ...] = ()  # ids of the images it is about
+    details: tuple[Mapping[str, Any], ...] = ()  # one for each set, pair or image, for the JSON
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One line of the table of classes. The splits are zero where the source gives none."""
+
+    name: str
+    images: int
+    train: int
+    val: int
+    test: int
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One kind of image file, how many there are, and their sizes as (width, height)."""
+
+    kind: str  # "JPEG"; "array" for pixels that came without a file
+    channels: str  # "gray", "colour", each perhaps "with alpha"
+    bits: int  # a channel
+    images: int
+    smallest: tuple[int, int]  # by area
+    median: tuple[int, int]
+    largest: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything that was found in a dataset, the worst first."""
+
+    name: str
+    classes: tuple[ClassRow, ...]
+    files: tuple[FileRow, ...]
+    groups: int  # how many; 0 where there are none
+    findings: tuple[Finding, ...]
+
+    @property
+    def imbalance(self) -> float:
+        """How many times larger the largest class is than the smallest."""
+        counts = [row.images for row in self.classes]
+        return max(counts) / min(counts)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something would make results wrong, else 0."""
+        return int(any(finding.severity == "wrong" for finding in self.findings))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON can write it."""
+        return {
+            "format_version": JSON_VERSION,
+            "name": self.name,
+            "images": sum(row.images for row in self.classes),
+            "groups": self.groups,
+            "imbalance": round(self.imbalance, 3),
+            "exit_code": self.exit_code,
+            "classes": [asdict(row) for row in self.classes],
+            "files": [asdict(row) for row in self.files],
+            "findings": [asdict(finding) for finding in self.findings],
+        }
