@@ -13,6 +13,7 @@ from sit2.config import (
     AUGMENTATIONS,
     METHOD_NAMES,
     OPERATOR_NAMES,
+    PAIR_METHODS,
     Config,
     check_method,
     make_config,
@@ -49,6 +50,8 @@ def other_value(name):
         "confusion_epochs": 3.5,
         "max_pairs": 11,
         "split_seed": 5,
+        "phase_smoothing": 0.2,
+        "soft_cut": 0.3,
         "passes": 700,
         "lr": 0.017,
         "weight_decay": 0.3,
@@ -191,14 +194,20 @@ class TestMessages:
                 {"operators": 3},
                 "operators is 3\nexpected names with commas between: ('blend', 'halves', 'patches')",
             ),
-            ({"method": "multilabel"}, "unknown method 'multilabel'\ndid you mean 'multi-label'?"),
-            ({"method": "multilabel@all"}, "unknown method 'multilabel@all'\ndid you mean 'multi-label'?"),
+            (
+                {"method": "multilabel"},
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
+            (
+                {"method": "multilabel@all"},
+                "unknown method 'multilabel@all'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
             ({"control": "zzz"}, f"unknown method 'zzz'\nchoose from {', '.join(METHOD_NAMES)}"),
             (
                 {"method": "plain@random"},
                 (
                     "'plain' uses no pairs, so 'plain@random' means nothing\n"
-                    "'@random' and '@all' follow not-sure, sure-or-not, multi-label"
+                    "'@random' and '@all' follow " + ", ".join(PAIR_METHODS)
                 ),
             ),
             (
@@ -240,7 +249,7 @@ class TestMessages:
     def test_what_may_follow_a_method(self, name):
         check_method(name)
         for source in ("random", "all"):
-            if name in {"not-sure", "sure-or-not", "multi-label"}:
+            if name in PAIR_METHODS:
                 check_method(f"{name}@{source}")
             else:
                 with pytest.raises(ConfigError, match="uses no pairs"):
