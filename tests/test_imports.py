@@ -51,6 +51,9 @@ LIGHT = (
     "sit2.evaluation.metrics",
     "sit2.evaluation.bootstrap",
     "sit2.evaluation.words",
+    "sit2.report.charts",
+    "sit2.report.data",
+    "sit2.report.page",
 )
 
 

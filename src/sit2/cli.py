@@ -218,6 +218,13 @@ def _evaluate(options: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def _report(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.report.page import write_report
+
+    screen.say(f"Written: {write_report(options.run_folder, megabytes=options.megabytes)}")
+    return DONE
+
+
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 _DATA: Argument = (
@@ -319,6 +326,21 @@ _VERBS: dict[str, tuple[Any, str, tuple[Argument, ...], bool]] = {
         _evaluate,
         "test a model on labelled images that it was not trained on",
         (_IMAGES, _MODEL, _out("folder for metrics.json and predictions.csv"), _OVERWRITE),
+        False,
+    ),
+    "report": (
+        _report,
+        "write what a run found as one page, report.html, with its figures and tables",
+        (
+            (
+                ("run_folder",),
+                {"metavar": "RUN", "type": Path, "help": "what train, confusion or compare wrote"},
+            ),
+            (
+                ("--megabytes",),
+                {"type": float, "default": 5.0, "metavar": "N", "help": "size of the page (default: 5)"},
+            ),
+        ),
         False,
     ),
 }

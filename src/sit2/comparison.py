@@ -16,6 +16,7 @@ import pandas as pd
 from sit2.cells import Cell, Grid, GridRun
 from sit2.config import Config
 from sit2.evaluation.metrics import METRICS
+from sit2.report.page import write_report
 from sit2.runfolder import RunFolder
 from sit2.screen import Screen
 
@@ -45,6 +46,7 @@ def compare_methods(
         cells = GridRun(grid, config, folder.path, screen, grown).run()
     folder.save_info(cells=len(cells), hours=round(sum(c.outcome.seconds for c in cells) / 3600, 3))
     folder.finish()
+    write_report(folder.path)
     return cells
 
 

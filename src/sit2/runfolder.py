@@ -1,7 +1,8 @@
 """What is on disk after a run, and its format version.
 
 run.json  config.yaml  samples.csv  confusion/  synthesis/  model/  predictions/  metrics.json
-comparison.json  history/ (loss by image passes)  state/ (of an unfinished run only)
+comparison.json  history/ (loss by image passes)  batches/ (what the network saw)  thumbnails.npz (where the
+images came as arrays)  report.html  figures/  tables/  state/ (of an unfinished run only)
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ OURS = (
     "ranks.json",
     "pairs",
     "figures",
+    "tables",
+    "batches",
+    "thumbnails.npz",
     "confusion",
     "synthesis",
     "model",
@@ -189,7 +193,8 @@ class RunFolder:
 
     def _check_same(self, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         try:
-            before = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")) | self.info
+            # Settings win: run.json, too, has a word "passes".
+            before = self.info | yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError):
             raise RunFolderError(
                 f"cannot read {self.path / 'config.yaml'}\nuse --overwrite to begin again"

@@ -1,0 +1,100 @@
+"""Thumbnails for the page, as data addresses, within a budget of bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sit2.errors import DataError
+from sit2.records import ByteArray
+from sit2.report.data import RunData
+
+SIDE = 72  # pixels of a thumbnail, at most
+KEPT = "thumbnails.npz"  # in the run folder, where the images came as arrays: ids (N,), images (N, C, H, W)
+
+
+@dataclass
+class Album:
+    """Small copies of the run's images, read from where run.json says that they lie.
+
+    ``budget`` is how many more bytes may be spent; when it is used up, further images have no thumbnail.
+    """
+
+    root: Path
+    budget: int
+    resize: str = "stretch"
+    kept: dict[str, ByteArray] = field(default_factory=dict, repr=False)  # (C, H, W), by id
+    gone: int = 0  # images that could not be read
+    left: int = 0  # images for which there was no room
+    _made: dict[str, str | None] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, run: RunData, budget: int) -> Album:
+        """Return the album of a run."""
+        root = Path(str(run.info.get("root", ".")))
+        return cls(root, budget, str(run.settings.get("resize", "stretch")), _kept(run.folder / KEPT))
+
+    def thumbnail(self, name: str, path: str) -> str | None:
+        """Return the image ``name`` (its id) as a data address; None where it is gone or there is no room."""
+        if name not in self._made:
+            self._made[name] = self._make(name, path)
+        return self._made[name]
+
+    @property
+    def shown(self) -> int:
+        """How many thumbnails were made."""
+        return sum(address is not None for address in self._made.values())
+
+    def _make(self, name: str, path: str) -> str | None:
+        if self.budget <= 0:
+            self.left += 1
+            return None
+        from sit2.data.decode import decode
+
+        try:
+            pixels = self.kept.get(name)
+            if pixels is None:
+                pixels = decode(self.root / path, size=SIDE, channels=3, resize=self.resize)
+        except (DataError, OSError, ValueError):
+            self.gone += 1
+            return None
+        address = as_address(_picture(pixels))
+        self.budget -= len(address)
+        return address
+
+
+def sheet(path: Path, *, width: int = 700, quality: int = 72) -> str:
+    """Return a PNG sheet of the run folder as a smaller data address. Raises OSError where it is damaged."""
+    with Image.open(path) as image:
+        image.thumbnail((width, 4 * width))
+        return as_address(image.convert("RGB"), quality=quality)
+
+
+def as_address(image: Image.Image, *, quality: int = 78) -> str:
+    """Return an image as a data address: JPEG, or PNG where that is smaller, as with tiny images."""
+    forms = []
+    for kind, options in (("jpeg", {"quality": quality}), ("png", {"optimize": True})):
+        buffer = io.BytesIO()
+        image.save(buffer, format=kind.upper(), **options)
+        forms.append((len(buffer.getvalue()), kind, buffer.getvalue()))
+    _, kind, data = min(forms)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _picture(pixels: ByteArray) -> Image.Image:
+    """Return (C, H, W) uint8, C = 1 or 3, as a Pillow image; gray where all channels agree."""
+    if len(pixels) == 1 or ((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all()):
+        return Image.fromarray(np.ascontiguousarray(pixels[0]))
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _kept(path: Path) -> dict[str, ByteArray]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return dict(zip(file["ids"].tolist(), file["images"], strict=True))
