@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from sit2.report.images import Album
 GRAPH_FROM = 13  # classes; with fewer, the matrix shows at a glance what a graph would
 MOST_LINKS = 120
 PER_CELL = 24  # images that a cell shows
+MOST_IMAGES = 4000  # that all cells show together
 
 
 def rates(matrix: FloatArray | IntArray) -> FloatArray:
@@ -105,7 +105,11 @@ def graph(matrix: IntArray, classes: Sequence[str], order: Sequence[int]) -> Gra
     top = max((float(strength[ij]) for ij in kept), default=1.0)
     links = []
     for i, j in reversed(kept):  # the strongest on top
-        (x1, y1), (x2, y2), (cx, cy) = at(i, radius), at(j, radius), (round(centre, 1),) * 2
+        (x1, y1), (x2, y2) = at(i, radius), at(j, radius)
+        far = abs(math.remainder(angles[i] - angles[j], 2 * math.pi)) / math.pi  # 0 side by side, 1 opposite
+        cx, cy = (
+            round(centre + 0.8 * (1 - far) * ((a + b) / 2 - centre), 1) for a, b in ((x1, x2), (y1, y2))
+        )
         path = f"M{x1} {y1}Q{cx} {cy} {x2} {y2}"
         width = round(0.6 + 5.4 * float(strength[i, j]) / top, 2)
         links.append(Link(classes[i], classes[j], int(errors[i, j]), path, width))
@@ -127,13 +131,8 @@ def shortened(name: str, length: int = 18) -> str:
 def heat_map(run: RunData, album: Album) -> dict[str, Any]:
     """Return what the page's script draws: matrices of every method, and the images behind their cells."""
     answers = list(run.answers.values())
-    numbers: dict[int, int] = {}  # place among the test images → place among the pictures
-
-    def place(n: int) -> int:
-        return numbers.setdefault(n, len(numbers))
-
-    cells = [{key: [place(n) for n in rows] for key, rows in shown_rows(a).items()} for a in answers]
-    matrices = [_sparse(a.matrix) for a in answers]
+    shown = [shown_rows(a) for a in answers]
+    place = {n: k for k, n in enumerate(_by_turns(shown)[:MOST_IMAGES])}
     first = answers[0]
     return {
         "classes": list(run.classes),
@@ -141,9 +140,10 @@ def heat_map(run: RunData, album: Album) -> dict[str, Any]:
         "samples": np.bincount(first.labels, minlength=len(run.classes)).tolist(),
         "methods": [a.method for a in answers],
         "chosen": [a.method for a in answers].index(run.method),
-        "matrices": matrices,
-        "cells": cells,
-        "perCell": PER_CELL,
+        "matrices": [_sparse(a.matrix) for a in answers],
+        "cells": [
+            {f"{i},{j}": [place[n] for n in rows] for (i, j), rows in cells.items()} for cells in shown
+        ],
         "images": [
             {
                 "id": first.ids[n],
@@ -151,7 +151,7 @@ def heat_map(run: RunData, album: Album) -> dict[str, Any]:
                 "label": int(first.labels[n]),
                 "by": [_said(a, n) for a in answers],
             }
-            for n in numbers
+            for n in place
         ],
         "measured": None if run.measured is None else _measured(run.measured.mass, run.measured.samples),
     }
@@ -166,27 +166,28 @@ def order_of(run: RunData) -> list[int]:
     return clustered(total)
 
 
-def shown_rows(answers: Answers) -> dict[str, list[int]]:
-    """Return "i,j" → the images of a cell that are shown, those first of which the method was surest.
+Cells = dict[tuple[int, int], list[int]]  # (true class, predicted class) → places among the test images
 
-    Errors of all cells come in turns before what was right: where room is short, every cell keeps some.
+
+def shown_rows(answers: Answers) -> Cells:
+    """Return the images of every cell that are shown, those first of which the method was surest."""
+    cells: Cells = defaultdict(list)
+    for n in np.argsort(-answers.probabilities.max(axis=1), kind="stable"):
+        i, j = int(answers.labels[n]), int(answers.predicted[n])
+        if len(cells[i, j]) < (PER_CELL if i != j else PER_CELL // 3):
+            cells[i, j].append(int(n))
+    return dict(cells)
+
+
+def _by_turns(shown: Sequence[Cells]) -> list[int]:
+    """Return every shown image once: errors first, and of each cell one before any second one.
+
+    In this order thumbnails are made, so that every cell keeps some where room is short.
     """
-    cells: dict[tuple[int, int], list[int]] = defaultdict(list)
-    sure = answers.probabilities.max(axis=1)
-    for n in np.argsort(-sure, kind="stable"):
-        cell = (int(answers.labels[n]), int(answers.predicted[n]))
-        if len(cells[cell]) < (PER_CELL if cell[0] != cell[1] else PER_CELL // 3):
-            cells[cell].append(int(n))
-    wrong = [key for key in cells if key[0] != key[1]]
-    turns: dict[str, list[int]] = {f"{i},{j}": [] for i, j in [*wrong, *(k for k in cells if k[0] == k[1])]}
-    for rows in zip_longest(*(cells[key] for key in wrong)):
-        for (i, j), row in zip(wrong, rows, strict=True):
-            if row is not None:
-                turns[f"{i},{j}"].append(row)
-    for (i, j), images in cells.items():
-        if i == j:
-            turns[f"{i},{j}"] = images
-    return turns
+    turns = [
+        (i == j, turn, n) for cells in shown for (i, j), rows in cells.items() for turn, n in enumerate(rows)
+    ]
+    return list(dict.fromkeys(n for *_, n in sorted(turns)))
 
 
 def _said(answers: Answers, n: int) -> list[float]:

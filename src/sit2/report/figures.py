@@ -121,7 +121,7 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
                 warnings.filterwarnings(
                     "ignore", message="Glyph .* missing"
                 )  # a name in a script without font
-                figure.savefig(path, format=kind, dpi=200, metadata=metadata)
+                figure.savefig(path, format=kind, dpi=150, metadata=metadata)
     return paths
 
 

@@ -15,6 +15,7 @@ from sit2.records import ByteArray
 from sit2.report.data import RunData
 
 SIDE = 72  # pixels of a thumbnail, at most
+TINY = 24  # pixels; up to here PNG is as small
 KEPT = "thumbnails.npz"  # in the run folder, where the images came as arrays: ids (N,), images (N, C, H, W)
 
 
@@ -45,10 +46,18 @@ class Album:
             self._made[name] = self._make(name, path)
         return self._made[name]
 
-    @property
-    def shown(self) -> int:
-        """How many thumbnails were made."""
-        return sum(address is not None for address in self._made.values())
+    def sheet(self, path: Path, *, width: int = 700) -> str | None:
+        """Return a PNG sheet of the run folder, smaller; None where it is gone or there is no room."""
+        if self.budget <= 0:
+            self.left += 1
+            return None
+        try:
+            with Image.open(path) as image:
+                image.thumbnail((width, 4 * width))
+                return self._spend(as_address(image.convert("RGB"), quality=72))
+        except OSError:
+            self.gone += 1
+            return None
 
     def _make(self, name: str, path: str) -> str | None:
         if self.budget <= 0:
@@ -63,27 +72,19 @@ class Album:
         except (DataError, OSError, ValueError):
             self.gone += 1
             return None
-        address = as_address(_picture(pixels))
+        return self._spend(as_address(_picture(pixels)))
+
+    def _spend(self, address: str) -> str:
         self.budget -= len(address)
         return address
 
 
-def sheet(path: Path, *, width: int = 700, quality: int = 72) -> str:
-    """Return a PNG sheet of the run folder as a smaller data address. Raises OSError where it is damaged."""
-    with Image.open(path) as image:
-        image.thumbnail((width, 4 * width))
-        return as_address(image.convert("RGB"), quality=quality)
-
-
 def as_address(image: Image.Image, *, quality: int = 78) -> str:
-    """Return an image as a data address: JPEG, or PNG where that is smaller, as with tiny images."""
-    forms = []
-    for kind, options in (("jpeg", {"quality": quality}), ("png", {"optimize": True})):
-        buffer = io.BytesIO()
-        image.save(buffer, format=kind.upper(), **options)
-        forms.append((len(buffer.getvalue()), kind, buffer.getvalue()))
-    _, kind, data = min(forms)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    """Return an image as a data address: PNG where it is tiny, where JPEG would blur it, else JPEG."""
+    buffer = io.BytesIO()
+    kind = "png" if max(image.size) <= TINY else "jpeg"
+    image.save(buffer, format=kind.upper(), quality=quality)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _picture(pixels: ByteArray) -> Image.Image:

@@ -20,12 +20,12 @@ from sit2.report.comparison import is_comparison, load_comparison
 from sit2.report.confusion import GRAPH_FROM, graph, heat_map, order_of, shortened
 from sit2.report.data import RunData, load_run
 from sit2.report.figures import write_figures
-from sit2.report.images import Album, sheet
+from sit2.report.images import Album
 from sit2.report.pairs import pair_rows, stories
 from sit2.report.tables import Table, comparison_tables, run_tables, write_tables
 
 MEGABYTES = 5.0  # of the file
-SHARES = (0.3, 0.5)  # of the file: for images beside the pairs, for images behind the matrix
+SHARES = {"pairs": 0.28, "matrix": 0.42, "batches": 0.08}  # of the file, for images; the rest is text
 
 
 def write_report(folder: Path, *, megabytes: float = MEGABYTES) -> Path:
@@ -89,9 +89,9 @@ def _known(value: float | None) -> bool:
 def run_context(run: RunData, room: int) -> dict[str, Any]:
     """Return everything that ``run.html`` shows."""
     pairs = pair_rows(run)
-    album = Album.of(run, int(SHARES[0] * room))
-    told = stories(run, pairs, album)
-    behind = Album.of(run, int(SHARES[1] * room))
+    albums = {part: Album.of(run, int(share * room)) for part, share in SHARES.items()}
+    told = stories(run, pairs, albums["pairs"])
+    behind = albums["matrix"]
     seen = heat_map(run, behind) if run.answers else None
     order = order_of(run)
     main = run.answers.get(run.method)
@@ -116,14 +116,18 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "album": behind,
         "splits": {split: run.labels_of(split) for split in SPLITS},
         "left_out": left_out(run),
-        "batches": [
-            (path.stem.replace("_", ", "), sheet(path))
-            for path in sorted((run.folder / "batches").glob("*.png"))
-        ],
+        "batches": batches(run, albums["batches"]),
         "next": wording.what_next(run, pairs),
         "about": about(run.info, run.settings, run.folder),
         "speed": speed(run),
     }
+
+
+def batches(run: RunData, album: Album) -> list[tuple[str, str]]:
+    """Return (method and phase, sheet) of what the networks saw, as far as there is room."""
+    paths = sorted((run.folder / "batches").glob("*.png"))
+    shown = [(path.stem.replace("_", ", "), album.sheet(path)) for path in paths]
+    return [(name, address) for name, address in shown if address]
 
 
 def left_out(run: RunData) -> list[tuple[str, str]]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from sit2.records import BoolArray, ClassPair, IntArray
 from sit2.report.data import Answers, RunData
-from sit2.report.images import Album, sheet
+from sit2.report.images import Album
 
 STORIES = 12  # pairs that are shown with images
 EACH = 6  # images of each kind
@@ -105,7 +104,8 @@ def pair_row(rank: int, pair: ClassPair, before: Answers, after: Answers) -> Pai
 
 def stories(run: RunData, rows: Sequence[PairRow], album: Album) -> tuple[Story, ...]:
     """Return the first pairs with images."""
-    sheets = sorted((run.folder / "synthesis").glob("*.png"))
+    # synthesis/001_….png is of the first chosen pair.
+    sheets = {int(path.name[:3]): path for path in (run.folder / "synthesis").glob("[0-9][0-9][0-9]_*.png")}
     training = run.samples[run.samples["split"] == "train"]
 
     def examples(name: str) -> tuple[tuple[str, str | None], ...]:
@@ -122,7 +122,7 @@ def stories(run: RunData, rows: Sequence[PairRow], album: Album) -> tuple[Story,
             row,
             examples(row.pair.class_a),
             examples(row.pair.class_b),
-            _sheet_of(row.rank, sheets) if row.pair.chosen else None,
+            album.sheet(sheets[row.rank]) if row.pair.chosen and row.rank in sheets else None,
             pictures(row.mended),
             pictures(row.made),
         )
@@ -142,12 +142,3 @@ def _taken_for_other(answers: Answers, pair: ClassPair) -> BoolArray:
     a, b = (answers.labels == pair.a), (answers.labels == pair.b)
     taken: BoolArray = (a & (answers.predicted == pair.b)) | (b & (answers.predicted == pair.a))
     return taken
-
-
-def _sheet_of(rank: int, sheets: Sequence[Path]) -> str | None:
-    """Return the sheet of the pair with this rank: synthesis/001_…png is of the first chosen pair."""
-    path = next((p for p in sheets if p.name.startswith(f"{rank:03d}_")), None)
-    try:
-        return sheet(path) if path else None
-    except OSError:
-        return None

@@ -102,7 +102,7 @@ def _calibrated(run: RunData) -> list[str]:
     told = [f"{m} {100 * e:.1f}" for m, e in errors.items() if e is not None]
     if not told:
         return []
-    return [f"Its own probabilities are off by so many points on average: {', '.join(told)}."]
+    return [f"The probabilities that they give are off by so many points on average: {', '.join(told)}."]
 
 
 def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
