@@ -93,12 +93,13 @@ def _plot(chart: Plot) -> Figure:
 def _matrix(matrix: Matrix) -> Figure:
     method, counts, classes, order = matrix
     shares = rates(counts)[np.ix_(order, order)]
-    side = min(20.0, max(4.0, 2.5 + 0.22 * len(order)))
+    side = min(12.0, max(4.0, 2.5 + 0.22 * len(order)))
+    size = min(7.0, 72 * (side - 2.5) / len(order))  # of the names, in points
     figure, axes = _axes(side, side)
     image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     names = [_plain(shortened(classes[k])) for k in order]
-    axes.set_xticks(range(len(order)), names, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(order)), names, fontsize=7)
+    axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(order)), names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true class")
     axes.set_title(_plain(f"{method}: share of each class"))
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.05, 0.2, 0.5, 1]))
@@ -114,6 +115,8 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     from matplotlib import rc_context
 
     paths = []
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once for both files
     with rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}):  # the same figure, the same bytes
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             paths.append(folder / f"{name}.{kind}")
