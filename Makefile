@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench axe clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
@@ -20,6 +20,12 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed
+
+# The accessibility checker of tests/report/test_report_browser.py; any other copy can be named in AXE.
+axe:
+	mkdir -p .cache
+	cd .cache && npm pack --silent axe-core && tar -xzf axe-core-*.tgz package/axe.min.js && rm axe-core-*.tgz
+	mv .cache/package/axe.min.js .cache/axe.min.js && rmdir .cache/package
 
 clean:
 	rm -rf .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis

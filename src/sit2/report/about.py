@@ -25,7 +25,7 @@ def about(info: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) ->
     versions = {name: str(value) for name, value in info.get("versions", {}).items()}
     machine = {name: str(value) for name, value in info.get("machine", {}).items()}
     data = info.get("data")
-    again = ""
+    command, again = str(info.get("command", "")), ""
     if isinstance(data, str) and Path(data).is_absolute() and info.get("methods"):
         again = shlex.join(
             ["sit2", "train", data, "--config", str(folder / "config.yaml"), "-o", f"{folder}-again"]
@@ -34,7 +34,7 @@ def about(info: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) ->
         tuple((name, _shown(value)) for name, value in settings.items()),
         tuple({**versions, **machine}.items()),
         str(info.get("dataset", {}).get("fingerprint", "")),
-        str(info.get("command", "")),
+        "" if command == "sit2" else command,  # which is all that a call from Python leaves
         again,
     )
 

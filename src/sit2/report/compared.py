@@ -64,12 +64,12 @@ def answer(data: ComparisonData) -> str:
 
 def trust(data: ComparisonData) -> list[str]:
     """Answer "may I trust it?"."""
-    repeats = data.cells.groupby(["dataset", "method"]).size()
     trainings, methods = counted(len(data.cells), "training"), counted(len(data.methods), "method")
     sets = counted(len(data.datasets), "data set")
-    each = _range(repeats.min(), repeats.max())
-    sentences = [f"{trainings} of {methods} on {sets}, each method {each} on a set."]
-    if repeats.min() < 3:
+    repeats = [row.n for row in data.summary] or [0]
+    each = _range(min(repeats), max(repeats))
+    sentences = [f"{trainings} of {methods} on {sets}; each mean is of {each}."]
+    if min(repeats) < 3:
         sentences.append("Fewer than three repeats say little about chance in training and splitting.")
     if data.info.get("status") != "complete":
         sentences.append("The comparison is not finished: what stands here may still change.")
@@ -77,7 +77,7 @@ def trust(data: ComparisonData) -> list[str]:
 
 
 def _range(low: int, high: int) -> str:
-    return f"{low} ×" if low == high else f"{low} to {high} ×"
+    return counted(low, "repeat") if low == high else f"{low} to {high} repeats"
 
 
 def what_next(data: ComparisonData) -> list[tuple[str, str]]:
@@ -193,6 +193,6 @@ def _best(summary: Sequence[Summary], metrics: Sequence[str]) -> set[tuple[str, 
             known = [r for r in rows if metric in r.values and not math.isnan(r.values[metric][0])]
             pick = min if metric in SMALLER_IS_BETTER else max
             if len(known) > 1:
-                top = pick(known, key=lambda r: r.values[metric][0])
-                best.add((*place, top.method, metric))
+                top = pick(row.values[metric][0] for row in known)
+                best |= {(*place, row.method, metric) for row in known if row.values[metric][0] == top}
     return best
