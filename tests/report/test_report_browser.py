@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from made import random_run, write_images, write_json, write_run
 
@@ -83,8 +84,6 @@ def place_of(run: Path, true: str, predicted: str) -> tuple[int, int]:
 
 def expected(method: str, run: Path, true: str, predicted: str) -> set[str]:
     """The ids in a cell, by the predictions file and nothing else."""
-    import pandas as pd
-
     table = pd.read_csv(run / "predictions" / f"{method}.csv")
     return set(table["id"][(table["label"] == true) & (table["predicted"] == predicted)])
 
@@ -174,9 +173,16 @@ def test_accessible(chromium: Any, run: Path, scheme: str) -> None:
 
 def test_a_comparison_is_accessible_and_fits(chromium: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"status": "complete", "methods": ["plain", "mixup"]})
-    rows = [f"set{d},{m},{s},0,100,0.{5 + d}{s},0.5,0.5,1.0,0.1,0.1,0.1,2" for d in (1, 2) for m in ("plain", "mixup") for s in (1, 2, 3)]  # fmt: skip
-    head = "dataset,method,split,seed,budget,accuracy,macro_f1,balanced_accuracy,log_loss,ece,pair_error,other_error,seconds"  # fmt: skip
-    (tmp_path / "results.csv").write_text("\n".join([head, *rows]))
+    shares = dict.fromkeys(
+        ("macro_f1", "balanced_accuracy", "log_loss", "ece", "pair_error", "other_error"), 0.5
+    )
+    cells = [
+        {"dataset": f"set{d}", "method": m, "split": s, "seed": 0, "budget": 9, "accuracy": d / 4, **shares}
+        for d in (1, 2)
+        for m in ("plain", "mixup")
+        for s in (1, 2, 3)
+    ]
+    pd.DataFrame(cells).assign(seconds=1.0).to_csv(tmp_path / "results.csv", index=False)
     base = {"method": "mixup", "control": "plain", "metric": "accuracy", "n": 3, "p_adjusted": 0.5}
     gap = {"difference": 0.01, "interval": [-0.02, 0.04], "verdict": "no evidence", "sentence": "So it is."}
     write_json(tmp_path / "comparison.json", [{"dataset": f"set{d}", **base, **gap} for d in (1, 2)])
