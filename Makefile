@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench docs torture fuzz clean
+.PHONY: demo test check bench docs torture fuzz axe clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
@@ -29,6 +29,12 @@ torture: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -W ignore tests/fuzz.py
+
+# The accessibility checker of tests/report/test_report_browser.py; any other copy can be named in AXE.
+axe:
+	mkdir -p .cache
+	cd .cache && npm pack --silent axe-core && tar -xzf axe-core-*.tgz package/axe.min.js && rm axe-core-*.tgz
+	mv .cache/package/axe.min.js .cache/axe.min.js && rmdir .cache/package
 
 clean:
 	rm -rf build .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,7 +25,10 @@ from sit2.config import Config
 from synthetic import CLASSES, TINY, Finished, command, contents, finished, save, write_folder, write_manifest
 
 Printed = pytest.CaptureFixture[str]
-VERBS = ("demo", "check", "train", "confusion", "synthesize", "predict", "evaluate")
+VERBS = (
+    *("demo", "check", "train", "compare", "confusion", "synthesize", "predict", "evaluate"),
+    *("report", "cache"),
+)
 
 
 @pytest.fixture(name="done")

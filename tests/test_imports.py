@@ -65,6 +65,9 @@ LIGHT = (
     "sit2.evaluation.ranks",
     "sit2.evaluation.verdicts",
     "sit2.report.ranks",
+    "sit2.report.charts",
+    "sit2.report.data",
+    "sit2.report.page",
 )
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sit2.accidents import explain, interruptible
-from sit2.config import Config, make_config, read_config_file
+from sit2.commands import COMMON, DONE, INTERRUPTED, VERBS, WRONG
+from sit2.config import Config
 from sit2.errors import ConfigError, did_you_mean
 from sit2.escaping import visible
 from sit2.screen import Screen
-
-DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 SECTIONS = {
     "run": "run",
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(given: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises :class:`ConfigError` for what is unknown or missing."""
     parser = make_parser()
-    verbs = list(_VERBS)
+    verbs = list(VERBS)
     word = next((a for a in given if not a.startswith("-")), None)
     if word is not None and word not in verbs and not {"-h", "--help", "--version"} & set(given):
         raise ConfigError(f"unknown verb {word!r}\n{did_you_mean(word, verbs)}")
@@ -97,11 +96,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sit2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, (function, text, arguments, with_config) in _VERBS.items():
+    for name, (function, text, arguments, with_config) in VERBS.items():
         verb = verbs.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
         )
-        for flags, options in (*arguments, *_COMMON):
+        for flags, options in (*arguments, *COMMON):
             verb.add_argument(*flags, **options)
         if with_config:
             _add_settings(verb)
@@ -135,14 +134,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _config(options: argparse.Namespace, **defaults: Any) -> Config:
-    """Merge defaults, the YAML file and the flags, in this order."""
-    names = {field.name for field in dataclasses.fields(Config)}
-    flags = {k: v for k, v in vars(options).items() if k in names}
-    file = read_config_file(options.config) if options.config else {}
-    return make_config(defaults, file, flags)
-
-
 def _flags(parser: argparse.ArgumentParser, verb: str) -> list[str]:
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return list(subparsers.choices[verb]._option_string_actions)
@@ -163,267 +154,6 @@ def _how_to_resume(given: Sequence[str], options: argparse.Namespace | None) -> 
         options.verb, ("to begin again", ["--overwrite"])
     )
     return f"{begin}: " + shlex.join(["sit2", *same, *getattr(options, "where", []), *more])
-
-
-def _demo(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.demo import demo
-
-    demo(options.out, seed=options.seed, overwrite=options.overwrite, screen=screen)
-    return DONE
-
-
-def _check(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.checking import check_data
-
-    found = check_data(
-        options.data,
-        screen,
-        groups=options.groups,
-        group_pattern=options.group_pattern,
-        labels=options.labels,
-        predictions=options.predictions,
-        as_json=options.json,
-    )
-    return FOUND if found else DONE
-
-
-def _train(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import default_folder, train_and_tell
-
-    if options.resume and options.out is None:
-        raise ConfigError("--resume needs the folder of the run\nname it with -o")
-    if options.resume and options.overwrite:
-        raise ConfigError("--resume and --overwrite contradict each other\nuse one of them")
-    config = _config(options)
-    if options.out is None:
-        options.out = default_folder(options.data, config)
-        options.where = ["-o", str(options.out)]
-    train_and_tell(
-        options.data, options.out, config, screen, resume=options.resume, overwrite=options.overwrite
-    )
-    return DONE
-
-
-def _compare(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import compare_and_tell
-
-    compare_and_tell(
-        options.data,
-        options.out,
-        _config(options),
-        screen,
-        methods=_words(options.methods),
-        splits=options.splits,
-        seeds=options.seeds,
-        labels=_words(options.labels),
-        trials=options.tune,
-        metric=options.metric,
-        overwrite=options.overwrite,
-    )
-    return DONE
-
-
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
-
-
-def _confusion(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import tell_confusion
-
-    tell_confusion(options.data, options.out, _config(options), screen, overwrite=options.overwrite)
-    return DONE
-
-
-def _synthesize(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.verbs import synthesize_to_folder
-
-    synthesize_to_folder(
-        options.data,
-        options.out,
-        _config(options),
-        screen,
-        count=options.count,
-        sure=options.sure,
-        pairs_file=options.pairs,
-        overwrite=options.overwrite,
-    )
-    return DONE
-
-
-def _predict(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.prediction import predict_to_csv
-
-    predict_to_csv(options.data, options.model, options.out, screen, overwrite=options.overwrite)
-    return DONE
-
-
-def _evaluate(options: argparse.Namespace, screen: Screen) -> int:
-    from sit2.prediction import evaluate_and_tell
-
-    evaluate_and_tell(options.data, options.model, options.out, screen, overwrite=options.overwrite)
-    return DONE
-
-
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-
-_DATA: Argument = (
-    ("data",),
-    {"metavar": "DATA", "type": Path, "help": "folder of class folders, manifest (.csv, .parquet), or .npz"},
-)
-_IMAGES: Argument = (
-    ("data",),
-    {"metavar": "DATA", "type": Path, "nargs": "+", "help": "folder, image files, manifest, or .npz"},
-)
-_MODEL: Argument = (
-    ("--model",),
-    {"metavar": "RUN", "type": Path, "required": True, "help": "a run folder, or its model folder"},
-)
-_OVERWRITE: Argument = (
-    ("--overwrite",),
-    {"action": "store_true", "help": "replace what an earlier run wrote"},
-)
-_RESUME: Argument = (
-    ("--resume",),
-    {"action": "store_true", "help": "finish the run that was begun in --out"},
-)
-
-
-def _out(text: str, *, required: bool = False, default: str | None = None) -> Argument:
-    return (
-        ("-o", "--out"),
-        {
-            "metavar": "DIR",
-            "type": Path,
-            "required": required,
-            "default": Path(default) if default else None,
-            "help": text,
-        },
-    )
-
-
-_CHECK: tuple[Argument, ...] = (
-    (("--groups",), {"metavar": "COLUMN", "help": "column of patients, slides, …, or TABLE.csv:COLUMN"}),
-    (("--group-pattern",), {"metavar": "REGEX", "help": "finds the group in a file's name"}),
-    (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
-    (
-        ("--predictions",),
-        {"type": Path, "metavar": "FILE", "help": "look for them by these out-of-fold predictions (CSV)"},
-    ),
-    (("--json",), {"action": "store_true", "help": "print all that was found as JSON"}),
-)
-
-_COMMON: tuple[Argument, ...] = (
-    (("--quiet",), {"action": "store_true", "help": "print errors only"}),
-    (("--debug",), {"action": "store_true", "help": "show where an error came from"}),
-)
-
-_VERBS: dict[str, tuple[Any, str, tuple[Argument, ...], bool]] = {
-    "demo": (
-        _demo,
-        "see it work on scikit-learn's handwritten digits, in a few minutes",
-        (
-            _out("run folder (default: demo-run)", default="demo-run"),
-            _OVERWRITE,
-            (("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "root of all randomness"}),
-        ),
-        False,
-    ),
-    "check": (
-        _check,
-        "look for what is wrong with a data set",
-        (_DATA, *_CHECK),
-        False,
-    ),
-    "train": (
-        _train,
-        "train a classifier and its control, and say whether it is better",
-        (_DATA, _out("run folder (default: runs/<data>-<method>)"), _RESUME, _OVERWRITE),
-        True,
-    ),
-    "compare": (
-        _compare,
-        "compare methods over repeated splits and seeds, on one data set or many",
-        (
-            (
-                ("data",),
-                {
-                    "metavar": "DATA",
-                    "type": Path,
-                    "nargs": "+",
-                    "help": "folders of class folders, manifests, or .npz files",
-                },
-            ),
-            _out("folder for results.csv; what an earlier call finished there is taken up", required=True),
-            _OVERWRITE,
-            (
-                ("--methods",),
-                {"metavar": "A,B,C", "help": "what to compare (default: plain and the three strategies)"},
-            ),
-            (("--splits",), {"type": int, "default": 5, "metavar": "N", "help": "splits (default: 5)"}),
-            (
-                ("--seeds",),
-                {"type": int, "default": 1, "metavar": "N", "help": "trainings on each split (default: 1)"},
-            ),
-            (("--labels",), {"metavar": "N,N", "help": "numbers of training images a class to go through"}),
-            (
-                ("--tune",),
-                {
-                    "type": int,
-                    "default": 1,
-                    "metavar": "N",
-                    "help": "trainings of each cell to choose among by validation images (default: 1)",
-                },
-            ),
-            (
-                ("--metric",),
-                {
-                    "default": "accuracy",
-                    "metavar": "accuracy|macro_f1|balanced_accuracy",
-                    "help": "what the verdicts are about (default: accuracy)",
-                },
-            ),
-        ),
-        True,
-    ),
-    "confusion": (
-        _confusion,
-        "find the pairs of classes that are confused, from images or from a file of predictions",
-        (
-            (("data",), {"metavar": "DATA", "type": Path, "help": "images, or a CSV with label,p_<class>…"}),
-            _out("folder for matrix.csv and pairs.csv (default: print only)"),
-            _OVERWRITE,
-        ),
-        True,
-    ),
-    "synthesize": (
-        _synthesize,
-        "write not-sure images to disk, for other tools",
-        (
-            _DATA,
-            _out("folder to write", required=True),
-            _OVERWRITE,
-            (
-                ("--count",),
-                {"type": int, "default": 20, "metavar": "N", "help": "images a pair (default: 20)"},
-            ),
-            (("--sure",), {"action": "store_true", "help": "also write sure composites, as many a class"}),
-            (("--pairs",), {"type": Path, "metavar": "FILE", "help": "a pairs.csv, instead of measuring"}),
-        ),
-        True,
-    ),
-    "predict": (
-        _predict,
-        "write class probabilities of images",
-        (_IMAGES, _MODEL, _out("folder for predictions.csv (default: print it)"), _OVERWRITE),
-        False,
-    ),
-    "evaluate": (
-        _evaluate,
-        "test a model on labelled images that it was not trained on",
-        (_IMAGES, _MODEL, _out("folder for metrics.json and predictions.csv"), _OVERWRITE),
-        False,
-    ),
-}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from sit2.errors import ConfigError, RunFolderError, did_you_mean
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.verdicts import Contest, RepeatedResult, judge
+from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.runfolder import RunFolder, read_json
 from sit2.screen import Screen
@@ -126,6 +127,7 @@ def _run(grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Scr
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
     folder.save_info(metric=metric, control=config.control, cells=len(cells), hours=round(hours, 3))
     folder.finish(notes=screen.notes)
+    write_report(folder.path)
     return Comparison(folder.path, cells, metric, config.control, results, ranks)
 
 

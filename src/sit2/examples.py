@@ -1,4 +1,4 @@
-"""Not-sure images to look at: one sheet of examples for each pair, or many single files for other tools."""
+"""Images to look at: not-sure images of each pair, on sheets or as single files, and what a network sees."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sit2.config import Config
+from sit2.data.decode import decode
+from sit2.data.image import Decoding
 from sit2.escaping import visible
 from sit2.files import atomic
-from sit2.records import ByteArray, ClassPair
+from sit2.records import ByteArray, ClassPair, Dataset
 from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
 from sit2.training.feed import Feed
+from sit2.training.phase import Phase
 
 TILE = 96  # pixels of an image on a sheet, at least
 GAP = 6
 TITLE = 22
 EXAMPLES = 2  # of every operator, side by side
+BATCH = (2, 8)  # rows and columns of a sheet of a batch
+SMALL = 72  # pixels of a thumbnail, at most
+MOST = 4000  # thumbnails that are kept
 
 
 def file_name(pair: ClassPair) -> str:
@@ -49,6 +55,44 @@ def write_examples(folder: Path, feed: Feed, pairs: Sequence[ClassPair], config:
             _sheet(pair, rows, config.operators).save(temporary, format="PNG")
         written.append(path)
     return written
+
+
+def write_batches(folder: Path, feed: Feed, method: str, phases: Sequence[Phase], config: Config) -> None:
+    """Write <method>_<phase>.png: images of each phase's first batch, as the network sees them.
+
+    They are taken from all over the batch, which holds its kinds of images one after the other. ``feed`` must
+    not normalise, and must draw what the training draws.
+    """
+    count = min(BATCH[0] * BATCH[1], config.batch_size)
+    spread = torch.linspace(0, config.batch_size - 1, count).long()
+    for phase in phases:
+        images = phase.batches.draw(feed.for_phase(phase.name), 0, config.batch_size).images
+        with atomic(folder / f"{method.replace('@', '-at-')}_{phase.name}.png") as path:
+            _tiled(to_bytes(images[spread.to(images.device)]), BATCH[1]).save(path, format="PNG")
+
+
+def _tiled(images: ByteArray, columns: int) -> Image.Image:
+    """Return (N, C, H, W) uint8 as one picture, row by row."""
+    tile = images.shape[2] * max(1, -(-SMALL // images.shape[2]))
+    step, rows = tile + GAP, -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * step - GAP, rows * step - GAP), "white")
+    for n, pixels in enumerate(images):
+        image = picture(pixels).convert("RGB").resize((tile, tile), Image.Resampling.NEAREST)
+        sheet.paste(image, (n % columns * step, n // columns * step))
+    return sheet
+
+
+def write_thumbnails(path: Path, dataset: Dataset, config: Config) -> None:
+    """Keep small copies of images that came as arrays: ``ids`` (N,) and ``images`` (N, C, H, W) uint8.
+
+    A run's report shows images; those that are in no file could not be found again.
+    """
+    size = min(SMALL, config.image_size)
+    rows = range(min(MOST, len(dataset)))
+    how = Decoding(size, 3, config.resize, config.depth_window, config.background)
+    images = [decode(dataset.arrays[n], how) for n in rows]
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, ids=np.array([dataset.ids[n] for n in rows]), images=np.stack(images))
 
 
 @dataclass(frozen=True)

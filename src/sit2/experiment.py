@@ -17,10 +17,11 @@ from sit2.confusion.predictions_file import predictions_table
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
-from sit2.examples import write_examples
+from sit2.examples import write_batches, write_examples, write_thumbnails
 from sit2.job import Outcome
-from sit2.methods import uses_pairs
+from sit2.methods import make_phases, uses_pairs
 from sit2.records import ClassPair, Confusion, Dataset, IntArray, Predictions
+from sit2.report.page import write_report
 from sit2.runfolder import RunFolder
 from sit2.screen import Screen
 from sit2.seeds import Seeds
@@ -30,6 +31,7 @@ from sit2.stages import (
     measure_confusion,
     prepare,
     train_methods,
+    training_seeds,
 )
 
 Metrics = dict[str, float | None]
@@ -140,6 +142,7 @@ def _run(
                     screen.say("So the SIT² methods train plainly.")
                 write_examples(folder.path / "synthesis", prepared.feed(config), pairs, config)
         with folder.stage("training"):
+            _record_batches(folder, prepared, methods, pairs, config)
             # The method asked for is the run's model; its control lies beside it.
             model = folder.path / "model"
             models = {method: model / method.replace("@", "-at-") for method in methods}
@@ -150,6 +153,7 @@ def _run(
         with folder.stage("evaluation"):
             run = evaluate(folder, prepared, outcomes, pairs, config)
     folder.finish(notes=screen.notes)
+    write_report(folder.path)
     return run
 
 
@@ -177,6 +181,19 @@ def record_data(folder: RunFolder, prepared: Prepared) -> None:
             "bytes": int(prepared.images.nbytes),
         },
     )
+
+
+def _record_batches(
+    folder: RunFolder, prepared: Prepared, methods: Sequence[str], pairs: Sequence[ClassPair], config: Config
+) -> None:
+    """Write the beginning of every phase's first batch, and small copies of images that are in no file."""
+    chosen = [pair for pair in pairs if pair.chosen]
+    for method in methods:
+        phases = make_phases(method, config, chosen, prepared.dataset.classes, training_seeds(config))
+        write_batches(folder.path / "batches", prepared.feed(config, "training"), method, phases, config)
+    if prepared.dataset.arrays:
+        rows = np.concatenate([prepared.rows("train"), prepared.rows("test")])
+        write_thumbnails(folder.path / "thumbnails.npz", prepared.dataset.take(rows), config)
 
 
 def record_confusion(folder: RunFolder, confusion: Confusion, pairs: Sequence[ClassPair]) -> None:

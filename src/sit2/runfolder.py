@@ -1,7 +1,8 @@
 """What is on disk after a run, and its format version.
 
 run.json  config.yaml  samples.csv  confusion/  synthesis/  model/  predictions/  metrics.json
-comparison.json  history/ (loss by image passes)  state/ (of an unfinished run only)
+comparison.json  history/ (loss by image passes)  batches/ (what the network saw)  thumbnails.npz (where the
+images came as arrays)  report.html  figures/  tables/  state/ (of an unfinished run only)
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ OURS = (
     "ranks.json",
     "pairs",
     "figures",
+    "tables",
+    "batches",
+    "thumbnails.npz",
     "confusion",
     "synthesis",
     "model",

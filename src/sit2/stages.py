@@ -52,8 +52,11 @@ class Prepared:
         part = self.dataset.take(rows)
         return Predictions(part.ids, part.labels, probabilities, part.groups)
 
-    def feed(self, config: Config) -> Feed:
-        """Return the training images as a phase draws them, but not normalised: they can be looked at."""
+    def feed(self, config: Config, draws: str = "examples") -> Feed:
+        """Return the training images as a phase draws them, but not normalised: they can be looked at.
+
+        The draws named "training" are those that the networks are trained on.
+        """
         rows, channels = self.rows("train"), self.images.shape[1]
         return Feed.of(
             self.images,
@@ -62,7 +65,8 @@ class Prepared:
             rows=rows,
             normalise=Normalisation((0.0,) * channels, (1.0,) * channels),
             augment=PRESETS[config.augment],
-            seeds=training_seeds(config).child("examples"),
+            seeds=training_seeds(config).child(draws),
+            balanced=config.balance == "sampling",
         )
 
 

@@ -103,11 +103,19 @@ def save(
             path.write_text(to_json({"problems": problems, "notes": notes}, indent=None), encoding="utf-8")
 
 
+def size(folder: Path) -> int:
+    """Return how many bytes all entries take."""
+    return sum(path.stat().st_size for path in _entries(folder))
+
+
 def clear(folder: Path) -> int:
     """Remove all entries; return how many bytes they took. Files that are not ours stay."""
-    freed = 0
-    for path in folder.glob("*") if folder.is_dir() else ():
-        if len(path.stem) == 40 and path.suffix in (".npy", ".json"):
-            freed += path.stat().st_size
-            path.unlink(missing_ok=True)
+    freed = size(folder)
+    for path in _entries(folder):
+        path.unlink(missing_ok=True)
     return freed
+
+
+def _entries(folder: Path) -> list[Path]:
+    files = folder.glob("*") if folder.is_dir() else ()
+    return [path for path in files if len(path.stem) == 40 and path.suffix in (".npy", ".json")]

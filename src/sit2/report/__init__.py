@@ -1,1 +1,1 @@
-"""What happened, for people to look at; reads only run folders and records."""
+"""What a run says, as one page that people look at: run folder → data → page, figures, tables."""

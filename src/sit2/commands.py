@@ -1,0 +1,341 @@
+"""The verbs of the command: what each takes, and what it calls. Heavy modules are imported by their verb."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sit2.config import Config, make_config, read_config_file
+from sit2.errors import ConfigError
+from sit2.screen import Screen
+
+DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def _config(options: argparse.Namespace, **defaults: Any) -> Config:
+    """Merge defaults, the YAML file and the flags, in this order."""
+    names = {field.name for field in dataclasses.fields(Config)}
+    flags = {k: v for k, v in vars(options).items() if k in names}
+    file = read_config_file(options.config) if options.config else {}
+    return make_config(defaults, file, flags)
+
+
+def _demo(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.demo import demo
+
+    demo(options.out, seed=options.seed, overwrite=options.overwrite, screen=screen)
+    return DONE
+
+
+def _check(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.checking import check_data
+
+    found = check_data(
+        options.data,
+        screen,
+        groups=options.groups,
+        group_pattern=options.group_pattern,
+        labels=options.labels,
+        predictions=options.predictions,
+        as_json=options.json,
+    )
+    return FOUND if found else DONE
+
+
+def _train(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.verbs import default_folder, train_and_tell
+
+    if options.resume and options.out is None:
+        raise ConfigError("--resume needs the folder of the run\nname it with -o")
+    if options.resume and options.overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other\nuse one of them")
+    config = _config(options)
+    if options.out is None:
+        options.out = default_folder(options.data, config)
+        options.where = ["-o", str(options.out)]
+    train_and_tell(
+        options.data, options.out, config, screen, resume=options.resume, overwrite=options.overwrite
+    )
+    return DONE
+
+
+def _compare(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.verbs import compare_and_tell
+
+    compare_and_tell(
+        options.data,
+        options.out,
+        _config(options),
+        screen,
+        methods=_words(options.methods),
+        splits=options.splits,
+        seeds=options.seeds,
+        labels=_words(options.labels),
+        trials=options.tune,
+        metric=options.metric,
+        overwrite=options.overwrite,
+    )
+    return DONE
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _confusion(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.verbs import tell_confusion
+
+    tell_confusion(options.data, options.out, _config(options), screen, overwrite=options.overwrite)
+    return DONE
+
+
+def _synthesize(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.verbs import synthesize_to_folder
+
+    synthesize_to_folder(
+        options.data,
+        options.out,
+        _config(options),
+        screen,
+        count=options.count,
+        sure=options.sure,
+        pairs_file=options.pairs,
+        overwrite=options.overwrite,
+    )
+    return DONE
+
+
+def _predict(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.prediction import predict_to_csv
+
+    predict_to_csv(options.data, options.model, options.out, screen, overwrite=options.overwrite)
+    return DONE
+
+
+def _cache(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.data.cache import cache_folder, clear, size
+
+    folder = cache_folder(options.cache)
+    if folder is None:
+        screen.say("No decoded images are kept: the cache is off.")
+    elif options.clear:
+        screen.say(f"Removed {clear(folder) / 1e6:,.1f} MB of decoded images from {folder}")
+    else:
+        screen.say(f"{size(folder) / 1e6:,.1f} MB of decoded images in {folder}; --clear removes them")
+    return DONE
+
+
+def _evaluate(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.prediction import evaluate_and_tell
+
+    evaluate_and_tell(options.data, options.model, options.out, screen, overwrite=options.overwrite)
+    return DONE
+
+
+def _report(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.report.page import write_report
+
+    screen.say(f"Written: {write_report(options.run_folder, megabytes=options.megabytes)}")
+    return DONE
+
+
+Command = Callable[[argparse.Namespace, Screen], int]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+_DATA: Argument = (
+    ("data",),
+    {"metavar": "DATA", "type": Path, "help": "folder of class folders, manifest (.csv, .parquet), or .npz"},
+)
+_IMAGES: Argument = (
+    ("data",),
+    {"metavar": "DATA", "type": Path, "nargs": "+", "help": "folder, image files, manifest, or .npz"},
+)
+_MODEL: Argument = (
+    ("--model",),
+    {"metavar": "RUN", "type": Path, "required": True, "help": "a run folder, or its model folder"},
+)
+_OVERWRITE: Argument = (
+    ("--overwrite",),
+    {"action": "store_true", "help": "replace what an earlier run wrote"},
+)
+_RESUME: Argument = (
+    ("--resume",),
+    {"action": "store_true", "help": "finish the run that was begun in --out"},
+)
+
+
+def _out(text: str, *, required: bool = False, default: str | None = None) -> Argument:
+    return (
+        ("-o", "--out"),
+        {
+            "metavar": "DIR",
+            "type": Path,
+            "required": required,
+            "default": Path(default) if default else None,
+            "help": text,
+        },
+    )
+
+
+_CHECK: tuple[Argument, ...] = (
+    (("--groups",), {"metavar": "COLUMN", "help": "column of patients, slides, …, or TABLE.csv:COLUMN"}),
+    (("--group-pattern",), {"metavar": "REGEX", "help": "finds the group in a file's name"}),
+    (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
+    (
+        ("--predictions",),
+        {"type": Path, "metavar": "FILE", "help": "look for them by these out-of-fold predictions (CSV)"},
+    ),
+    (("--json",), {"action": "store_true", "help": "print all that was found as JSON"}),
+)
+
+_COMPARE: tuple[Argument, ...] = (
+    (
+        ("--methods",),
+        {"metavar": "A,B,C", "help": "what to compare (default: plain and the three strategies)"},
+    ),
+    (("--splits",), {"type": int, "default": 5, "metavar": "N", "help": "splits (default: 5)"}),
+    (
+        ("--seeds",),
+        {"type": int, "default": 1, "metavar": "N", "help": "trainings on each split (default: 1)"},
+    ),
+    (("--labels",), {"metavar": "N,N", "help": "numbers of training images a class to go through"}),
+    (
+        ("--tune",),
+        {
+            "type": int,
+            "default": 1,
+            "metavar": "N",
+            "help": "trainings of each cell to choose among by its validation images (default: 1)",
+        },
+    ),
+    (
+        ("--metric",),
+        {
+            "default": "accuracy",
+            "metavar": "accuracy|macro_f1|balanced_accuracy",
+            "help": "what the verdicts are about (default: accuracy)",
+        },
+    ),
+)
+
+COMMON: tuple[Argument, ...] = (
+    (("--quiet",), {"action": "store_true", "help": "print errors only"}),
+    (("--debug",), {"action": "store_true", "help": "show where an error came from"}),
+)
+
+# What runs it, what it does, its arguments beside the common ones, and whether it takes the settings.
+VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
+    "demo": (
+        _demo,
+        "see it work on scikit-learn's handwritten digits, in a few minutes",
+        (
+            _out("run folder (default: demo-run)", default="demo-run"),
+            _OVERWRITE,
+            (("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "root of all randomness"}),
+        ),
+        False,
+    ),
+    "check": (
+        _check,
+        "look for what is wrong with a data set",
+        (_DATA, *_CHECK),
+        False,
+    ),
+    "train": (
+        _train,
+        "train a classifier and its control, and say whether it is better",
+        (_DATA, _out("run folder (default: runs/<data>-<method>)"), _RESUME, _OVERWRITE),
+        True,
+    ),
+    "compare": (
+        _compare,
+        "compare methods over repeated splits and seeds, on one data set or many",
+        (
+            (
+                ("data",),
+                {
+                    "metavar": "DATA",
+                    "type": Path,
+                    "nargs": "+",
+                    "help": "folders of class folders, manifests, or .npz files",
+                },
+            ),
+            _out("folder for results.csv; what an earlier call finished there is taken up", required=True),
+            _OVERWRITE,
+            *_COMPARE,
+        ),
+        True,
+    ),
+    "confusion": (
+        _confusion,
+        "find the pairs of classes that are confused, from images or from a file of predictions",
+        (
+            (("data",), {"metavar": "DATA", "type": Path, "help": "images, or a CSV with label,p_<class>…"}),
+            _out("folder for matrix.csv and pairs.csv (default: print only)"),
+            _OVERWRITE,
+        ),
+        True,
+    ),
+    "synthesize": (
+        _synthesize,
+        "write not-sure images to disk, for other tools",
+        (
+            _DATA,
+            _out("folder to write", required=True),
+            _OVERWRITE,
+            (
+                ("--count",),
+                {"type": int, "default": 20, "metavar": "N", "help": "images a pair (default: 20)"},
+            ),
+            (("--sure",), {"action": "store_true", "help": "also write sure composites, as many a class"}),
+            (("--pairs",), {"type": Path, "metavar": "FILE", "help": "a pairs.csv, instead of measuring"}),
+        ),
+        True,
+    ),
+    "predict": (
+        _predict,
+        "write class probabilities of images",
+        (_IMAGES, _MODEL, _out("folder for predictions.csv (default: print it)"), _OVERWRITE),
+        False,
+    ),
+    "evaluate": (
+        _evaluate,
+        "test a model on labelled images that it was not trained on",
+        (_IMAGES, _MODEL, _out("folder for metrics.json and predictions.csv"), _OVERWRITE),
+        False,
+    ),
+    "report": (
+        _report,
+        "write what a run found as one page, report.html, with its figures and tables",
+        (
+            (
+                ("run_folder",),
+                {"metavar": "RUN", "type": Path, "help": "what train, confusion or compare wrote"},
+            ),
+            (
+                ("--megabytes",),
+                {"type": float, "default": 5.0, "metavar": "N", "help": "size of the page (default: 5)"},
+            ),
+        ),
+        False,
+    ),
+    "cache": (
+        _cache,
+        "show how much room decoded images take, or free it",
+        (
+            (("--clear",), {"action": "store_true", "help": "remove them"}),
+            (
+                ("--cache",),
+                {
+                    "default": "auto",
+                    "metavar": "DIR",
+                    "help": "the folder (default: as for train)",
+                },
+            ),
+        ),
+        False,
+    ),
+}

@@ -1,0 +1,133 @@
+"""The page's charts as PNG and SVG, for papers. matplotlib is loaded when they are drawn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sit2.files import atomic
+from sit2.records import IntArray
+from sit2.report.charts import Plot, Spans
+from sit2.report.confusion import rates, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#007A5A",
+    "#B8508C",
+    "#8C6D00",
+    "#444444",
+)  # Okabe & Ito, darkened for paper
+DASHES = ("-", "--", "-.", ":")
+Matrix = tuple[str, IntArray, Sequence[str], Sequence[int]]  # method, counts, classes, order
+
+
+def write_figures(
+    folder: Path, charts: Iterable[Plot | Spans], matrices: Iterable[Matrix] = ()
+) -> list[Path]:
+    """Write every chart and matrix as <name>.png and <name>.svg; return the paths."""
+    written = []
+    for chart in charts:
+        figure = _plot(chart) if isinstance(chart, Plot) else _spans(chart)
+        written += _save(figure, folder, chart.name)
+    for number, matrix in enumerate(matrices):
+        written += _save(_matrix(matrix), folder, f"confusion-{number}")
+    return written
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure that belongs to no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _spans(chart: Spans) -> Figure:
+    figure, axes = _axes(6.5, 1.1 + 0.35 * len(chart.rows))
+    for place, row in enumerate(reversed(chart.rows)):
+        axes.plot(
+            [row.lower, row.upper], [place, place], color=COLOURS[0], linewidth=3, solid_capstyle="butt"
+        )
+        axes.plot([row.value], [place], "o", color=COLOURS[1])
+    if chart.zero is not None:
+        axes.axvline(chart.zero, color="#444444", linewidth=1)
+    axes.set_yticks(range(len(chart.rows)), [_plain(row.name) for row in reversed(chart.rows)])
+    axes.set(xlim=(chart.ticks[0], chart.ticks[-1]), xlabel=chart.unit, ylim=(-0.6, len(chart.rows) - 0.4))
+    axes.set_title(_plain(chart.title))
+    return figure
+
+
+def _plot(chart: Plot) -> Figure:
+    figure, axes = _axes(6.5, 4.0)
+    for number, line in enumerate(chart.lines):
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+        marker = "o" if chart.dots else None
+        axes.plot(line.x, line.y, dash, color=colour, label=_plain(line.name), marker=marker, markersize=4)
+        if line.lower:
+            axes.fill_between(line.x, line.lower, line.upper, color=colour, alpha=0.15, linewidth=0)
+    if chart.diagonal:
+        axes.plot(
+            [chart.x_ticks[0], chart.x_ticks[-1]],
+            [chart.y_ticks[0], chart.y_ticks[-1]],
+            color="#888888",
+            linewidth=1,
+        )
+    axes.set(xlim=(chart.x_ticks[0], chart.x_ticks[-1]), ylim=(chart.y_ticks[0], chart.y_ticks[-1]))
+    axes.set(xlabel=_plain(chart.x_label), ylabel=_plain(chart.y_label))
+    axes.set_title(_plain(chart.title))
+    axes.legend(frameon=False)
+    return figure
+
+
+def _matrix(matrix: Matrix) -> Figure:
+    method, counts, classes, order = matrix
+    shares = rates(counts)[np.ix_(order, order)]
+    side = min(12.0, max(4.0, 2.5 + 0.22 * len(order)))
+    size = min(7.0, 72 * (side - 2.5) / len(order))  # of the names, in points
+    figure, axes = _axes(side, side)
+    image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    names = [_plain(shortened(classes[k])) for k in order]
+    axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(order)), names, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="true class")
+    axes.set_title(_plain(f"{method}: share of each class"))
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.05, 0.2, 0.5, 1]))
+    bar.ax.set_yticklabels(["0", "5 %", "20 %", "50 %", "100 %"])
+    if len(order) <= 12:
+        for i, j in np.argwhere(counts[np.ix_(order, order)]):
+            tone = "white" if shares[i, j] > 0.3 else "black"
+            axes.text(j, i, str(counts[order[i], order[j]]), ha="center", va="center", color=tone, fontsize=7)
+    return figure
+
+
+def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    from matplotlib import rc_context
+
+    paths = []
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once for both files
+    with rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}):  # the same figure, the same bytes
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            paths.append(folder / f"{name}.{kind}")
+            with atomic(paths[-1]) as path, warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", message="Glyph .* missing"
+                )  # a name in a script without font
+                figure.savefig(path, format=kind, dpi=150, metadata=metadata)
+    return paths
+
+
+def _plain(text: str) -> str:
+    """Return a text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")

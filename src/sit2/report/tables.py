@@ -1,0 +1,160 @@
+"""The page's tables as CSV and LaTeX, for papers."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sit2.evaluation.metrics import METRICS
+from sit2.evaluation.words import p_value
+from sit2.files import atomic
+from sit2.report.classes import class_rows
+from sit2.report.comparison import ComparisonData
+from sit2.report.data import Gap, RunData
+from sit2.report.pairs import pair_rows
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title."""
+
+    name: str  # of the file
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def run_tables(run: RunData) -> list[Table]:
+    """Return metrics, differences, classes and pairs of a run; those that hold something."""
+    scores = ("precision", "recall", "F1")
+    by_method = [f"{method} {score}" for method in (run.control, run.method) for score in scores]
+    tables = [
+        Table("metrics", "Results on the test images", ("method", *METRICS), _metrics(run)),
+        Table("differences", "Differences in accuracy", ("method", "control", *_GAP, "p"), _differences(run)),
+        Table("classes", "Scores by class", ("class", "images", *by_method), _classes(run)),
+        Table("pairs", "Pairs of classes", _PAIR, _pairs(run)),
+    ]
+    return [table for table in tables if table.rows]
+
+
+_GAP = ("difference", "lower", "upper")
+_PAIR = ("class a", "class b", "score", "lower", "upper", "images", "before", "after", "mended", "made")
+
+
+def _metrics(run: RunData) -> list[list[str]]:
+    return [[m, *(_number(values.get(name)) for name in METRICS)] for m, values in run.metrics.items()]
+
+
+def _differences(run: RunData) -> list[list[str]]:
+    return [[t.method, t.control, *_gap(t.gap), p_value(t.p_adjusted)] for t in run.tests]
+
+
+def _classes(run: RunData) -> list[list[str]]:
+    return [
+        [row.name, str(row.images)]
+        + [_number(value) for s in (row.before, row.after) for value in (s.precision, s.recall, s.f1)]
+        for row in class_rows(run)
+    ]
+
+
+def _pairs(run: RunData) -> list[list[str]]:
+    rows = []
+    for row in pair_rows(run):
+        score = [_number(value) for value in (row.pair.score, row.pair.lower, row.pair.upper)]
+        counts = (row.before.images, row.before.errors, row.after.errors, len(row.mended), len(row.made))
+        rows.append([row.pair.class_a, row.pair.class_b, *score, *map(str, counts)])
+    return rows
+
+
+def comparison_tables(data: ComparisonData) -> list[Table]:
+    """Return the summary and the tests of a comparison; those that hold something."""
+    names = list(dict.fromkeys(name for row in data.summary for name in row.values))
+    unknown = (float("nan"), float("nan"))
+    summary = [
+        [row.dataset, row.labels, row.method, str(row.n)]
+        + [" ± ".join(map(_number, row.values.get(name, unknown))) for name in names]
+        for row in data.summary
+    ]
+    tests = [
+        [
+            t.dataset,
+            t.labels,
+            t.method,
+            t.control,
+            t.metric,
+            str(t.n),
+            *_gap(t.gap),
+            _p(t.p_adjusted),
+            t.verdict,
+        ]
+        for t in data.tests
+    ]
+    columns = ("dataset", "labels", "method", "control", "metric", "n", *_GAP, "p", "verdict")
+    tables = [
+        Table("summary", "Mean ± standard deviation", ("dataset", "labels", "method", "n", *names), summary),
+        Table("tests", "Differences from the control", columns, tests),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def write_tables(folder: Path, tables: Iterable[Table]) -> None:
+    """Write every table as <name>.csv and <name>.tex."""
+    for table in tables:
+        with (
+            atomic(folder / f"{table.name}.csv") as path,
+            path.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(table.columns)
+            writer.writerows(table.rows)
+        with atomic(folder / f"{table.name}.tex") as path:
+            path.write_text(latex(table), encoding="utf-8")
+
+
+def latex(table: Table) -> str:
+    """Return a table for a document that loads the package booktabs."""
+    lines = [" & ".join(map(escaped, row)) + r" \\" for row in table.rows]
+    return "\n".join(
+        [
+            r"\begin{tabular}{" + "l" + "r" * (len(table.columns) - 1) + "}",
+            r"\toprule",
+            " & ".join(map(escaped, table.columns)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "\n": " ",
+}
+
+
+def escaped(text: str) -> str:
+    """Return a text whose every character LaTeX prints."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _gap(gap: Gap) -> list[str]:
+    return [_number(value) for value in (gap.difference, gap.lower, gap.upper)]
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else p_value(p)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"

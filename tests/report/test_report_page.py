@@ -1,0 +1,236 @@
+"""The page as a file: nothing from outside, nothing unescaped, never too large, whatever the run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import random_run, write_images, write_json, write_run
+from PIL import Image
+
+from sit2.report.page import write_report
+from synthetic import Finished, command, finished
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(2)>",
+    "a\" onmouseover='x' & {{ 7*7 }}",
+)
+ADDRESSES = ("src", "href", "srcset", "action", "data", "poster", "xlink:href", "background", "formaction")
+
+
+class Page(HTMLParser):
+    """What a browser would take from a page: tags, attributes, texts, scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self._inside: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._inside[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self._inside[-1:] != ["style"]:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def data(self):
+        """What the heat map is drawn from."""
+        return json.loads(self.scripts[0])
+
+
+def page_of(run: Path, **options: float) -> Page:
+    return Page(write_report(run, **options))
+
+
+def check_page(page: Page) -> None:
+    """No address outside the file, no code but the page's own, and links that lead somewhere."""
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ADDRESSES:
+                assert (value or "").startswith(("data:", "#")), (tag, name, value)
+            if name == "href" and (value or "").startswith("#"):
+                assert value[1:] in ids, value
+    style = "".join(re.findall(r"<style>(.*?)</style>", page.source, re.S))
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|innerHTML|https?://", page.scripts[-1])
+
+
+@pytest.mark.parametrize(("classes", "images"), [(2, 60), (10, 200), (100, 400)])
+def test_few_and_many_classes(tmp_path, classes, images):
+    page = page_of(random_run(tmp_path / "run", classes, images, images=tmp_path / "images"))
+    check_page(page)
+    assert len(page.source) < 5e6
+    assert page.data["classes"] == [f"class {k:03d}" for k in range(classes)]
+    assert sorted(page.data["order"]) == list(range(classes))
+    total = sum(n for _, _, n in page.data["matrices"][0])
+    assert total == images
+    assert ("The classes as a graph" in page.text) == (classes > 12)
+    assert sum(image["src"] is not None for image in page.data["images"]) > 10
+
+
+def test_pictures_give_way_where_there_is_no_room(tmp_path):
+    run = random_run(tmp_path / "run", 10, 400, images=tmp_path / "images")
+    small, large = (page_of(run, megabytes=size) for size in (0.3, 5))
+    assert len(small.source) < 0.3e6 < len(large.source)
+    assert len(small.data["images"]) == len(large.data["images"])
+    assert "named without a picture" in small.text
+    with_picture = [image["src"] for image in small.data["images"] if image["src"]]
+    wrong = [image for image in small.data["images"] if image["src"] and image["by"][1][0] != image["label"]]
+    assert wrong
+    assert len(with_picture) < len(small.data["images"])
+
+
+def test_names_are_text_and_nothing_else(tmp_path):
+    labels = np.arange(60) % 3
+    names = [f"{n}{HOSTILE[n % 3]}.png" for n in range(60)]
+    run = write_run(tmp_path / "run", HOSTILE, labels, (labels + 1) % 3, labels, names=names)
+    info = json.loads((run / "run.json").read_text())
+    info["dataset"]["name"] = info["command"] = info["error"] = HOSTILE[1]
+    write_json(run / "run.json", info | {"status": HOSTILE[0]})
+    write_json(
+        run / "check.json", {"findings": [{"severity": "note", "text": HOSTILE[1], "cure": HOSTILE[0]}]}
+    )
+    page = page_of(run)
+    check_page(page)
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert not any(a.get("src") == "x" for _, a in page.tags)
+    assert page.data["classes"] == list(HOSTILE)
+    assert all(" ".join(name.split()) in page.text for name in HOSTILE)
+    assert "49" not in page.text.replace(HOSTILE[2], "")[:2000]
+    assert {image["id"] for image in page.data["images"]} <= set(names)
+    for file in (run / "figures").glob("*.svg"):
+        assert "<script" not in file.read_text(encoding="utf-8")
+
+
+def test_images_that_are_gone_are_named(tmp_path):
+    page = page_of(random_run(tmp_path / "run", 3, 30))
+    assert "could not be read from" in page.text
+    assert all(image["src"] is None for image in page.data["images"])
+
+
+def test_the_verdict_and_every_metric_are_the_runs(tmp_path):
+    run = random_run(tmp_path / "run", 4, 200)
+    page = page_of(run)
+    comparison = json.loads((run / "comparison.json").read_text())["multi-label"]
+    assert comparison["sentence"] in page.text
+    for values in json.loads((run / "metrics.json").read_text()).values():
+        assert f"{100 * values['test']['accuracy']:.1f} %" in page.text
+        assert f"{values['test']['log_loss']:.3f}" in page.text
+    assert "broken.png truncated" in page.text
+    questions = ("Did it help?", "Where is the confusion?", "What does it look like?", "What should I do")
+    order = [page.text.index(question) for question in questions]
+    assert order == sorted(order)
+
+
+def test_figures_and_tables_for_papers(tmp_path):
+    run = random_run(tmp_path / "run", 3, 60)
+    write_report(run)
+    stems = {"difference", "loss-0", "loss-1", "calibration", "confusion-0", "confusion-1"}
+    assert {p.name for p in (run / "figures").iterdir()} == {
+        f"{s}.{kind}" for s in stems for kind in ("png", "svg")
+    }
+    for file in (run / "figures").glob("*.png"):
+        with Image.open(file) as image:
+            assert min(image.size) > 200
+    before = {p: p.read_bytes() for p in (run / "figures").iterdir()}
+    write_report(run)
+    assert all(p.read_bytes() == content for p, content in before.items())
+    classes = pd.read_csv(run / "tables" / "classes.csv")
+    assert classes["images"].sum() == 60
+    assert (run / "tables" / "classes.tex").read_text().startswith(r"\begin{tabular}{lrrrrrrr}")
+
+
+def test_a_finished_training_has_its_page(tmp_path):
+    done: Finished = finished()
+    page = Page(done.run / "report.html")
+    check_page(page)
+    pictures = [i for i in page.data["images"] if i["src"]]
+    assert len(pictures) == len(page.data["images"]) > 0
+    assert "What the network saw" in page.text
+    assert {p.stem for p in (done.run / "batches").iterdir()} == {
+        "plain_train",
+        "multi-label_pretrain",
+        "multi-label_fine-tune",
+    }
+
+
+def test_images_that_came_as_arrays_are_kept_small(tmp_path):
+    """They are in no file: without copies in the run folder the page would have no pictures."""
+    from sit2 import train
+    from sit2.data.readers.arrays import from_arrays
+    from synthetic import SETTINGS, arrays
+
+    images, labels = arrays(6)
+    run = train(from_arrays(images, labels, "shapes"), out=tmp_path / "run", method="mixup", **SETTINGS)
+    page = Page(run.folder / "report.html")
+    assert all(image["src"] for image in page.data["images"])
+    with np.load(run.folder / "thumbnails.npz") as kept:
+        n = kept["ids"].tolist().index("000003")
+        assert np.array_equal(kept["images"][n].transpose(1, 2, 0), images[3])
+
+
+def test_the_verb(tmp_path, capsys):
+    run = random_run(tmp_path / "run", 3, 30)
+    assert command(("report", run)) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert command(("report", tmp_path)) == 2
+    assert "is not a folder that sit2 made" in capsys.readouterr().err
+
+
+def test_reporting_needs_no_torch_where_no_image_is_a_jpeg(tmp_path):
+    run = random_run(tmp_path / "run", 3, 30)
+    code = (
+        "import sys; from pathlib import Path; from sit2.report.data import load_run\n"
+        f"load_run(Path({str(run)!r})); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_photos_are_read_where_run_json_says(tmp_path):
+    labels = np.arange(12) % 2
+    images = write_images(tmp_path / "images", ("a", "b"), labels)
+    run = write_run(tmp_path / "run", ("a", "b"), labels, 1 - labels, labels, images=images)
+    shown = {image["id"]: image["src"] for image in page_of(run).data["images"]}
+    other = np.asarray(Image.open(images / "a" / "00000.png"))
+    import io
+
+    data = base64.b64decode(shown["a/00000.png"].partition(",")[2])
+    with Image.open(io.BytesIO(data)) as image:
+        near = np.asarray(image.convert("RGB").resize(other.shape[:2]), dtype=float)
+    assert np.corrcoef(near.ravel(), other.ravel())[0, 1] > 0.5
