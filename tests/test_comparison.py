@@ -72,7 +72,7 @@ class TestTheCommand:
         assert row.accuracy_sd == pytest.approx(values.std(), abs=2e-6)
 
     def test_each_method_is_judged_on_each_set(self, finished):
-        results = json.loads((finished / "comparison.json").read_text())["results"]
+        results = json.loads((finished / "comparison.json").read_text())
         assert [(r["dataset"], r["method"]) for r in results] == [
             (name, method) for name in ("one", "two") for method in ("mixup", "multi-label")
         ]

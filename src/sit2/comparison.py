@@ -120,7 +120,7 @@ def _run(grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Scr
         results = judge(contests(cells, config.control, metric), seeds=Seeds(config.seed).child("statistics"))
         ranks = rank_cells(cells, metric)
         folder.write_table("summary.csv", summary_table(cells))
-        folder.write_json("comparison.json", {"results": [result.to_json() for result in results]})
+        folder.write_json("comparison.json", [result.to_json() for result in results])
         if ranks is not None:
             folder.write_json("ranks.json", {"metric": metric, **ranks.to_json()})
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")

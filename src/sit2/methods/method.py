@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sit2.config import Config
 from sit2.methods.batches import Originals
@@ -19,8 +20,10 @@ class Method(ABC):
 
     config: Config
 
-    uses_pairs = False
-    settings: tuple[str, ...] = ()  # of the sections "method" and "confusion" that the phases depend on
+    uses_pairs: ClassVar[bool] = False
+    settings: ClassVar[
+        tuple[str, ...]
+    ] = ()  # of the sections "method" and "confusion" that the phases depend on
 
     @abstractmethod
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
