@@ -21,6 +21,7 @@ from PIL import Image
 
 from sit2.config import make_config, read_config_file
 from sit2.data.decode import decode
+from sit2.data.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.errors import Sit2Error
 from sit2.files import DamagedStateError, load_state
@@ -148,7 +149,7 @@ def config(path: Path) -> object:
 
 
 def image(path: Path) -> object:
-    return decode(path, size=16, channels=3, resize="stretch")
+    return decode(path, Decoding(16, 3))
 
 
 def preprocessing(**values: Any) -> Callable[[Path], None]:

@@ -241,7 +241,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("parameters", "message"),
         [
-            ({"method": "multilabel"}, "unknown method 'multilabel'\ndid you mean 'multi-label'?"),
+            (
+                {"method": "multilabel"},
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
             ({"settings": {"fold": 3}}, "unknown setting 'fold'\ndid you mean 'folds'?"),
             (
                 {"settings": {"epochs": 3}},

@@ -114,7 +114,10 @@ class TestContract:
         spec = read(done.run / folder / "model.json")
         assert set(spec) == {"format_version", "backbone", "classes", "preprocessing", "method"}
         assert (spec["backbone"], spec["classes"], spec["method"]) == ("small-cnn", list(CLASSES), method)
-        assert set(spec["preprocessing"]) == {"channels", "image_size", "resize", "mean", "std"}
+        assert set(spec["preprocessing"]) == {
+            *("channels", "image_size", "resize", "mean", "std"),
+            *("depth_window", "background", "max_megapixels"),
+        }
         assert load_file(done.run / folder / "model.safetensors")["head.weight"].shape == (3, 128)
 
     @pytest.mark.parametrize("method", METHODS)

@@ -25,7 +25,7 @@ class TestWords:
                 ("zzz",),
                 (
                     "unknown verb 'zzz'\n"
-                    "choose from demo, check, train, confusion, synthesize, predict, evaluate"
+                    "choose from demo, check, train, compare, confusion, synthesize, predict, evaluate, report, cache"
                 ),
             ),
             (
@@ -50,7 +50,7 @@ class TestWords:
             ),
             (
                 ("train", "DATA", "--method", "multilabel"),
-                "unknown method 'multilabel'\ndid you mean 'multi-label'?",
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
             ),
             (
                 ("train", "DATA", "--control", "plane"),
@@ -60,7 +60,8 @@ class TestWords:
                 ("train", "DATA", "--method", "mixup@random"),
                 (
                     "'mixup' uses no pairs, so 'mixup@random' means nothing\n"
-                    "'@random' and '@all' follow not-sure, sure-or-not, multi-label"
+                    "'@random' and '@all' follow not-sure, sure-or-not, multi-label, soft-label, "
+                    "confusion-smoothing"
                 ),
             ),
             (
@@ -103,7 +104,10 @@ class TestWords:
         ("text", "message"),
         [
             ("epoch: 3", "unknown setting 'epoch'\ndid you mean 'epochs'?"),
-            ("method: multilabel", "unknown method 'multilabel'\ndid you mean 'multi-label'?"),
+            (
+                "method: multilabel",
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
             ("epochs: [1]", "epochs is [1]\nexpected a number"),
             ("pretrained: maybe", "pretrained is 'maybe'\nexpected true or false"),
             ("seed: true", "seed is True\nexpected a whole number"),

@@ -36,7 +36,7 @@ def saved(path, image, **options):
 @given(
     height=st.integers(40, 301),
     width=st.integers(40, 301),
-    size=st.integers(5, 40),
+    size=st.integers(16, 40),
     resize=st.sampled_from(["stretch", "pad", "crop"]),
 )
 def test_any_shape_against_pillow(folder, resize, height, width, size):

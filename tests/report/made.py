@@ -13,11 +13,11 @@ import yaml
 from PIL import Image
 
 from sit2.confusion.pairs import matrix_table, measure, pairs_table, select_pairs
+from sit2.confusion.predictions_file import predictions_table
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.statistics import compare_all
 from sit2.records import FloatArray, IntArray, Predictions
 from sit2.seeds import Seeds
-from sit2.confusion.predictions_file import predictions_table
 
 SIDE = 32
 
