@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from sit2.config import make_config, read_config_file
-from sit2.data.decode import decode
+from sit2.data.decode import decode, quiet_decoders
 from sit2.data.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.errors import Sit2Error
@@ -149,7 +149,8 @@ def config(path: Path) -> object:
 
 
 def image(path: Path) -> object:
-    return decode(path, Decoding(16, 3))
+    with quiet_decoders():
+        return decode(path, Decoding(16, 3))
 
 
 def preprocessing(**values: Any) -> Callable[[Path], None]:

@@ -25,7 +25,8 @@ class TestWords:
                 ("zzz",),
                 (
                     "unknown verb 'zzz'\n"
-                    "choose from demo, check, train, compare, confusion, synthesize, predict, evaluate, report, cache"
+                    "choose from demo, check, train, compare, confusion, synthesize, predict, evaluate, "
+                    "report, cache"
                 ),
             ),
             (
