@@ -142,7 +142,8 @@ def split_images(loaded: Loaded, config: Config, screen: Screen) -> Prepared:
             "group": found.groups or "",
             "split": every,
             "problem": pixels.problems,
-        }
+        },
+        dtype=object,  # pandas' own strings refuse file names with broken characters
     )
     prepared = Prepared(dataset, images, splits, samples, loaded.fingerprint)
     colours = "gray" if images.shape[1] == 1 else "colour"
@@ -325,6 +326,8 @@ def predictions_table(predictions: Predictions, classes: Sequence[str], paths: S
     """Return a table of the contract's columns: id, path, label, predicted, p_<class>…"""
     label = [classes[n] if n >= 0 else "" for n in predictions.labels]
     predicted = [classes[n] for n in predictions.predicted]
-    table = pd.DataFrame({"id": predictions.ids, "path": paths, "label": label, "predicted": predicted})
-    columns = [f"p_{name}" for name in classes]
+    table = pd.DataFrame(
+        {"id": predictions.ids, "path": paths, "label": label, "predicted": predicted}, dtype=object
+    )
+    columns = pd.Index([f"p_{name}" for name in classes], dtype=object)
     return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)
