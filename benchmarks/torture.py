@@ -90,12 +90,16 @@ def torture(verb: str, kills: int, seed: int) -> int:
         seconds = whole.wait()
         whole.require(0)
         expected = contents(whole.out, victim.results)
-        for number in range(kills):
-            out = place / f"killed-{number}"
+        number = missed = 0
+        while number < kills:
+            out = place / f"killed-{number}-{missed}"
             workers = str(2 if number % POOL_EVERY == POOL_EVERY - 1 else 1)
             words = (*command, str(out), "--workers", workers)
             killed = Attempt.start(words, out)
             told = killed.kill(SIGNALS[number % len(SIGNALS)], after=draw.uniform(0, seconds))
+            if told is None:
+                missed += 1
+                continue
             status = status_of(out)
             if status != "complete":
                 again = Attempt.start((*words, *victim.again), out)
@@ -105,7 +109,8 @@ def torture(verb: str, kills: int, seed: int) -> int:
             wrong += [str(path.relative_to(out)) for path in out.rglob(".*")]  # nothing half written is left
             survived += not wrong
             result = f"differs in {', '.join(wrong)}" if wrong else "identical"
-            print(f"{verb} {number + 1:2} of {kills}: {told}; {status}; run again: {result}", flush=True)
+            number += 1
+            print(f"{verb} {number:2} of {kills}: {told}; {status}; run again: {result}", flush=True)
     return survived
 
 
@@ -133,10 +138,12 @@ class Attempt:
         self.process.join()
         return time.monotonic() - began
 
-    def kill(self, number: signal.Signals, *, after: float) -> str:
-        """Send a signal so many seconds after the folder appeared; say what it met."""
+    def kill(self, number: signal.Signals, *, after: float) -> str | None:
+        """Send a signal so many seconds after the folder appeared; say what it met; None: it was late."""
         self._appeared()
-        time.sleep(after)
+        self.process.join(timeout=after)
+        if not self.process.is_alive():
+            return None
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
         self.process.join()

@@ -207,6 +207,23 @@ class TestRefused:
             f"cannot read {broken}: not an image, or of an unknown format\nleave it out, with its label"
         )
 
+    @pytest.mark.parametrize("channels", [3, 4])
+    def test_one_image_without_its_axis(self, channels: int, fitted: SIT2Classifier) -> None:
+        """It would be read as gray images, 3 or 4 pixels wide."""
+        image = np.zeros((16, 24, channels), np.uint8)
+        with pytest.raises(DataError) as caught:
+            fitted.predict_proba(image)
+        assert str(caught.value) == (
+            f"X has the shape (16, 24, {channels}), which looks like one colour image\n"
+            "expected images (N, H, W) or (N, H, W, 3); of a single image X give X[None]"
+        )
+        assert fitted.predict_proba(image[None]).shape == (1, 3)
+
+    @pytest.mark.parametrize("state", [None, np.random.RandomState(0), True, 1.5])
+    def test_a_random_state_that_is_no_number(self, state: Any) -> None:
+        with pytest.raises(ConfigError, match=r"^random_state is .*\nexpected a whole number: equal numbers"):
+            tiny(random_state=state).fit(IMAGES, LABELS)
+
     def test_a_path_that_is_not_there(self, fitted: SIT2Classifier) -> None:
         with pytest.raises(DataError, match=r"^cannot read nowhere\.png: no such file\n"):
             fitted.predict(["nowhere.png"])

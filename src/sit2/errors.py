@@ -5,9 +5,10 @@
     ├── DataError             the images, labels or groups
     ├── RunFolderError        the output folder: not empty, not ours, incomplete
     ├── ModelError            a saved model or weights file
-    └── TrainingError         training itself failed: the loss became NaN or infinite
+    └── TrainingError         training itself failed: the loss became NaN or infinite, or memory ran out
 
-Anything else that escapes is a bug of ours, and keeps its traceback.
+What the system refuses (OSError, MemoryError) the command line puts into words, see accidents.py. Anything
+else that escapes is a bug of ours, and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class ModelError(Sit2Error):
 
 
 class TrainingError(Sit2Error):
-    """The loss became NaN or infinite; the text names method, phase, step and learning rate."""
+    """Memory ran out, or the loss became NaN or infinite in the second attempt too.
+
+    The text names the method, and for a loss the phase, the step and the learning rate.
+    """
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -160,7 +160,8 @@ def split_images(loaded: Loaded, config: Config, screen: Screen) -> Prepared:
             "group": found.groups or "",
             "split": every,
             "problem": pixels.problems,
-        }
+        },
+        dtype=object,  # pandas' own strings refuse file names with broken characters
     )
     prepared = Prepared(dataset, images, splits, samples, loaded.fingerprint)
     colours = "gray" if images.shape[1] == 1 else "colour"

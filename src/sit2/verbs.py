@@ -184,7 +184,8 @@ def _synthesize(
         made = synthesize(feed, [], config, count=count * len(classes), step=len(chosen))
         sources += _write_images(folder.path, "synthesis/sure", prepared, config, made)
     columns = ["file", "operator", "weight", "left_id", "right_id", "left_label", "right_label"]
-    folder.write_table("sources.csv", pd.DataFrame(sources, columns=pd.Index(columns)))
+    table = pd.DataFrame(sources, columns=pd.Index(columns), dtype=object).astype({"weight": float})
+    folder.write_table("sources.csv", table)
     folder.finish()
     screen.say(f"Written: {len(sources):,} images in {folder.path / 'synthesis'}, listed in sources.csv")
 

@@ -183,7 +183,10 @@ def pairs_table(pairs: Sequence[ClassPair]) -> pd.DataFrame:
     import pandas as pd
 
     columns = [field.name for field in fields(ClassPair)][2:]  # without the class indices
-    return pd.DataFrame([[getattr(p, c) for c in columns] for p in pairs], columns=pd.Index(columns))
+    texts = ("class_a", "class_b")  # object, because pandas' own strings refuse names with broken characters
+    return pd.DataFrame(
+        {c: pd.Series([getattr(p, c) for p in pairs], dtype=object if c in texts else None) for c in columns}
+    )
 
 
 def matrix_table(confusion: Confusion) -> pd.DataFrame:
@@ -194,8 +197,10 @@ def matrix_table(confusion: Confusion) -> pd.DataFrame:
     import pandas as pd
 
     measured = np.where(confusion.samples[:, None] > 0, confusion.mass, np.nan)
-    table = pd.DataFrame(measured, columns=pd.Index(confusion.classes))
-    table.insert(0, "label", confusion.classes, allow_duplicates=True)  # a class may be named "label"
+    table = pd.DataFrame(measured, columns=pd.Index(confusion.classes, dtype=object))
+    table.insert(
+        0, "label", pd.Series(confusion.classes, dtype=object), allow_duplicates=True
+    )  # a class may be named "label"
     table.insert(len(table.columns), "samples", confusion.samples, allow_duplicates=True)
     return table
 

@@ -120,10 +120,11 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     cells.index = pd.RangeIndex(1, len(cells) + 1, name="line")
     header = restored_all(cells.iloc[0].tolist())
-    table = cells.iloc[1:].set_axis(header, axis="columns")
+    table = cells.iloc[1:].set_axis(pd.Index(header, dtype=object), axis="columns")
     table = table[(table != "").any(axis="columns")]
     if header.count("label") == 1:
-        table = table.assign(label=[restored(label) for label in table["label"]])
+        labels = pd.Series([restored(label) for label in table["label"]], table.index, dtype=object)
+        table = table.assign(label=labels)
     return table
 
 
@@ -160,6 +161,8 @@ def predictions_table(predictions: Predictions, classes: Sequence[str], paths: S
 
     label = [classes[n] if n >= 0 else "" for n in predictions.labels]
     predicted = [classes[n] for n in predictions.predicted]
-    table = pd.DataFrame({"id": predictions.ids, "path": paths, "label": label, "predicted": predicted})
-    columns = [f"p_{name}" for name in classes]
+    table = pd.DataFrame(
+        {"id": predictions.ids, "path": paths, "label": label, "predicted": predicted}, dtype=object
+    )
+    columns = pd.Index([f"p_{name}" for name in classes], dtype=object)
     return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)
