@@ -23,7 +23,12 @@ SIZE = 32  # pixels a side that images are compared at
 
 
 def check(
-    dataset: Dataset, pixels: Pixels, *, folds: int = 5, probabilities: FloatArray | None = None
+    dataset: Dataset,
+    pixels: Pixels,
+    *,
+    folds: int = 5,
+    probabilities: FloatArray | None = None,
+    credible: float = 1.0,
 ) -> Checkup:
     """Look a dataset over.
 
@@ -33,6 +38,7 @@ def check(
         folds: folds of the out-of-fold confusion that is planned.
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
             With them labels are examined too.
+        credible: a label that they give more than this probability is not suspected.
 
     Raises:
         ConfigError: when labels are to be examined and cleanlab is not installed.
@@ -49,7 +55,7 @@ def check(
         *missing_classes(dataset),
         *class_sizes(dataset, problems, folds),
         *shortcuts(dataset, seen),
-        *(suspicious_labels(dataset, probabilities) if probabilities is not None else ()),
+        *(suspicious_labels(dataset, probabilities, credible) if probabilities is not None else ()),
         *(Finding("ignored", "note", note, "") for note in dataset.notes),
     ]
     rank = {"wrong": 0, "warning": 1, "note": 2}

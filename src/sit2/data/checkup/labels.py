@@ -10,12 +10,13 @@ from sit2.errors import ConfigError
 from sit2.records import Dataset, FloatArray
 
 
-def suspicious_labels(dataset: Dataset, probabilities: FloatArray) -> list[Finding]:
+def suspicious_labels(dataset: Dataset, probabilities: FloatArray, credible: float) -> list[Finding]:
     """Find images whose label is probably wrong, the surest first, with the class that is more likely.
 
     Args:
         dataset: N images.
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
+        credible: a label with more than this probability is not suspected.
 
     Raises:
         ConfigError: when cleanlab is not installed.
@@ -35,6 +36,7 @@ def suspicious_labels(dataset: Dataset, probabilities: FloatArray) -> list[Findi
         n_jobs=1,
     )
     rows = known[issues]
+    rows = rows[probabilities[rows, dataset.labels[rows]] <= credible]
     if not len(rows):
         return []
     details = tuple(_suspicion(dataset, probabilities, int(n)) for n in rows)
