@@ -105,8 +105,8 @@ def test_few_and_many_classes(tmp_path, classes, images):
 
 def test_pictures_give_way_where_there_is_no_room(tmp_path):
     run = random_run(tmp_path / "run", 10, 400, images=tmp_path / "images")
-    small, large = (page_of(run, megabytes=size) for size in (0.3, 5))
-    assert len(small.source) < 0.3e6 < len(large.source)
+    small, large = (page_of(run, megabytes=size) for size in (0.6, 5))
+    assert len(small.source) < 0.6e6 < len(large.source)
     assert len(small.data["images"]) == len(large.data["images"])
     assert "named without a picture" in small.text
     with_picture = [image["src"] for image in small.data["images"] if image["src"]]
@@ -200,8 +200,9 @@ def test_images_that_came_as_arrays_are_kept_small(tmp_path):
     page = Page(run.folder / "report.html")
     assert all(image["src"] for image in page.data["images"])
     with np.load(run.folder / "thumbnails.npz") as kept:
-        n = kept["ids"].tolist().index("000003")
-        assert np.array_equal(kept["images"][n].transpose(1, 2, 0), images[3])
+        assert len(kept["ids"]) >= len(page.data["images"])
+        for name, pixels in zip(kept["ids"], kept["images"], strict=True):
+            assert np.array_equal(pixels.transpose(1, 2, 0), images[int(name)])
 
 
 def test_the_verb(tmp_path, capsys):
