@@ -30,7 +30,7 @@ from sit2.config import make_config, read_config_file
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import read_predictions
 from sit2.data import cache
-from sit2.data.decode import channels_of, decode, quiet_decoders
+from sit2.data.decode import Decoding, channels_of, decode, quiet_decoders
 from sit2.data.readers import read_dataset, read_images
 from sit2.errors import Sit2Error
 from sit2.files import DamagedStateError, load_state, save_state
@@ -205,7 +205,7 @@ def _manifest(path: Path) -> None:
 def _image(path: Path) -> None:
     with quiet_decoders():
         channels_of(path)
-        decode(path, size=8, channels=3, resize="pad")
+        decode(path, Decoding(size=8, channels=3, resize="pad"))
 
 
 def _resume(path: Path) -> None:

@@ -201,7 +201,7 @@ ATTACKS = (
     Attack("run.json", "a list in place of the data set", "is damaged",
            text('{"format_version": 1, "status": "running", "seconds": {}, "dataset": []}'), resume),
     Attack("image.png", "a pipe in place of a file", "a device or a pipe", os.mkfifo, image),
-    Attack("image.png", "a header that claims 10¹⁰ pixels", "million pixels", huge_image, image),
+    Attack("image.png", "a header that claims 10¹⁰ pixels", "more than 178 million", huge_image, image),
 )  # fmt: skip
 
 

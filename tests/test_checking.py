@@ -151,8 +151,8 @@ class TestLabels:
     def test_the_probe_finds_labels_that_were_swapped(self, tmp_path: Path, capsys: Printed) -> None:
         pytest.importorskip("cleanlab")
         draw = np.random.default_rng(2)
-        images = draw.normal(110, 20, (200, 8, 8))
-        images[100:, :4] += 60
+        images = draw.normal(110, 20, (200, 32, 32))
+        images[100:, :16] += 60
         labels = ["flat"] * 100 + ["split"] * 100
         labels[3], labels[150] = "split", "flat"
         data = tmp_path / "set.npz"

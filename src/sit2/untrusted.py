@@ -27,14 +27,19 @@ _SHORT.__dict__.update(_LONGEST)
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises ValueError with a short reason for anything else, OSError as usual."""
-    text = read_text(path, most=MOST_JSON)
-    try:
-        content = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    content = read_json_value(path)
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
     return content
+
+
+def read_json_value(path: Path) -> Any:
+    """Read any JSON. Raises ValueError with a short reason, OSError as usual."""
+    text = read_text(path, most=MOST_JSON)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def to_json(content: Any, *, indent: int | None = 2) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sit2.escaping import visible
 from sit2.files import atomic
 from sit2.records import IntArray
 from sit2.report.charts import Plot, Spans
@@ -115,19 +116,20 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     from matplotlib import rc_context
 
     paths = []
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once for both files
-    with rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}):  # the same figure, the same bytes
+    with (
+        rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}),  # the same figure, the same bytes
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script without font
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for both files
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             paths.append(folder / f"{name}.{kind}")
-            with atomic(paths[-1]) as path, warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", message="Glyph .* missing"
-                )  # a name in a script without font
+            with atomic(paths[-1]) as path:
                 figure.savefig(path, format=kind, dpi=150, metadata=metadata)
     return paths
 
 
 def _plain(text: str) -> str:
-    """Return a text in which matplotlib sees no formula."""
-    return text.replace("$", r"\$")
+    """Return a text in which matplotlib sees no formula and no control character."""
+    return visible(text, newlines=False).replace("$", r"\$")

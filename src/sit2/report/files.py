@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from sit2.errors import RunFolderError
+from sit2.escaping import restored
+from sit2.untrusted import read_json_value
+from sit2.untrusted import read_yaml as safe_yaml
 
 
 def read_json(path: Path, default: Any = None) -> Any:
@@ -18,12 +19,11 @@ def read_json(path: Path, default: Any = None) -> Any:
     Raises:
         RunFolderError: when it is damaged, or not of the type of ``default``.
     """
-    text = _text(path)
-    if text is None:
+    if not path.exists():
         return default
     try:
-        content = json.loads(text)
-    except ValueError as error:
+        content = read_json_value(path)
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if default is not None and not isinstance(content, type(default)):
         raise _damaged(path, f"holds a {type(content).__name__}")
@@ -32,11 +32,12 @@ def read_json(path: Path, default: Any = None) -> Any:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML file's mapping, empty where there is no such file. Raises :class:`RunFolderError`."""
-    text = _text(path)
+    if not path.exists():
+        return {}
     try:
-        content = {} if text is None else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _damaged(path, str(error).splitlines()[0]) from None
+        content = safe_yaml(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):
         raise _damaged(path, "holds no settings")
     return content
@@ -53,22 +54,17 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
+    # Of Python's own strings: pandas' refuse a file name that is not UTF-8.
+    cells = cells.astype(object).map(restored)
+    header = pd.Index(cells.iloc[0].tolist(), dtype=object)
+    table = cells.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
     lacking = [name for name in columns if name not in table.columns]
     if lacking:
         raise _damaged(path, f"lacks the column {lacking[0]!r}")
     return table
-
-
-def _text(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from None
 
 
 def _damaged(path: Path, why: str) -> RunFolderError:

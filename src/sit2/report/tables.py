@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sit2.escaping import neutral, visible
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.words import p_value
 from sit2.files import atomic
@@ -108,8 +109,7 @@ def write_tables(folder: Path, tables: Iterable[Table]) -> None:
             path.open("w", encoding="utf-8", newline="") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(table.columns)
-            writer.writerows(table.rows)
+            writer.writerows([neutral(cell) for cell in row] for row in (table.columns, *table.rows))
         with atomic(folder / f"{table.name}.tex") as path:
             path.write_text(latex(table), encoding="utf-8")
 
@@ -144,8 +144,8 @@ _LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
 
 
 def escaped(text: str) -> str:
-    """Return a text whose every character LaTeX prints."""
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    """Return a text whose every character LaTeX prints; control characters are spelled out."""
+    return "".join(_LATEX.get(letter, letter) for letter in visible(text))
 
 
 def _gap(gap: Gap) -> list[str]:
