@@ -46,7 +46,7 @@ class Victim:
 
 VICTIMS = {
     "train": Victim(
-        ("--epochs", "6"),
+        ("--epochs", "16"),
         ("--resume",),
         (
             "samples.csv", "confusion/*.csv", "synthesis/*.png", "model/**/model.*", "predictions/*.csv",

@@ -55,7 +55,7 @@ class TestContract:
         assert info["data"] == str(done.data.resolve())
         assert info["methods"] == list(METHODS)
         assert set(info["versions"]) > {"python", "sit2", "torch", "numpy"}
-        assert set(info["seconds"]) == {"images", "confusion", "training", "evaluation"}
+        assert set(info["seconds"]) == {"images", "confusion", "training", "evaluation", "report"}
         assert info["dataset"]["classes"] == list(CLASSES)
         assert info["dataset"]["images"] == 36
         assert len(info["dataset"]["fingerprint"]) == 32

@@ -125,9 +125,16 @@ def _run(grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Scr
             folder.write_json("ranks.json", {"metric": metric, **ranks.to_json()})
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
-    folder.save_info(metric=metric, control=config.control, cells=len(cells), hours=round(hours, 3))
-    folder.finish(notes=screen.notes)
-    write_report(folder.path)
+    with folder.running(), folder.stage("report"):
+        folder.save_info(
+            metric=metric,
+            control=config.control,
+            cells=len(cells),
+            hours=round(hours, 3),
+            notes=screen.notes,
+        )
+        write_report(folder.path, last=True)
+    folder.finish()
     return Comparison(folder.path, cells, metric, config.control, results, ranks)
 
 

@@ -152,8 +152,10 @@ def _run(
             )
         with folder.stage("evaluation"):
             run = evaluate(folder, prepared, outcomes, pairs, config)
-    folder.finish(notes=screen.notes)
-    write_report(folder.path)
+        with folder.stage("report"):
+            folder.save_info(notes=screen.notes)
+            write_report(folder.path, last=True)
+    folder.finish()
     return run
 
 

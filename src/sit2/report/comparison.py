@@ -60,7 +60,7 @@ class ComparisonData:
     """Everything that the folder of a comparison holds and the page shows."""
 
     folder: Path
-    info: Mapping[str, Any]
+    info: dict[str, Any]
     settings: Mapping[str, Any]
     cells: pd.DataFrame  # results.csv, metrics as numbers
     summary: tuple[Summary, ...]

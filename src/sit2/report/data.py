@@ -99,7 +99,7 @@ class RunData:
     """Everything that a run folder holds and the page shows."""
 
     folder: Path
-    info: Mapping[str, Any]  # run.json
+    info: dict[str, Any]  # run.json
     settings: Mapping[str, Any]  # config.yaml
     classes: tuple[str, ...]
     methods: tuple[str, ...]  # the control first

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ MEGABYTES = 5.0  # of the file
 SHARES = {"pairs": 0.28, "matrix": 0.42, "batches": 0.08}  # of the file, for images; the rest is text
 
 
-def write_report(folder: Path, *, megabytes: float = MEGABYTES) -> Path:
+def write_report(folder: Path, *, megabytes: float = MEGABYTES, last: bool = False) -> Path:
     """Write ``report.html``, ``figures/`` and ``tables/`` into a run folder or a comparison's folder.
 
     Args:
         folder: what ``sit2 train``, ``confusion`` or ``compare`` wrote.
         megabytes: how large the page may become; images are left out where there is no room.
+        last: the page is the last that a run has to write: it tells of the run as complete.
 
     Returns:
         The page's path.
@@ -41,12 +43,15 @@ def write_report(folder: Path, *, megabytes: float = MEGABYTES) -> Path:
     Raises:
         RunFolderError: when it is no such folder, or a file in it is damaged.
     """
+    complete = {"status": "complete"} if last else {}
     if is_comparison(folder):
         data = load_comparison(folder)
+        data = replace(data, info=data.info | complete)
         context, tables = comparison_context(data), comparison_tables(data)
         template = "compare.html"
     else:
         run = load_run(folder)
+        run = replace(run, info=run.info | complete)
         context, tables = run_context(run, int(megabytes * 1e6)), run_tables(run)
         template = "run.html"
     write_figures(folder / "figures", context["charts"], context.get("matrices", ()))
