@@ -107,7 +107,8 @@ class TestStreams:
             "23 for training, 6 for validation, 7 for the test",
         ]
         assert any(line.startswith("not-sure@random ") for line in lines)  # whole, in one line
-        assert lines[-1] == f"The model: {out / 'model'}    All results: {out}"
+        assert lines[-2].split(maxsplit=2) == ["The", "model:", str(out / "model")]
+        assert lines[-1] == f"The report, for a browser: {out / 'report.html'}"
 
     def test_quiet_prints_nothing(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         short = (*TINY, "--epochs", 1, "--quiet")

@@ -113,7 +113,7 @@ class TestTheCommand:
         said = capsys.readouterr().out
         assert "one: mean ± standard deviation of 1 repeat, in percent" in said
         assert "one repeat cannot show whether it would come again" in said
-        assert f"All results: {tmp_path / 'c'}" in said
+        assert said.endswith(f"The report, for a browser: {tmp_path / 'c' / 'report.html'}\n")
 
     @pytest.mark.parametrize(
         ("words", "message"),

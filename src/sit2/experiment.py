@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -126,22 +127,29 @@ def _run(
     source: str | Path | Dataset, folder: RunFolder, config: Config, methods: Sequence[str], screen: Screen
 ) -> Run:
     """Run the stages in order."""
-    with folder.stage("images"):
+    confused = any(uses_pairs(method) for method in methods)
+    names = ("images", *(["confusion"] if confused else []), "training", "evaluation", "report")
+
+    def stage(name: str) -> contextlib.AbstractContextManager[None]:
+        screen.place = f"{names.index(name) + 1}/{len(names)}"
+        return folder.stage(name)
+
+    with stage("images"):
         prepared = prepare(source, config, screen)
         check_network(prepared, config, screen)
         folder.begin()
         record_data(folder, prepared)
     with folder.running():
         pairs: list[ClassPair] = []
-        if any(uses_pairs(method) for method in methods):
-            with folder.stage("confusion"):
+        if confused:
+            with stage("confusion"):
                 confusion, pairs = measure_confusion(prepared, config, screen, keep=folder.state)
                 record_confusion(folder, confusion, pairs)
                 tell_pairs(pairs, prepared.dataset.classes, screen)
                 if not any(pair.chosen for pair in pairs):
                     screen.say("So the SIT² methods train plainly.")
                 write_examples(folder.path / "synthesis", prepared.feed(config), pairs, config)
-        with folder.stage("training"):
+        with stage("training"):
             _record_batches(folder, prepared, methods, pairs, config)
             # The method asked for is the run's model; its control lies beside it.
             model = folder.path / "model"
@@ -150,9 +158,9 @@ def _run(
             outcomes = train_methods(
                 prepared, config, methods, pairs, screen, models=models, keep=folder.state
             )
-        with folder.stage("evaluation"):
+        with stage("evaluation"), screen.progress("Comparing on the test images"):
             run = evaluate(folder, prepared, outcomes, pairs, config)
-        with folder.stage("report"):
+        with stage("report"), screen.progress("Writing the report"):
             folder.save_info(notes=screen.notes)
             write_report(folder.path, last=True)
     folder.finish()

@@ -31,7 +31,7 @@ from sit2.untrusted import read_json
 
 RECIPE = 1  # of what jobs do: to be raised when one gives another result, or a default changes
 RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
-Report = Callable[[float, str], None]  # (share done in [0, 1], a few words)
+Report = Callable[[float, float], None]  # (share done in [0, 1], running loss)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _train(
 
     def watch(progress: Progress) -> None:
         if report is not None:
-            report(progress.step / progress.steps, f"{progress.phase}, loss {progress.loss:.3f}")
+            report(progress.step / progress.steps, progress.loss)
 
     training = Training(
         network,

@@ -66,9 +66,9 @@ def run_all(
             tell(n, outcome)
     todo = [n for n, outcome in enumerate(found) if outcome is None]
     if todo:
-        weights = [steps_in(jobs[n][1]) for n in todo]
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch, screen.progress(title) as show:
-            meter = _Meter(Path(scratch) / "progress", weights)
+            passes = [steps_in(job) * job.config.batch_size for job in (jobs[n][1] for n in todo)]
+            meter = _Meter(Path(scratch) / "progress", passes)
             with meter.shown(show):
                 tasks = [_Task(*jobs[n], meter.path, place, len(todo), keep) for place, n in enumerate(todo)]
                 for place, outcome in _run_tasks(tasks, workers):
@@ -91,13 +91,13 @@ class _Task:
 
     def run(self) -> tuple[int, Outcome]:
         _end_with(self.parent)
-        cells = np.memmap(self.meter, np.float64, "r+", shape=(self.places,))
+        cells = np.memmap(self.meter, np.float64, "r+", shape=(self.places, 2))
 
-        def report(share: float, _words: str) -> None:
-            cells[self.place] = share
+        def report(share: float, loss: float) -> None:
+            cells[self.place] = share, loss
 
         outcome = run_job(self.job, report) if self.job.trials == 1 else tune(self.job, report)
-        cells[self.place] = 1.0
+        cells[self.place, 0] = 1.0
         _save(self.keep, self.name, outcome)
         return self.place, outcome
 
@@ -129,20 +129,30 @@ def _end_with(parent: int) -> None:
 
 
 class _Meter:
-    """A shared file with the share done of each job; reading it costs the jobs nothing."""
+    """A shared file with the share done and the loss of each job; reading it costs the jobs nothing."""
 
-    def __init__(self, path: Path, weights: Sequence[int]) -> None:
+    def __init__(self, path: Path, passes: Sequence[int]) -> None:
         self.path = path
-        self.weights = np.array(weights, np.float64)
-        self.cells = np.memmap(path, np.float64, "w+", shape=(len(weights),))
+        self.passes = np.array(passes, np.float64)  # images that each job takes
+        self.cells = np.memmap(path, np.float64, "w+", shape=(len(passes), 2))
+        self.first: tuple[float, float] | None = None  # when, and how many images had been taken
 
     def shown(self, show: Any) -> _Poll:
         """Call ``show(share, words)`` a few times a second until the context ends."""
         return _Poll(self, show)
 
     def read(self) -> tuple[float, str]:
-        share = float((self.cells * self.weights).sum() / self.weights.sum())
-        return share, f"{int((self.cells >= 1).sum())} of {len(self.cells)} done"
+        shares, losses = self.cells.T
+        taken = float(shares @ self.passes)
+        words = f"{int((shares >= 1).sum())} of {len(shares)}"
+        now = time.monotonic()
+        if self.first is None and taken:
+            self.first = now, taken  # starting the processes is not the trainings' speed
+        elif self.first is not None and taken > self.first[1]:
+            words += f", {(taken - self.first[1]) / (now - self.first[0]):,.0f}/s"
+        if (running := (shares > 0) & (shares < 1)).any():
+            words += f", loss {losses[running].mean():.3f}"
+        return taken / float(self.passes.sum()), words
 
 
 class _Poll:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
@@ -38,17 +39,30 @@ class Screen:
     out: Console = field(default_factory=lambda: _console(stderr=False))
     err: Console = field(default_factory=lambda: _console(stderr=True))
     notes: list[str] = field(default_factory=list)  # every warning so far, for the record
+    place: str = ""  # in the whole, such as "2/5"; stands before the title of every bar
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result."""
         if not self.quiet:
-            self.out.print(visible(text), style=style, markup=False)
+            self.out.print(visible(text), style=style, markup=False, soft_wrap=not self.out.is_terminal)
+
+    def paths(self, written: Mapping[str, Path]) -> None:
+        """Print what was written, a line each; a path is never broken."""
+        width = max(map(len, written)) + 1
+        for what, path in written.items():
+            if not self.quiet:
+                self.out.print(f"{what + ':':{width}} {visible(str(path))}", markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print something that the user should know but that stops nothing."""
         self.notes.append(text)
         if not self.quiet:
-            self.err.print("note: " + visible(text), style="yellow", markup=False)
+            self.err.print(
+                "note: " + visible(text),
+                style="yellow",
+                markup=False,
+                soft_wrap=not self.err.is_terminal,
+            )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; the first column is words, the others are numbers."""
@@ -72,14 +86,15 @@ class Screen:
             return
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TaskProgressColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[words]}"),
         )
         with Progress(*columns, console=self.err, transient=True) as bar:
-            task = bar.add_task(_cell(title), total=1.0, words="")
-            yield lambda share, words: bar.update(task, completed=share, words=_cell(words))
+            title = f"{self.place} {title}".strip()
+            task = bar.add_task(_cell(title), total=None, words="")  # moves until a share is known
+            yield lambda share, words: bar.update(task, total=1.0, completed=share, words=_cell(words))
 
 
 def _cell(text: str) -> str:

@@ -242,7 +242,7 @@ def _train_folds(prepared: Prepared, config: Config, screen: Screen, keep: Path 
     """(N, K) probabilities for the training images, each from a network trained on the other folds."""
     work = FoldWork.of(prepared, config, keep)
     jobs = [(f"fold-{number}", job) for number, job in enumerate(work.jobs)]
-    title = f"Measuring confusion in {len(jobs)} folds"
+    title = "Measuring confusion"
     workers = plan_workers(config, len(jobs))
     return work.probabilities(run_all(jobs, workers=workers, screen=screen, title=title, keep=keep))
 
@@ -340,6 +340,6 @@ def train_methods(
         )
         for method in methods
     ]
-    title = f"Training {', '.join(methods)}"
+    title = f"Training {len(methods)} networks"
     outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
     return dict(zip(methods, outcomes, strict=True))

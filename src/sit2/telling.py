@@ -26,7 +26,7 @@ def tell_results(run: Run, screen: Screen) -> None:
     if run.comparison:
         screen.say(LIMIT)
     screen.say("")
-    screen.say(f"The model: {run.folder / 'model'}    All results: {run.folder}")
+    screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
 
 
 def tell_metrics(

@@ -39,7 +39,8 @@ def tell_comparison(comparison: Comparison, screen: Screen) -> None:
             f"(1 is best; ranks closer than {gap:.1f} do not differ): {words}"
         )
     screen.say("")
-    screen.say(f"All results: {comparison.folder}")
+    page = comparison.folder / "report.html"
+    screen.paths({"All results": comparison.folder / "results.csv", "The report, for a browser": page})
 
 
 def _tell_verdicts(results: Sequence[RepeatedResult], screen: Screen, *, most: int = 12) -> None:

@@ -55,9 +55,9 @@ def tune(job: Job, report: Report | None = None) -> Outcome:
             for name, (low, high, _) in ranges.items()
         }
 
-        def share(done: float, words: str, number: int = number) -> None:
+        def share(done: float, loss: float, number: int = number) -> None:
             if report is not None:
-                report((number + done) / job.trials, f"trial {number + 1} of {job.trials}, {words}")
+                report((number + done) / job.trials, loss)
 
         outcome = run_job(
             replace(job, config=replace(job.config, **values), trials=1, checkpoint=None), share
