@@ -173,7 +173,10 @@ def run(words: list[str], errors: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     with errors.open("w", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
-    sys.exit(command(words))
+    code = command(words)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # multiprocessing would first wait for the pool's idle processes, for minutes
 
 
 def status_of(out: Path) -> str:
