@@ -47,6 +47,17 @@ def place(tmp_path, monkeypatch):
     predictions = pd.DataFrame(chances, columns=[f"p_{name}" for name in CLASSES])
     predictions.insert(0, "label", [CLASSES[n % 3] for n in range(30)])
     predictions.to_csv(tmp_path / "predictions.csv", index=False)
+    write_folder(tmp_path / "knees", 12)
+    for number, path in enumerate(sorted((tmp_path / "knees").rglob("*.png"))):
+        path.rename(path.with_name(f"{9003175 + number // 2}{'LR'[number % 2]}.png"))
+    photos = [p.relative_to(tmp_path / "photos") for p in sorted((tmp_path / "photos").rglob("*.png"))]
+    lesions = [f"lesion {n // 2}" for n in range(len(photos))]
+    pd.DataFrame({"path": photos, "lesion_id": lesions}).to_csv(tmp_path / "metadata.csv", index=False)
+    chances = np.random.default_rng(1).dirichlet([1, 1, 1], len(photos))
+    oof = pd.DataFrame(chances, columns=[f"p_{name}" for name in CLASSES])
+    oof.insert(0, "label", [p.parent.name for p in photos])
+    oof.insert(0, "path", photos)
+    oof.to_csv(tmp_path / "oof.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def _run(
 
 
 def record_data(folder: RunFolder, prepared: Prepared) -> None:
-    """Write samples.csv; refuse to go on with a run whose images have changed.
+    """Write samples.csv and check.json; refuse to go on with a run whose images have changed.
 
     Raises:
         RunFolderError: when the unfinished run saw other images, labels or splits.
@@ -180,6 +180,7 @@ def record_data(folder: RunFolder, prepared: Prepared) -> None:
             "use --overwrite to begin again, or another -o"
         )
     folder.write_table("samples.csv", prepared.samples)
+    folder.write_json("check.json", {"thorough": False, "findings": [asdict(f) for f in prepared.findings]})
     folder.save_info(
         root=str(prepared.dataset.root.resolve()),
         dataset={

@@ -1,8 +1,9 @@
 """What is on disk after a run, and its format version.
 
-run.json  config.yaml  samples.csv  confusion/  synthesis/  model/  predictions/  metrics.json
-comparison.json  history/ (loss by image passes)  batches/ (what the network saw)  thumbnails.npz (where the
-images came as arrays)  report.html  figures/  tables/  state/ (of an unfinished run only)
+run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
+model/  predictions/  metrics.json  comparison.json  history/ (loss by image passes)  batches/ (what the
+network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/  tables/  state/ (of an
+unfinished run only)
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ OURS = (
     "run.json",
     "config.yaml",
     "samples.csv",
+    "check.json",
     "metrics.json",
     "comparison.json",
     "report.html",

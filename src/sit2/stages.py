@@ -15,6 +15,7 @@ from sit2.confusion.estimate import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
 from sit2.confusion.probe import probe_probabilities
 from sit2.data.cache import cache_folder
+from sit2.data.checkup import Finding, quick_check
 from sit2.data.checkup.leaks import leak_notes
 from sit2.data.copies import name_copies
 from sit2.data.readers import read_dataset
@@ -42,6 +43,7 @@ class Prepared:
     splits: NDArray[np.str_]  # (N,) of "train", "val", "test", "unused"
     samples: pd.DataFrame  # samples.csv: every image that was found
     fingerprint: str
+    findings: tuple[Finding, ...] = ()  # of the quick check
 
     def rows(self, split: str) -> IntArray:
         """Return the rows of a split, in the dataset's order."""
@@ -163,7 +165,8 @@ def split_images(loaded: Loaded, config: Config, screen: Screen) -> Prepared:
         },
         dtype=object,  # pandas' own strings refuse file names with broken characters
     )
-    prepared = Prepared(dataset, images, splits, samples, loaded.fingerprint)
+    findings = quick_check(replace(found, splits=dataset.splits and found.splits), pixels.problems)
+    prepared = Prepared(dataset, images, splits, samples, loaded.fingerprint, findings)
     colours = "gray" if images.shape[1] == 1 else "colour"
     size = f"{config.image_size} × {config.image_size} pixels, {colours}"
     screen.say(f"{dataset.name}: {counted(len(dataset), 'image')} of {len(dataset.classes)} classes, {size}")

@@ -94,6 +94,11 @@ def trust(run: RunData) -> list[str]:
         sentences.append(
             f"The check found {counted(len(wrong), 'thing')} that would make results wrong: see Data."
         )
+    else:
+        sentences.append(
+            "No image stands in two classes, and none was both trained on and tested (as far as copies are "
+            "equal to the byte)."
+        )
     return sentences
 
 

@@ -17,7 +17,7 @@ from sit2.data.store import Pixels
 from sit2.data.words import counted, listed
 from sit2.records import Dataset, FloatArray
 
-__all__ = ["Checkup", "ClassRow", "FileRow", "Finding", "check"]
+__all__ = ["Checkup", "ClassRow", "FileRow", "Finding", "check", "quick_check"]
 
 SIZE = 32  # pixels a side that images are compared at
 
@@ -46,27 +46,43 @@ def check(
     problems = pixels.problems
     dataset = name_copies(dataset, pixels)
     seen = headers(dataset, problems)
-    findings = [
-        *_unreadable(dataset, problems),
-        *label_conflicts(dataset),
-        *leaks(dataset),
-        *duplicates(dataset),
+    findings = _worst_first(
+        *quick_check(dataset, problems, folds=folds),
         *lookalikes(dataset, pixels),
-        *missing_classes(dataset),
-        *class_sizes(dataset, problems, folds),
         *shortcuts(dataset, seen),
         *(suspicious_labels(dataset, probabilities, credible) if probabilities is not None else ()),
-        *(Finding("ignored", "note", note, "") for note in dataset.notes),
-    ]
-    rank = {"wrong": 0, "warning": 1, "note": 2}
-    findings.sort(key=lambda finding: rank[finding.severity])
+    )
     return Checkup(
         dataset.name,
         class_table(dataset, problems),
         file_table(seen),
         len(np.unique(dataset.groups)) if dataset.groups else 0,
-        tuple(findings),
+        findings,
     )
+
+
+def quick_check(dataset: Dataset, problems: Sequence[str], *, folds: int = 5) -> tuple[Finding, ...]:
+    """Find what needs no second look at the images: broken files, copies, leaks, conflicts, small classes.
+
+    Args:
+        dataset: N images, their copies named.
+        problems: why an image cannot be read, or "", for each.
+        folds: folds of the out-of-fold confusion that is planned.
+    """
+    return _worst_first(
+        *_unreadable(dataset, problems),
+        *label_conflicts(dataset),
+        *leaks(dataset),
+        *duplicates(dataset),
+        *missing_classes(dataset),
+        *class_sizes(dataset, problems, folds),
+        *(Finding("ignored", "note", note, "") for note in dataset.notes),
+    )
+
+
+def _worst_first(*findings: Finding) -> tuple[Finding, ...]:
+    rank = {"wrong": 0, "warning": 1, "note": 2}
+    return tuple(sorted(findings, key=lambda finding: rank[finding.severity]))
 
 
 def _unreadable(dataset: Dataset, problems: Sequence[str]) -> list[Finding]:
