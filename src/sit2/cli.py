@@ -125,13 +125,24 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
                 flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
             )
             continue
-        metavar = "|".join(rule["choices"]) if rule["choices"] and not isinstance(default, tuple) else None
         groups[rule["section"]].add_argument(
             flag,
             default=argparse.SUPPRESS,
-            metavar=metavar or field.name.split("_")[-1].upper(),
+            metavar=_metavar(field),
             help=text.replace("%", "%%"),
         )
+
+
+_METAVARS = {"groups": "COLUMN", "group_pattern": "REGEX", "weights": "FILE", "cache": "DIR", "channels": "N"}
+_BY_TYPE = {"int": "N", "float": "X"}
+
+
+def _metavar(field: dataclasses.Field[Any]) -> str:
+    """Return what stands for a setting's value in the help."""
+    if field.metadata["choices"] and not isinstance(field.default, tuple):
+        return "|".join(field.metadata["choices"])
+    kind = str(field.type).split(" ")[0]
+    return _METAVARS.get(field.name) or _BY_TYPE.get(kind) or field.name.split("_")[-1].upper()
 
 
 def _flags(parser: argparse.ArgumentParser, verb: str) -> list[str]:
