@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import fidelity, files, machine, price, training
+from benchmarks.speed import fidelity, files, machine, price, sizes, training
 from benchmarks.speed.timing import Ratio
 
 SUITES = {
@@ -20,6 +20,7 @@ SUITES = {
     "files": files.ratios,
     "price": price.ratios,
     "machine": machine.ratios,
+    "sizes": sizes.ratios,
     "fidelity": fidelity.ratios,  # trains for most of an hour, where SIT2_DATASETS is set
 }
 

@@ -89,15 +89,18 @@ def _train_on(path: Path, limit: int) -> float:
         most = pages * resource.getpagesize() + limit
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     pixels = np.load(path, mmap_mode="r" if limit else None)
-    return _steps(pixels.transpose(0, 3, 1, 2))
+    return train_steps(pixels.transpose(0, 3, 1, 2))
 
 
 def _wall(threads: int) -> None:
     torch.set_num_threads(threads)
-    _steps(np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8).transpose(0, 3, 1, 2))
+    train_steps(
+        np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
+    )
 
 
-def _steps(images: np.ndarray) -> float:
+def train_steps(images: np.ndarray) -> float:
+    """Train a small-cnn for some steps on (N, 3, H, W) uint8 images; return the CPU seconds."""
     config = Config(image_size=images.shape[-1], epochs=STEPS * 64 / len(images))
     feed = Feed.of(
         images,
