@@ -21,7 +21,7 @@ ROOMS = {
     "synthesis": {"data"},
     "training": {"synthesis", "data"},
     "methods": {"training", "synthesis", "confusion", "data"},
-    "report": {"evaluation", "data"},
+    "report": {"evaluation", "training", "data"},
 }
 # Below the rooms: what each of the ground floor's modules may import.
 GROUND_IMPORTS = {

@@ -42,6 +42,13 @@ class Album:
         root = Path(str(run.info.get("root", ".")))
         return cls(root, budget, run.settings, _kept(run.folder / KEPT))
 
+    def divided(self, shares: Mapping[str, float]) -> dict[str, Album]:
+        """Return albums of the same images, each with its share of the budget."""
+        return {
+            part: Album(self.root, int(share * self.budget), self.settings, self.kept)
+            for part, share in shares.items()
+        }
+
     def thumbnail(self, name: str, path: str) -> str | None:
         """Return the image ``name`` (its id) as a data address; None where it is gone or there is no room."""
         if name not in self._made:
@@ -60,6 +67,10 @@ class Album:
         except OSError:
             self.gone += 1
             return None
+
+    def add(self, image: Image.Image) -> str:
+        """Return a picture that was made elsewhere as a data address; its bytes are spent."""
+        return self._spend(as_address(image))
 
     def _make(self, name: str, path: str) -> str | None:
         if self.budget <= 0:

@@ -21,12 +21,14 @@ from sit2.report.comparison import is_comparison, load_comparison
 from sit2.report.confusion import GRAPH_FROM, graph, heat_map, order_of, shortened
 from sit2.report.data import RunData, load_run
 from sit2.report.figures import write_figures
+from sit2.report.heat import Heat
 from sit2.report.images import Album
 from sit2.report.pairs import pair_rows, stories
 from sit2.report.tables import Table, comparison_tables, run_tables, write_tables
 
 MEGABYTES = 5.0  # of the file
-SHARES = {"pairs": 0.28, "matrix": 0.42, "batches": 0.08}  # of the file, for images; the rest is text
+# Of the file, for images; the rest is text.
+SHARES = {"pairs": 0.24, "heat": 0.08, "matrix": 0.38, "batches": 0.08}
 
 
 def write_report(folder: Path, *, megabytes: float = MEGABYTES, last: bool = False) -> Path:
@@ -94,8 +96,9 @@ def _known(value: float | None) -> bool:
 def run_context(run: RunData, room: int) -> dict[str, Any]:
     """Return everything that ``run.html`` shows."""
     pairs = pair_rows(run)
-    albums = {part: Album.of(run, int(share * room)) for part, share in SHARES.items()}
-    told = stories(run, pairs, albums["pairs"])
+    albums = Album.of(run, room).divided(SHARES)
+    heat = Heat(run, albums["heat"])
+    told = stories(run, pairs, albums["pairs"], heat)
     behind = albums["matrix"]
     seen = heat_map(run, behind) if run.answers else None
     order = order_of(run)
@@ -110,6 +113,7 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "rows": class_rows(run),
         "pairs": pairs,
         "stories": told,
+        "heat": heat,
         "seen": seen,
         "graph": graph(main.matrix, run.classes, order)
         if main is not None and len(run.classes) >= GRAPH_FROM

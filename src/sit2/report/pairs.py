@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
 from sit2.records import BoolArray, ClassPair, IntArray
 from sit2.report.data import Answers, RunData
+from sit2.report.heat import Heat, Look
 from sit2.report.images import Album
 
 STORIES = 12  # pairs that are shown with images
 EACH = 6  # images of each kind
+LOOKS = 3  # of them, with heat maps
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Picture:
     before_sure: float
     after: str
     after_sure: float
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ def pair_row(rank: int, pair: ClassPair, before: Answers, after: Answers) -> Pai
     )
 
 
-def stories(run: RunData, rows: Sequence[PairRow], album: Album) -> tuple[Story, ...]:
-    """Return the first pairs with images."""
+def stories(run: RunData, rows: Sequence[PairRow], album: Album, heat: Heat) -> tuple[Story, ...]:
+    """Return the first pairs with images, and with heat maps of the first errors mended and made."""
     # synthesis/001_….png is of the first chosen pair.
     sheets = {int(path.name[:3]): path for path in (run.folder / "synthesis").glob("[0-9][0-9][0-9]_*.png")}
     training = run.samples[run.samples["split"] == "train"]
@@ -115,7 +119,8 @@ def stories(run: RunData, rows: Sequence[PairRow], album: Album) -> tuple[Story,
         )
 
     def pictures(places: IntArray) -> tuple[Picture, ...]:
-        return tuple(picture(run, int(n), album) for n in places[:EACH])
+        looks = [heat.look(int(n)) for n in places[:LOOKS]]
+        return tuple(picture(run, int(n), album, look) for n, look in zip_longest(places[:EACH], looks))
 
     return tuple(
         Story(
@@ -130,12 +135,13 @@ def stories(run: RunData, rows: Sequence[PairRow], album: Album) -> tuple[Story,
     )
 
 
-def picture(run: RunData, n: int, album: Album) -> Picture:
-    """Return test image n with what control and method said."""
+def picture(run: RunData, n: int, album: Album, look: Look | None = None) -> Picture:
+    """Return test image n with what control and method said, and where they looked."""
     before, after = run.answers[run.control], run.answers[run.method]
     name, path = before.ids[n], before.paths[n]
     said = [(run.classes[a.predicted[n]], float(a.probabilities[n].max())) for a in (before, after)]
-    return Picture(name, album.thumbnail(name, path), run.classes[before.labels[n]], *said[0], *said[1])
+    src = album.thumbnail(name, path) if look is None else look.src
+    return Picture(name, src, run.classes[before.labels[n]], *said[0], *said[1], look)
 
 
 def _taken_for_other(answers: Answers, pair: ClassPair) -> BoolArray:

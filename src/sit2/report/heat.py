@@ -1,0 +1,269 @@
+"""Where the networks looked: Grad-CAM (Selvaraju et al. 2017) of errors mended and made.
+
+It needs the extra ``sit2[gradcam]``. That and torch are loaded when the first map is asked for, so a page
+without maps costs nothing. Whatever is missing is said in one sentence: a page is made all the same.
+
+Letters: K classes, C channels, H and W pixels of what a network is given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from sit2.errors import DataError, ModelError
+from sit2.records import ByteArray, FloatArray
+from sit2.report.data import RunData
+from sit2.report.images import Album
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from sit2.data.image import Decoding
+    from sit2.training.classifier import Classifier
+
+TILE = 96  # pixels of a map on the page
+SHADE = 0.35  # how much of an image's light and shade is left under its map
+NEAR = 0.02  # by which a probability may differ from the one in predictions/: devices round differently
+INSTALL = "pip install 'sit2[gradcam]'"
+PLACES = (
+    ("at the top left", "at the top", "at the top right"),
+    ("at the left", "in the middle", "at the right"),
+    ("at the bottom left", "at the bottom", "at the bottom right"),
+)
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """An image under what spoke for one network's answer."""
+
+    src: str  # data address
+    brightest: str  # where: one of PLACES; "" where nothing spoke for the answer
+
+
+@dataclass(frozen=True)
+class Look:
+    """An image, and where control and method looked."""
+
+    src: str
+    before: HeatMap
+    after: HeatMap
+
+
+@dataclass
+class Heat:
+    """Heat maps of a run's test images, as far as there is room."""
+
+    run: RunData
+    album: Album  # finds the images; its budget is the maps'
+    why: str = ""  # why there are no maps; "" as long as nothing stands against them
+    gone: int = 0  # images that cannot be read as they were
+    shown: int = 0  # images with maps
+    cells: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and columns of each method's map
+
+    def look(self, n: int) -> Look | None:
+        """Return the maps of test image n; None where it has none."""
+        if self.album.budget <= 0:
+            return None
+        try:
+            return None if self._networks is None else self._look(n, *self._networks)
+        except DataError:
+            self.gone += 1
+            return None
+        except (
+            Exception
+        ) as error:  # any of timm's networks may stand here: a page without maps is still a page
+            self.why = f"Grad-CAM fails on this network ({type(error).__name__})"
+            self._networks = None
+            return None
+
+    def _look(self, n: int, before: Seer, after: Seer) -> Look | None:
+        from sit2.data.decode import decode, quiet_decoders
+
+        answers = self.run.answers[before.method]
+        how = before.decoding
+        with quiet_decoders():
+            source = self._source(answers.ids[n], answers.paths[n], how.size)
+            pixels = decode(source, how)
+            shown = decode(source, replace(how, size=TILE, channels=3))
+        seen = [(seer, *seer.look(pixels)) for seer in (before, after)]
+        for seer, _, probabilities in seen:
+            said = self.run.answers[seer.method].probabilities[n]
+            # Another image, or another model, than the one that the predictions are of.
+            if probabilities.argmax() != said.argmax() or abs(probabilities.max() - said.max()) > NEAR:
+                raise DataError("the answer is another")
+        maps = [HeatMap(self.album.add(overlay(shown, heat)), brightest(heat)) for _, heat, _ in seen]
+        self.shown += 1
+        return Look(self.album.add(Image.fromarray(shown.transpose(1, 2, 0))), *maps)
+
+    def _source(self, name: str, path: str, size: int) -> Path | ByteArray:
+        """Return an image's file, or the copy (H, W, 3) of one that came as an array."""
+        kept = self.album.kept.get(name)
+        if kept is None:
+            return self.album.root / path
+        if kept.shape[1] < size:
+            raise DataError("the copy is smaller than what the network was given")
+        return np.ascontiguousarray(kept.transpose(1, 2, 0))
+
+    @cached_property
+    def _networks(self) -> tuple[Seer, Seer] | None:
+        """Load control and method; None, and ``why``, where there are no maps of them."""
+        folders = {method: model_folder(self.run, method) for method in (self.run.control, self.run.method)}
+        lacking = [method for method, folder in folders.items() if not (folder / "model.json").is_file()]
+        if lacking:
+            self.why = f"the run folder holds no model of {lacking[0]}"
+            return None
+        try:
+            import pytorch_grad_cam  # noqa: F401
+        except ImportError:
+            self.why = f"they need {INSTALL}; then write the page again with sit2 report"
+            return None
+        seers = [self._seer(method, folder) for method, folder in folders.items()]
+        if len(seers) != 2 or seers[0] is None or seers[1] is None:
+            return None
+        return seers[0], seers[1]
+
+    def _seer(self, method: str, folder: Path) -> Seer | None:
+        from sit2.training.classifier import Classifier
+
+        try:
+            classifier = Classifier.load(folder)
+        except ModelError:
+            self.why = f"the model of {method} cannot be loaded"
+            return None
+        if (classifier.spec.method, classifier.spec.classes) != (method, self.run.classes):
+            self.why = f"the model of {method} is another's"
+            return None
+        found = last_map(classifier)
+        if found is None:
+            self.why = f"{classifier.spec.backbone} ends without a map of the image"
+            return None
+        layer, self.cells[method] = found
+        return Seer(method, classifier, layer)
+
+
+@dataclass(frozen=True)
+class Seer:
+    """A network, and the layer whose output is a map of the image."""
+
+    method: str
+    classifier: Classifier
+    layer: nn.Module
+
+    @property
+    def decoding(self) -> Decoding:
+        """How an image becomes what the network is given, as in prediction."""
+        from sit2.data.image import Decoding
+
+        spec = self.classifier.spec
+        return Decoding(
+            spec.image_size,
+            spec.channels,
+            spec.resize,
+            spec.depth_window,
+            spec.background,
+            spec.max_megapixels,
+        )
+
+    def look(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
+        """Say where the network looks in an image for the class that it predicts.
+
+        Args:
+            pixels: (C, H, W) uint8, decoded as :attr:`decoding` says.
+
+        Returns:
+            The map (H, W) in [0, 1]: 1 where most speaks for the class, or 0 everywhere; and the
+            probabilities (K,).
+        """
+        import torch
+        from pytorch_grad_cam import GradCAM
+
+        cam = GradCAM(self.classifier.network, [self.layer])
+        heat = cam(prepared(self.classifier, torch.from_numpy(pixels[None])), targets=None)[0]
+        probabilities: FloatArray = cam.outputs[0].detach().double().softmax(dim=0).numpy()
+        return heat.astype(np.float64), probabilities
+
+
+def model_folder(run: RunData, method: str) -> Path:
+    """Return where a run keeps a method's model: the one that was asked for, or one beside it."""
+    asked = run.folder / "model"
+    return asked if method == run.settings.get("method") else asked / method.replace("@", "-at-")
+
+
+def prepared(classifier: Classifier, images: Tensor) -> Tensor:
+    """(N, C, H, W) uint8 → what the network is given, float32."""
+    import torch
+
+    from sit2.training.feed import Normalisation
+
+    normalise = Normalisation(classifier.spec.mean, classifier.spec.std)
+    return normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def last_map(classifier: Classifier) -> tuple[nn.Module, tuple[int, int]] | None:
+    """Find the last layer whose output (1, F, h, w) is a map of the image, F being the encoder's features.
+
+    A pooling's output does not count, which is coarser than what was pooled; nor does a map that becomes a
+    row of tokens (1, T, F), as in a vision transformer.
+
+    Returns:
+        The layer and (h, w); None where there is no such layer.
+    """
+    import torch
+    from torch import Tensor, nn
+
+    encoder, spec = classifier.network.encoder, classifier.spec
+    done: list[tuple[nn.Module, Any]] = []
+    hooks = [m.register_forward_hook(lambda m, _, out: done.append((m, out))) for m in encoder.modules()]
+    try:
+        with torch.no_grad():
+            encoder(torch.zeros(1, spec.channels, spec.image_size, spec.image_size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    calls = Counter(id(module) for module, _ in done)
+    poolings, pooled = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), list[Any]()
+    found = None
+    for module, out in done:  # in the order in which they were done: a block after its layers
+        if not isinstance(out, Tensor):
+            continue
+        if isinstance(module, poolings) or any(out is other for other in pooled):
+            pooled.append(out)
+        elif out.ndim == 3:
+            found = None
+        elif out.ndim == 4 and min(out.shape[2:]) > 1 and calls[id(module)] == 1:
+            found = module, out.shape
+    if found is None or found[1][1] != getattr(encoder, "num_features", None):
+        return None
+    return found[0], (found[1][2], found[1][3])
+
+
+def overlay(pixels: ByteArray, heat: FloatArray) -> Image.Image:
+    """Lay a heat map (h, w) in [0, 1] over an image (3, H, W) uint8.
+
+    The colours are viridis', which grow brighter evenly for every kind of colour vision. The image keeps its
+    light and shade, weakly: a bright place of the image must not be taken for a bright place of the map.
+    """
+    from matplotlib import colormaps
+
+    height, width = pixels.shape[1:]
+    scaled = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    colours = colormaps["viridis"](np.asarray(scaled).clip(0, 1))[:, :, :3]
+    gray = np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[:, :, None] / 255
+    laid = (colours + SHADE * (gray - 0.5)).clip(0, 1)
+    return Image.fromarray((255 * laid).round().astype(np.uint8))
+
+
+def brightest(heat: FloatArray) -> str:
+    """Say in words in which ninth of an image its heat map (H, W) is brightest; "" where it is dark."""
+    if not heat.any():
+        return ""
+    parts = [[cell.mean() for cell in np.array_split(row, 3, axis=1)] for row in np.array_split(heat, 3)]
+    row, column = divmod(int(np.argmax(parts)), 3)
+    return PLACES[row][column]
