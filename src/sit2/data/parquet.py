@@ -29,6 +29,8 @@ def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
                 f"it claims {about.num_rows:,} rows of {about.num_columns} columns, more than the memory "
                 "holds"
             )
+        # Texts that are no UTF-8 would raise later, where they are looked at.
+        pyarrow.parquet.read_table(path).validate(full=True)
         return pd.read_parquet(path, **options)
     except OSError:
         raise
