@@ -53,6 +53,13 @@ def test_a_long_line_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_on_a_terminal_lines_break_between_words_and_keep_their_indent() -> None:
+    screen, shown = terminal(width=20)
+    screen.say("  " + "word " * 6)
+    lines = [line.rstrip() for line in shown.getvalue().splitlines()]
+    assert lines == ["  word word word", "  word word word"]
+
+
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen(quiet=True)
     screen.say("x")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from sit2.escaping import visible
 
@@ -42,9 +44,17 @@ class Screen:
     place: str = ""  # in the whole, such as "2/5"; stands before the title of every bar
 
     def say(self, text: str, *, style: str | None = None) -> None:
-        """Print a line of the result."""
-        if not self.quiet:
-            self.out.print(visible(text), style=style, markup=False, soft_wrap=not self.out.is_terminal)
+        """Print a line of the result; on a terminal it wraps between words, and keeps its indent."""
+        if self.quiet:
+            return
+        text = visible(text)
+        if self.out.is_terminal:
+            words = text.lstrip(" ")
+            self.out.print(
+                Padding(Text(words, style or ""), (0, 0, 0, len(text) - len(words))), soft_wrap=False
+            )
+        else:
+            self.out.print(text, style=style, markup=False)
 
     def paths(self, written: Mapping[str, Path]) -> None:
         """Print what was written, a line each; a path is never broken."""
