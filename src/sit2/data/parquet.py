@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sit2.data.store import fits
+from sit2.data.memory import fits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,9 @@ Letters: N samples, C channels.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import hashlib
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +21,10 @@ import numpy as np
 from sit2.data.cache import key_of, load, save
 from sit2.data.decode import channels_of, decode, quiet_decoders
 from sit2.data.image import MAX_MEGAPIXELS, Decoding, Unreadable, UnreadableNow
+from sit2.data.memory import fits
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import ByteArray, Dataset
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 Progress = Callable[[int, int], None]
 
@@ -92,36 +86,6 @@ def load_pixels(
 
 
 _SHORT_OF_MEMORY = "memory ran out in decoding: images were decoded one by one, and are mapped from disk"
-
-
-def fits(size: int) -> bool:
-    """Say whether so many bytes can be held in memory, with as much again left for the work."""
-    return 2 * size <= available_memory()
-
-
-def available_memory() -> int:
-    """Return how many bytes this process may still take: of the machine, its control group and its limits."""
-    bounds = [sys.maxsize]
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        bounds.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")))
-    for limit, used in _CGROUP_FILES:
-        with contextlib.suppress(OSError, ValueError):  # "max", and other systems
-            bounds.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    if resource is not None:
-        for kind, column in ((resource.RLIMIT_DATA, 5), (resource.RLIMIT_AS, 0)):
-            soft, _ = resource.getrlimit(kind)
-            if soft != resource.RLIM_INFINITY:
-                with contextlib.suppress(OSError, ValueError):
-                    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[column])
-                    bounds.append(soft - pages * resource.getpagesize())
-    return max(0, min(bounds))
-
-
-_CGROUP_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 
 def _room(shape: tuple[int, ...], cache: Path | None) -> ByteArray:

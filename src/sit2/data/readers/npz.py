@@ -8,7 +8,7 @@ from pathlib import Path
 
 from numpy.lib import format as npy
 
-from sit2.data.store import fits
+from sit2.data.memory import fits
 
 
 def check_claims(path: Path) -> None:
