@@ -325,7 +325,8 @@ def test_confusion_of_images_is_that_of_a_run(done: Finished, tmp_path: Path, ca
     assert "\nConfused pairs: " in text
     assert text.endswith(f"Written: {out / 'confusion' / 'pairs.csv'}, matrix.csv beside it\n")
     assert contents(out, "confusion/*", "samples.csv") == contents(done.run, "confusion/*", "samples.csv")
-    assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "confusion", "run.json", "samples.csv"]
+    written = ["check.json", "config.yaml", "confusion", "run.json", "samples.csv"]
+    assert sorted(p.name for p in out.iterdir()) == written
 
 
 class TestSynthesize:

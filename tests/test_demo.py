@@ -56,7 +56,7 @@ def test_end_to_end(
     assert text.count("This holds for one split and one seed") == 1
 
     named = [Path(place) for place in re.findall(rf"{re.escape(str(out))}\S*", text)]
-    assert named == [out / "model", out, out / "synthesis"]
+    assert named == [out / "model", out / "report.html", out / "synthesis"]
     assert all(place.is_dir() for place in named)
     info = json.loads((out / "run.json").read_text())
     assert info["status"] == "complete"
