@@ -250,3 +250,12 @@ class TestTraining:
         samples = pd.read_csv(run / "samples.csv")
         assert samples["group"].nunique() == 18
         assert samples.groupby("group")["split"].nunique().max() == 1
+
+
+def test_what_is_too_large_for_training_is_unreadable_here_too(tmp_path: Path, capsys: Printed) -> None:
+    data = write_folder(tmp_path / "shapes", 3)
+    Image.new("L", (1100, 1000)).save(data / "cross" / "large.png")
+    _, report = checked(capsys, data)
+    assert "unreadable" not in kinds(report)
+    _, report = checked(capsys, data, "--max-megapixels", "1")
+    assert finding(report, "unreadable")["files"] == ["cross/large.png"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from sit2.confusion.predictions_file import read_predictions_for
 from sit2.confusion.probe import probe_probabilities
 from sit2.data.checkup import SIZE, Checkup, Finding, check
 from sit2.data.copies import name_copies
+from sit2.data.image import MAX_MEGAPIXELS
 from sit2.data.readers import read_dataset
 from sit2.data.splits import bound
 from sit2.data.store import Pixels, load_pixels
@@ -18,6 +18,7 @@ from sit2.data.words import listed
 from sit2.records import Dataset, FloatArray
 from sit2.screen import Screen
 from sit2.seeds import Seeds
+from sit2.untrusted import to_json
 
 # The probe errs often, so only what it all but excludes is suspected: of labels so found on four sets with
 # 5 % of false labels, 48 to 100 % were false, against 9 to 55 % without this (docs/check.md).
@@ -32,6 +33,7 @@ def check_data(
     group_pattern: str | None = None,
     labels: bool = False,
     predictions: Path | None = None,
+    max_megapixels: int = MAX_MEGAPIXELS,
     as_json: bool = False,
 ) -> bool:
     """Print what is wrong with a data set; return whether results would be wrong.
@@ -43,6 +45,7 @@ def check_data(
         group_pattern: the same by the files' names.
         labels: look for wrong labels too, by what a probe says out of fold.
         predictions: look for wrong labels by these out-of-fold predictions instead.
+        max_megapixels: an image of more million pixels counts as unreadable.
         as_json: print JSON, and nothing else, to standard output.
 
     Raises:
@@ -52,13 +55,18 @@ def check_data(
     probabilities, credible = read_predictions_for(dataset, predictions) if predictions else None, 1.0
     with screen.progress("Checking images") as show:
         pixels = load_pixels(
-            dataset, size=SIZE, progress=lambda done, total: show(done / total, f"{done:,} of {total:,}")
+            dataset,
+            size=SIZE,
+            max_megapixels=max_megapixels,
+            progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
+    for note in pixels.notes:
+        screen.warn(note)
     if labels and probabilities is None:
         probabilities, credible = _probed(dataset, pixels, screen), PROBE_DOUBTS
     found = check(dataset, pixels, probabilities=probabilities, credible=credible)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        print(to_json(found.to_json()))
     else:
         _tell(found, screen)
     return found.exit_code != 0

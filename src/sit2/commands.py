@@ -40,6 +40,7 @@ def _check(options: argparse.Namespace, screen: Screen) -> int:
         group_pattern=options.group_pattern,
         labels=options.labels,
         predictions=options.predictions,
+        max_megapixels=options.max_megapixels,
         as_json=options.json,
     )
     return FOUND if found else DONE
@@ -183,6 +184,10 @@ def _out(text: str, *, required: bool = False, default: str | None = None) -> Ar
 _CHECK: tuple[Argument, ...] = (
     (("--groups",), {"metavar": "COLUMN", "help": "column of patients, slides, …, or TABLE.csv:COLUMN"}),
     (("--group-pattern",), {"metavar": "REGEX", "help": "finds the group in a file's name"}),
+    (
+        ("--max-megapixels",),
+        {"type": int, "default": 178, "metavar": "N", "help": "as for training (default: 178)"},
+    ),
     (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
     (
         ("--predictions",),
