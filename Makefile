@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := .venv/.browser
 
-.PHONY: demo test check bench docs torture fuzz axe clean
+.PHONY: demo test check bench docs torture fuzz clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
 
-test: $(READY)
+test: $(READY) $(BROWSER)
 	$(BIN)/pytest -n auto
 
 check: $(READY)
@@ -30,12 +31,6 @@ torture: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -W ignore tests/fuzz.py
 
-# The accessibility checker of tests/report/test_report_browser.py; any other copy can be named in AXE.
-axe:
-	mkdir -p .cache
-	cd .cache && npm pack --silent axe-core && tar -xzf axe-core-*.tgz package/axe.min.js && rm axe-core-*.tgz
-	mv .cache/package/axe.min.js .cache/axe.min.js && rmdir .cache/package
-
 clean:
 	rm -rf build .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -44,3 +39,12 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+# The report's tests in a browser need Chromium; where it cannot be installed they are skipped.
+$(BROWSER): $(READY)
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "Installing Chromium for the browser tests"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } > /dev/null 2>&1; \
+	fi; true
+	@touch $@

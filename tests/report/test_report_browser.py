@@ -1,12 +1,8 @@
-"""The page in a real browser: Chromium, with Playwright; skipped where either is missing.
-
-`make axe` fetches axe-core, or the variable AXE names a copy of its axe.min.js.
-"""
+"""The page in a real browser: Chromium, with Playwright and axe-core; skipped where one is missing."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +16,7 @@ from made import random_run, write_images, write_json, write_run
 from sit2.report.page import write_report
 
 playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.browser
 
 CLASSES = ("cat", "<b>dog</b>", "owl")
@@ -147,18 +144,10 @@ def test_nothing_is_asked_of_the_network(chromium: Any, run: Path) -> None:
         assert tab.noise == []
 
 
-def axe() -> str:
-    """Return axe-core's code."""
-    place = Path(os.environ.get("AXE", Path(__file__).parents[2] / ".cache" / "axe.min.js"))
-    if not place.is_file():
-        pytest.skip("no axe-core here: `make axe` fetches it, or AXE names its axe.min.js")
-    return place.read_text(encoding="utf-8")
-
-
 def violations(tab: Tab) -> list[str]:
-    tab.page.evaluate(axe())
+    """Return what axe-core finds against WCAG, levels A and AA."""
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = tab.page.evaluate("tags => axe.run({runOnly: {type: 'tag', values: tags}})", tags)
+    found = axe.Axe().run(tab.page, options={"runOnly": {"type": "tag", "values": tags}}).response
     assert found["passes"]
     return [f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found["violations"]]
 
