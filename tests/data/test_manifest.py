@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sit2.data.readers import read_dataset
 from sit2.errors import DataError
@@ -192,3 +194,18 @@ def test_classes_are_checked_as_in_folders(write):
     assert error(write("path,label,split\na,x,unused")) == (
         "list has no images\nexpected at least two classes of images"
     )
+
+
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_in_either_normal_form(tmp_path, written, on_disk):
+    """A list made on one system, files that were copied by another: both spell é, differently."""
+    names = [f"café {kind} {n}.png" for kind in ("ant", "bee") for n in range(2)]
+    for name in names:
+        Image.new("L", (8, 8)).save(tmp_path / unicodedata.normalize(on_disk, name))
+    lines = [f"{unicodedata.normalize(written, name)},{name.split()[1]}" for name in names]
+    (tmp_path / "samples.csv").write_text("\n".join(["path,label", *lines]) + "\n", encoding="utf-8")
+    dataset = read_dataset(tmp_path)
+    assert all((tmp_path / path).is_file() for path in dataset.paths)
+    assert [unicodedata.normalize("NFC", path) for path in dataset.paths] == [
+        unicodedata.normalize("NFC", name) for name in names
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -116,7 +117,7 @@ def _ids(table: Table) -> tuple[str, ...]:
     ids = []
     for text in column(table, "path"):
         literal = "\\" not in text or (root / text).exists()
-        path = PurePath(text if literal else text.replace("\\", "/"))
+        path = PurePath(_as_on_disk(root, text if literal else text.replace("\\", "/")))
         if path.is_absolute() and path.is_relative_to(root.absolute()):
             path = path.relative_to(root.absolute())
         ids.append(path.as_posix())
@@ -129,6 +130,14 @@ def _ids(table: Table) -> tuple[str, ...]:
             )
         seen[name] = row
     return tuple(ids)
+
+
+def _as_on_disk(root: Path, text: str) -> str:
+    """Return a path in the normal form of Unicode that the file has: macOS and others write "é" differently."""
+    if text.isascii() or (root / text).exists():
+        return text
+    forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    return next((form for form in forms if (root / form).exists()), text)
 
 
 def _splits(table: Table) -> list[str]:
