@@ -133,7 +133,7 @@ def _ids(table: Table) -> tuple[str, ...]:
 
 
 def _as_on_disk(root: Path, text: str) -> str:
-    """Return a path as the file spells it: macOS and others write "é" in different normal forms of Unicode."""
+    """Return a path as the file spells it: systems write "é" in different normal forms of Unicode."""
     if text.isascii() or (root / text).exists():
         return text
     forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
