@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import unicodedata
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -69,18 +71,21 @@ def test_names_that_are_not_utf8_are_left_out_and_said(ants_and_bees):
     )
 
 
-def test_folders_deeper_than_python_recurses(ants_and_bees):
+@pytest.fixture
+def deep(ants_and_bees):
+    """A picture deeper than Python recurses; taken away again, as `shutil.rmtree` recurses too."""
     depth = sys.getrecursionlimit() + 100
-    here = Path.cwd()
-    os.chdir(ants_and_bees / "bee")
-    try:
+    with chdir(ants_and_bees / "bee"):
         for _ in range(depth):
             Path("d").mkdir()
             os.chdir("d")
         write(Path("deep.png"))
-    finally:
-        os.chdir(here)
-    assert "bee/" + "d/" * depth + "deep.png" in read_dataset(ants_and_bees).ids
+    yield "bee/" + "d/" * depth + "deep.png"
+    subprocess.run(["rm", "-r", ants_and_bees / "bee" / "d"], check=True)
+
+
+def test_folders_deeper_than_python_recurses(ants_and_bees, deep):
+    assert deep in read_dataset(ants_and_bees).ids
 
 
 def test_links_that_lead_back_are_said_and_others_followed(ants_and_bees, tmp_path):
