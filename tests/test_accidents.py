@@ -166,6 +166,7 @@ class TestSignals:
         try:
             with interruptible():
                 signal.raise_signal(signal.SIGHUP)
+                assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         finally:
             signal.signal(signal.SIGHUP, before)
 

@@ -113,7 +113,7 @@ def write(results: Path) -> None:
     suites = [load(file) for file in sorted(results.glob("*.csv"))]
     for suite in suites:
         if (ranks := suite.ranks()) is not None:
-            draw_ranks(ranks, HERE / "figures" / f"{suite.name}-ranks", suffixes=(".svg",))
+            draw_ranks(ranks, HERE / "figures" / f"{suite.name}-ranks", kinds=("svg",))
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=False,  # Markdown, of our own names

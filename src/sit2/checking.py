@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sit2.config import Config
 from sit2.confusion.predictions_file import read_predictions_for
 from sit2.confusion.probe import probe_probabilities
 from sit2.data.checkup import SIZE, Checkup, Finding, check
 from sit2.data.copies import name_copies
-from sit2.data.image import MAX_MEGAPIXELS
 from sit2.data.readers import read_dataset
 from sit2.data.splits import bound
-from sit2.data.store import Pixels, load_pixels
+from sit2.data.store import Pixels, load_pixels_for
 from sit2.data.words import listed
 from sit2.records import Dataset, FloatArray
 from sit2.screen import Screen
@@ -27,41 +27,38 @@ PROBE_DOUBTS = 0.02
 
 def check_data(
     source: Path,
+    config: Config,
     screen: Screen,
     *,
-    groups: str | None = None,
-    group_pattern: str | None = None,
     labels: bool = False,
     predictions: Path | None = None,
-    max_megapixels: int = MAX_MEGAPIXELS,
     as_json: bool = False,
 ) -> bool:
     """Print what is wrong with a data set; return whether results would be wrong.
 
     Args:
         source: images, as for training.
+        config: how groups are found and images decoded; they are looked at small, whatever its size.
         screen: where to print.
-        groups: column of the groups, see :func:`~sit2.data.readers.read_dataset`.
-        group_pattern: the same by the files' names.
         labels: look for wrong labels too, by what a probe says out of fold.
         predictions: look for wrong labels by these out-of-fold predictions instead.
-        max_megapixels: an image of more million pixels counts as unreadable.
         as_json: print JSON, and nothing else, to standard output.
 
     Raises:
         Sit2Error: for anything that the caller can mend.
     """
-    dataset = read_dataset(source, groups=groups, group_pattern=group_pattern)
+    dataset = read_dataset(source, groups=config.groups, group_pattern=config.group_pattern)
     probabilities, credible = read_predictions_for(dataset, predictions) if predictions else None, 1.0
     with screen.progress("Checking images") as show:
-        pixels = load_pixels(
+        pixels = load_pixels_for(
+            config,
             dataset,
             size=SIZE,
-            max_megapixels=max_megapixels,
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
     for note in pixels.notes:
         screen.warn(note)
+    dataset = name_copies(dataset, pixels)
     if labels and probabilities is None:
         probabilities, credible = _probed(dataset, pixels, screen), PROBE_DOUBTS
     found = check(dataset, pixels, probabilities=probabilities, credible=credible)
@@ -73,9 +70,9 @@ def check_data(
 
 
 def _probed(dataset: Dataset, pixels: Pixels, screen: Screen) -> FloatArray:
-    """(N, K) of each image from a probe that left out its group and its copies; NaN for unreadable images."""
+    """(N, K) of each image from a probe that left out its group and its copies; NaN where unreadable."""
     readable = np.flatnonzero([not problem for problem in pixels.problems]).astype(np.int64)
-    known = name_copies(dataset, pixels).take(readable)
+    known = dataset.take(readable)
     probabilities = np.full((len(dataset), len(dataset.classes)), np.nan)
     with screen.progress("Examining labels") as show:
         probabilities[readable] = probe_probabilities(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sit2.accidents import explain, interruptible
-from sit2.commands import COMMON, DONE, INTERRUPTED, VERBS, WRONG
+from sit2.commands import COMMON, DONE, INTERRUPTED, SETTINGS, VERBS, WRONG
 from sit2.config import Config
 from sit2.errors import ConfigError, did_you_mean
 from sit2.escaping import visible
@@ -96,25 +96,27 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sit2 {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, (function, text, arguments, with_config) in VERBS.items():
+    for name, (function, text, arguments, settings) in VERBS.items():
         verb = verbs.add_parser(
             name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
         )
         for flags, options in (*arguments, *COMMON):
             verb.add_argument(*flags, **options)
-        if with_config:
-            _add_settings(verb)
+        _add_settings(verb, settings)
         verb.set_defaults(run=function)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Offer every field of Config as a flag; what is not given stays out of the result."""
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file of settings; flags win over it"
-    )
+def _add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    """Offer fields of Config as flags, all together as a file too; what is not given is left to it."""
+    if names == SETTINGS:
+        parser.add_argument(
+            "--config", type=Path, metavar="FILE", help="YAML file of settings; flags win over it"
+        )
     groups = {section: parser.add_argument_group(title) for section, title in SECTIONS.items()}
     for field in dataclasses.fields(Config):
+        if field.name not in names:
+            continue
         rule = field.metadata
         flag = "--" + field.name.replace("_", "-")
         default = field.default
@@ -133,7 +135,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-_METAVARS = {"groups": "COLUMN", "group_pattern": "REGEX", "weights": "FILE", "cache": "DIR", "channels": "N"}
 _BY_TYPE = {"int": "N", "float": "X"}
 
 
@@ -142,7 +143,7 @@ def _metavar(field: dataclasses.Field[Any]) -> str:
     if field.metadata["choices"] and not isinstance(field.default, tuple):
         return "|".join(field.metadata["choices"])
     kind = str(field.type).split(" ")[0]
-    return _METAVARS.get(field.name) or _BY_TYPE.get(kind) or field.name.split("_")[-1].upper()
+    return field.metadata["value"] or _BY_TYPE.get(kind) or field.name.split("_")[-1].upper()
 
 
 def _flags(parser: argparse.ArgumentParser, verb: str) -> list[str]:

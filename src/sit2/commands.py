@@ -15,12 +15,14 @@ from sit2.screen import Screen
 DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
-def _config(options: argparse.Namespace, **defaults: Any) -> Config:
-    """Merge defaults, the YAML file and the flags, in this order."""
-    names = {field.name for field in dataclasses.fields(Config)}
-    flags = {k: v for k, v in vars(options).items() if k in names}
-    file = read_config_file(options.config) if options.config else {}
-    return make_config(defaults, file, flags)
+SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
+
+
+def _config(options: argparse.Namespace) -> Config:
+    """Merge the YAML file, where the verb takes one, and the flags, which win."""
+    flags = {name: value for name, value in vars(options).items() if name in SETTINGS}
+    file = read_config_file(options.config) if getattr(options, "config", None) else {}
+    return make_config(file, flags)
 
 
 def _demo(options: argparse.Namespace, screen: Screen) -> int:
@@ -35,12 +37,10 @@ def _check(options: argparse.Namespace, screen: Screen) -> int:
 
     found = check_data(
         options.data,
+        _config(options),
         screen,
-        groups=options.groups,
-        group_pattern=options.group_pattern,
         labels=options.labels,
         predictions=options.predictions,
-        max_megapixels=options.max_megapixels,
         as_json=options.json,
     )
     return FOUND if found else DONE
@@ -119,7 +119,7 @@ def _predict(options: argparse.Namespace, screen: Screen) -> int:
 def _cache(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.data.cache import cache_folder, clear, size
 
-    folder = cache_folder(options.cache)
+    folder = cache_folder(_config(options).cache)
     if folder is None:
         screen.say("No decoded images are kept: the cache is off.")
     elif options.clear:
@@ -182,12 +182,6 @@ def _out(text: str, *, required: bool = False, default: str | None = None) -> Ar
 
 
 _CHECK: tuple[Argument, ...] = (
-    (("--groups",), {"metavar": "COLUMN", "help": "column of patients, slides, …, or TABLE.csv:COLUMN"}),
-    (("--group-pattern",), {"metavar": "REGEX", "help": "finds the group in a file's name"}),
-    (
-        ("--max-megapixels",),
-        {"type": int, "default": 178, "metavar": "N", "help": "as for training (default: 178)"},
-    ),
     (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
     (
         ("--predictions",),
@@ -231,8 +225,8 @@ COMMON: tuple[Argument, ...] = (
     (("--debug",), {"action": "store_true", "help": "show where an error came from"}),
 )
 
-# What runs it, what it does, its arguments beside the common ones, and whether it takes the settings.
-VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
+# What runs it, what it does, its arguments beside the common ones, and the settings that it takes.
+VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
     "demo": (
         _demo,
         "see it work on scikit-learn's handwritten digits, in a few minutes",
@@ -241,19 +235,19 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
             _OVERWRITE,
             (("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "root of all randomness"}),
         ),
-        False,
+        (),
     ),
     "check": (
         _check,
         "look for what is wrong with a data set",
         (_DATA, *_CHECK),
-        False,
+        ("groups", "group_pattern", "max_megapixels"),
     ),
     "train": (
         _train,
         "train a classifier and its control, and say whether it is better",
         (_DATA, _out("run folder (default: runs/<data>-<method>)"), _RESUME, _OVERWRITE),
-        True,
+        SETTINGS,
     ),
     "compare": (
         _compare,
@@ -272,7 +266,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
             _OVERWRITE,
             *_COMPARE,
         ),
-        True,
+        SETTINGS,
     ),
     "confusion": (
         _confusion,
@@ -282,7 +276,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
             _out("folder for matrix.csv and pairs.csv (default: print only)"),
             _OVERWRITE,
         ),
-        True,
+        SETTINGS,
     ),
     "synthesize": (
         _synthesize,
@@ -298,19 +292,19 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
             (("--sure",), {"action": "store_true", "help": "also write sure composites, as many a class"}),
             (("--pairs",), {"type": Path, "metavar": "FILE", "help": "a pairs.csv, instead of measuring"}),
         ),
-        True,
+        SETTINGS,
     ),
     "predict": (
         _predict,
         "write class probabilities of images",
         (_IMAGES, _MODEL, _out("folder for predictions.csv (default: print it)"), _OVERWRITE),
-        False,
+        (),
     ),
     "evaluate": (
         _evaluate,
         "test a model on labelled images that it was not trained on",
         (_IMAGES, _MODEL, _out("folder for metrics.json and predictions.csv"), _OVERWRITE),
-        False,
+        (),
     ),
     "report": (
         _report,
@@ -325,22 +319,12 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], bool]] = {
                 {"type": float, "default": 5.0, "metavar": "N", "help": "size of the page (default: 5)"},
             ),
         ),
-        False,
+        (),
     ),
     "cache": (
         _cache,
         "show how much room decoded images take, or free it",
-        (
-            (("--clear",), {"action": "store_true", "help": "remove them"}),
-            (
-                ("--cache",),
-                {
-                    "default": "auto",
-                    "metavar": "DIR",
-                    "help": "the folder (default: as for train)",
-                },
-            ),
-        ),
-        False,
+        ((("--clear",), {"action": "store_true", "help": "remove them"}),),
+        ("cache",),
     ),
 }

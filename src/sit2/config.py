@@ -54,11 +54,13 @@ class Config:
         None,
         "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits",
         section="data",
+        value="COLUMN",
     )
     group_pattern: str | None = setting(
         None,
         "regular expression that finds the group in a file's name: its first (…), or all",
         section="data",
+        value="REGEX",
     )
     allow_leaks: bool = setting(
         False, "train also where an image or a group stands in several of the given splits", section="data"
@@ -98,6 +100,7 @@ class Config:
         "auto",
         "folder that keeps decoded images between runs; auto: SIT2_CACHE or the user's cache, off: none",
         section="data",
+        value="DIR",
     )
     val_fraction: float = setting(
         0.16, "share of images for validation, where no split is given", section="data", low=0.01, high=0.5
@@ -195,7 +198,10 @@ class Config:
     )
     pretrained: bool = setting(False, "start from timm's pretrained weights (download)", section="training")
     weights: Path | None = setting(
-        None, "start from this .safetensors or .pth file, or a sit2 model folder", section="training"
+        None,
+        "start from this .safetensors or .pth file, or a sit2 model folder",
+        section="training",
+        value="FILE",
     )
     epochs: float = setting(
         100.0, "budget: image passes = epochs × training images", section="training", low=0.01

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,22 @@ def neutral_table(table: pd.DataFrame) -> pd.DataFrame:
             cells = [neutral(cell) if isinstance(cell, str) else cell for cell in table.iloc[:, place]]
             made.isetitem(place, cells)
     return made
+
+
+def read_neutral(path: Path) -> pd.DataFrame:
+    """Read a CSV file that holds a :func:`neutral_table`: texts and headers as they were, numbers as text.
+
+    Raises:
+        OSError, ValueError: when it cannot be read.
+    """
+    import pandas as pd
+
+    cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
+    cells = cells.astype(object).map(
+        restored
+    )  # Python's own strings: pandas' refuse a name that is not UTF-8
+    header = pd.Index(cells.iloc[0].tolist(), dtype=object)
+    return cells.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
 
 
 def restored_all(cells: Iterable[str]) -> list[str]:

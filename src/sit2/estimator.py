@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sit2.config import Config, make_config
 from sit2.data.readers.arrays import pixels_of
-from sit2.data.store import load_pixels
+from sit2.data.store import load_pixels_for
 from sit2.errors import ConfigError, DataError
 from sit2.job import Job, train_classifier
 from sit2.methods import uses_pairs
@@ -227,15 +227,7 @@ def _refuse_one_image(images: NDArray[Any]) -> None:
 
 
 def _pixels(dataset: Dataset, how: Config | ModelSpec) -> ByteArray:
-    pixels = load_pixels(
-        dataset,
-        size=how.image_size,
-        channels=str(how.channels),
-        resize=how.resize,
-        depth_window=how.depth_window,
-        background=how.background,
-        max_megapixels=how.max_megapixels,
-    )
+    pixels = load_pixels_for(how, dataset)
     for path, problem in zip(dataset.paths, pixels.problems, strict=True):
         if problem:
             raise DataError(f"cannot read {path}: {problem}\nleave it out, with its label")

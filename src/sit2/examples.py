@@ -89,7 +89,7 @@ def write_thumbnails(path: Path, dataset: Dataset, config: Config) -> None:
     """
     size = min(SMALL, config.image_size)
     rows = range(min(MOST, len(dataset)))
-    how = Decoding(size, 3, config.resize, config.depth_window, config.background)
+    how = Decoding.of(config, channels=3, size=size)
     images = [decode(dataset.arrays[n], how) for n in rows]
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=np.array([dataset.ids[n] for n in rows]), images=np.stack(images))

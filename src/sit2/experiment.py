@@ -180,7 +180,7 @@ def record_data(folder: RunFolder, prepared: Prepared) -> None:
             "use --overwrite to begin again, or another -o"
         )
     folder.write_table("samples.csv", prepared.samples)
-    folder.write_json("check.json", {"thorough": False, "findings": [asdict(f) for f in prepared.findings]})
+    folder.write_json("check.json", {"findings": [asdict(f) for f in prepared.findings]})
     folder.save_info(
         root=str(prepared.dataset.root.resolve()),
         dataset={

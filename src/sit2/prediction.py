@@ -14,10 +14,10 @@ import pandas as pd
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import predictions_table
 from sit2.data.readers import read_images
-from sit2.data.store import load_pixels
+from sit2.data.store import load_pixels_for
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import DataError, RunFolderError
-from sit2.escaping import neutral_table, restored_all
+from sit2.escaping import neutral_table, read_neutral
 from sit2.evaluation.metrics import compute_metrics
 from sit2.files import atomic
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
@@ -35,19 +35,13 @@ def predict(sources: Sequence[Path], model: Path, screen: Screen) -> tuple[Class
         ModelError: when there is no model, or it is damaged.
     """
     classifier = Classifier.load(model)
-    spec = classifier.spec
-    dataset = read_images(sources, spec.classes)
+    dataset = read_images(sources, classifier.spec.classes)
     for note in dataset.notes:
         screen.warn(note)
     with screen.progress("Reading images") as show:
-        pixels = load_pixels(
+        pixels = load_pixels_for(
+            classifier.spec,
             dataset,
-            size=spec.image_size,
-            channels=str(spec.channels),
-            resize=spec.resize,
-            depth_window=spec.depth_window,
-            background=spec.background,
-            max_megapixels=spec.max_megapixels,
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )
     for note in pixels.notes:
@@ -145,8 +139,8 @@ def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
         return seen
     root = read_json(run / "run.json").get("root", "")
     try:
-        samples = pd.read_csv(run / "samples.csv", dtype=str, keep_default_na=False, index_col=False)
-        used = restored_all(samples["path"][samples["split"].isin(["train", "val"])])
+        samples = read_neutral(run / "samples.csv")
+        used = samples["path"][samples["split"].isin(["train", "val"])]
         known = {_real(Path(root), path) for path in used}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(

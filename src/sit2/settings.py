@@ -22,11 +22,22 @@ def setting(
     choices: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
+    value: str = "",
 ) -> Any:
-    """Declare one field of :class:`Config`: default, help text, and the values it may take (inclusive)."""
+    """Declare one field of :class:`Config`: default, help text, and the values it may take (inclusive).
+
+    ``value`` is what the help calls its value, where that is not told by its type or name.
+    """
     return field(
         default=default,
-        metadata={"text": text, "section": section, "choices": choices, "low": low, "high": high},
+        metadata={
+            "text": text,
+            "section": section,
+            "choices": choices,
+            "low": low,
+            "high": high,
+            "value": value,
+        },
     )
 
 

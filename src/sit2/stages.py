@@ -21,7 +21,7 @@ from sit2.data.copies import name_copies
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
 from sit2.data.splits import bound, describe, draw_splits, folds
-from sit2.data.store import Pixels, fingerprint, load_pixels
+from sit2.data.store import Pixels, fingerprint, load_pixels_for
 from sit2.data.words import counted, left_out
 from sit2.job import Job, Outcome
 from sit2.parallel import plan_workers, run_all
@@ -111,14 +111,9 @@ def load_images(source: str | Path | Dataset, config: Config, screen: Screen) ->
     for note in found.notes:
         screen.warn(note)
     with screen.progress("Reading images") as show:
-        pixels = load_pixels(
+        pixels = load_pixels_for(
+            config,
             found,
-            size=config.image_size,
-            channels=config.channels,
-            resize=config.resize,
-            depth_window=config.depth_window,
-            background=config.background,
-            max_megapixels=config.max_megapixels,
             cache=cache_folder(config.cache),
             progress=lambda done, total: show(done / total, f"{done:,} of {total:,}"),
         )

@@ -10,6 +10,7 @@ import pytest
 
 from sit2.data import checkup as package
 from sit2.data.checkup import Checkup, Finding
+from sit2.data.copies import name_copies
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
 from sit2.data.store import Pixels, load_pixels
@@ -32,7 +33,8 @@ def photos(save_image, tmp_path):
 def check(dataset: Dataset, *, problems=None, **options) -> Checkup:
     """Check a dataset up, its images decoded as `sit2 check` does; ``problems`` stand in for real ones."""
     pixels = load_pixels(dataset, size=package.SIZE)
-    return package.check(dataset, Pixels(pixels.images, tuple(problems or pixels.problems)), **options)
+    pixels = Pixels(pixels.images, tuple(problems or pixels.problems))
+    return package.check(name_copies(dataset, pixels), pixels, **options)
 
 
 def found(checkup: Checkup, kind: str) -> Finding:

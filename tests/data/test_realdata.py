@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sit2.data.checkup import check
+from sit2.data.copies import name_copies
 from sit2.data.readers import read_dataset
 from sit2.data.splits import folds, make_splits
 from sit2.data.store import load_pixels
@@ -75,7 +76,8 @@ def test_every_image_is_readable(datasets_root, name):
 @pytest.mark.parametrize(("name", "conflicts"), [("busi", 1), ("trashnet", 3), ("magnetic_tile", 0)])
 def test_known_faults_are_found(datasets_root, name, conflicts):
     dataset = read_dataset(datasets_root / name)
-    checkup = check(dataset, load_pixels(dataset, size=32))
+    pixels = load_pixels(dataset, size=32)
+    checkup = check(name_copies(dataset, pixels), pixels)
     files = [f for finding in checkup.findings if finding.kind == "label conflict" for f in finding.files]
     assert len(files) == 2 * conflicts
     assert checkup.exit_code == (1 if conflicts else 0)

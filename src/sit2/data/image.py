@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -28,6 +28,34 @@ class UnreadableNow(Unreadable):
     """An image that could be decoded another time, without a change to its file."""
 
 
+class DecodingSettings(Protocol):
+    """What a configuration and a model both say about decoding."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width, in pixels."""
+
+    @property
+    def channels(self) -> str | int:
+        """1, 3 or "auto"."""
+
+    @property
+    def resize(self) -> str:
+        """What becomes of an image that is not square."""
+
+    @property
+    def depth_window(self) -> str:
+        """What becomes 0 to 255 of more than 8 bits."""
+
+    @property
+    def background(self) -> str:
+        """What lies under transparent pixels."""
+
+    @property
+    def max_megapixels(self) -> int:
+        """An image of more million pixels is refused."""
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How an image becomes pixels: the same in training and in prediction."""
@@ -42,6 +70,18 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.resize not in RESIZES or self.channels not in (1, 3) or self.background not in BACKGROUNDS:
             raise ValueError(f"no such decoding: {self}")
+
+    @classmethod
+    def of(cls, settings: DecodingSettings, *, channels: int, size: int | None = None) -> Decoding:
+        """Return what settings ask for, at another size if one is given."""
+        return cls(
+            settings.image_size if size is None else size,
+            channels,
+            settings.resize,
+            settings.depth_window,
+            settings.background,
+            settings.max_megapixels,
+        )
 
     def check_size(self, width: int, height: int) -> None:
         """Raise :class:`Unreadable` for more pixels than are allowed."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from sit2.data.cache import key_of, load, save
 from sit2.data.decode import channels_of, decode, quiet_decoders
-from sit2.data.image import MAX_MEGAPIXELS, Decoding, Unreadable, UnreadableNow
+from sit2.data.image import MAX_MEGAPIXELS, Decoding, DecodingSettings, Unreadable, UnreadableNow
 from sit2.data.memory import fits
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
@@ -83,6 +83,28 @@ def load_pixels(
         if isinstance(pixels, np.memmap) and (found := load(cache, key, fits=fits)) is not None:
             return Pixels(*found)  # mapped from where it lies now
     return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes)
+
+
+def load_pixels_for(
+    settings: DecodingSettings,
+    dataset: Dataset,
+    *,
+    size: int | None = None,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+) -> Pixels:
+    """Decode every image of a dataset as a configuration or a model says, at another size if one is given."""
+    return load_pixels(
+        dataset,
+        size=settings.image_size if size is None else size,
+        channels=str(settings.channels),
+        resize=settings.resize,
+        depth_window=settings.depth_window,
+        background=settings.background,
+        max_megapixels=settings.max_megapixels,
+        progress=progress,
+        cache=cache,
+    )
 
 
 _SHORT_OF_MEMORY = "memory ran out in decoding: images were decoded one by one, and are mapped from disk"

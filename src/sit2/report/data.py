@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from sit2.data.checkup.findings import Finding, Severity
 from sit2.errors import RunFolderError
 from sit2.records import BoolArray, ClassPair, Confusion, FloatArray, IntArray
 from sit2.report.files import read_json, read_table, read_yaml
@@ -83,15 +84,6 @@ class Step:
     passes: int
     loss: float
     validation: float | None  # log-loss on the validation images, where early stopping measured it
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that the check found in the data."""
-
-    severity: str
-    text: str
-    cure: str
 
 
 @dataclass(frozen=True)
@@ -285,7 +277,12 @@ def _findings(path: Path) -> tuple[Finding, ...] | None:
         return None
     entries = content.get("findings", []) if isinstance(content, dict) else content
     return tuple(
-        Finding(str(e.get("severity", "note")), str(e.get("text", "")), str(e.get("cure", "")))
+        Finding(
+            str(e.get("kind", "")),
+            next((known for known in get_args(Severity) if known == e.get("severity")), "note"),
+            str(e.get("text", "")),
+            str(e.get("cure", "")),
+        )
         for e in entries
         if isinstance(e, dict)
     )

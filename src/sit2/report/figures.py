@@ -38,9 +38,9 @@ def write_figures(
     written = []
     for chart in charts:
         figure = _plot(chart) if isinstance(chart, Plot) else _spans(chart)
-        written += _save(figure, folder, chart.name)
+        written += save(figure, folder / chart.name)
     for number, matrix in enumerate(matrices):
-        written += _save(_matrix(matrix), folder, f"confusion-{number}")
+        written += save(_matrix(matrix), folder / f"confusion-{number}")
     return written
 
 
@@ -112,21 +112,22 @@ def _matrix(matrix: Matrix) -> Figure:
     return figure
 
 
-def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+_METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def save(figure: Figure, path: Path, kinds: Sequence[str] = tuple(_METADATA)) -> list[Path]:
+    """Write a figure as ``path`` with .png and .svg; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
     paths = []
-    with (
-        rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}),  # the same figure, the same bytes
-        warnings.catch_warnings(),
-    ):
+    with rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script without font
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once for both files
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            paths.append(folder / f"{name}.{kind}")
-            with atomic(paths[-1]) as path:
-                figure.savefig(path, format=kind, dpi=150, metadata=metadata)
+        for kind in kinds:
+            paths.append(path.with_name(f"{path.name}.{kind}"))
+            with atomic(paths[-1]) as temporary:
+                figure.savefig(temporary, format=kind, dpi=150, metadata=_METADATA[kind])
     return paths
 
 

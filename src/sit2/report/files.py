@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sit2.errors import RunFolderError
-from sit2.escaping import restored
+from sit2.escaping import read_neutral
 from sit2.untrusted import read_json_value
 from sit2.untrusted import read_yaml as safe_yaml
 
@@ -54,13 +54,9 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        table = read_neutral(path)
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
-    # Of Python's own strings: pandas' refuse a file name that is not UTF-8.
-    cells = cells.astype(object).map(restored)
-    header = pd.Index(cells.iloc[0].tolist(), dtype=object)
-    table = cells.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
     lacking = [name for name in columns if name not in table.columns]
     if lacking:
         raise _damaged(path, f"lacks the column {lacking[0]!r}")

@@ -162,14 +162,7 @@ class Seer:
         from sit2.data.image import Decoding
 
         spec = self.classifier.spec
-        return Decoding(
-            spec.image_size,
-            spec.channels,
-            spec.resize,
-            spec.depth_window,
-            spec.background,
-            spec.max_megapixels,
-        )
+        return Decoding.of(spec, channels=spec.channels)
 
     def look(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
         """Say where the network looks in an image for the class that it predicts.

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from sit2.evaluation.ranks import Ranks
-from sit2.files import atomic
+from sit2.report.figures import save
 
 
-def draw_ranks(ranks: Ranks, path: Path, *, suffixes: Sequence[str] = (".png", ".svg")) -> None:
-    """Write the diagram as ``path`` with each suffix: methods that a bar joins do not differ.
+def draw_ranks(ranks: Ranks, path: Path, *, kinds: Sequence[str] = ("png", "svg")) -> None:
+    """Write the diagram as ``path`` with each kind's ending: methods that a bar joins do not differ.
 
     A bar joins methods whose mean ranks are closer than the critical difference of Nemenyi's test.
     """
@@ -36,9 +36,4 @@ def draw_ranks(ranks: Ranks, path: Path, *, suffixes: Sequence[str] = (".png", "
     axes.set_title(
         f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
     )
-    for suffix in suffixes:
-        with atomic(path.with_name(path.name + suffix)) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=_DATELESS[suffix])
-
-
-_DATELESS = {".png": None, ".svg": {"Date": None}}  # the same ranks give the same file
+    save(figure, path, kinds)

@@ -182,7 +182,7 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
     if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:
         raise ValueError("max_megapixels must be a whole number above 0")
     depth_limits(spec.depth_window)
-    Decoding(spec.image_size, spec.channels, spec.resize, spec.depth_window, spec.background)
+    Decoding.of(spec, channels=spec.channels)
     return spec
 
 

@@ -12,7 +12,6 @@ from sit2.data.checkup.findings import Checkup, ClassRow, FileRow, Finding
 from sit2.data.checkup.labels import suspicious_labels
 from sit2.data.checkup.leaks import duplicates, label_conflicts, leaks
 from sit2.data.checkup.lookalikes import lookalikes
-from sit2.data.copies import name_copies
 from sit2.data.store import Pixels
 from sit2.data.words import counted, listed
 from sit2.records import Dataset, FloatArray
@@ -33,7 +32,7 @@ def check(
     """Look a dataset over.
 
     Args:
-        dataset: as a reader returned it.
+        dataset: as a reader returned it, its copies named.
         pixels: its images, decoded at SIZE pixels (any size from 8 on will do), and why some cannot be.
         folds: folds of the out-of-fold confusion that is planned.
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
@@ -44,7 +43,6 @@ def check(
         ConfigError: when labels are to be examined and cleanlab is not installed.
     """
     problems = pixels.problems
-    dataset = name_copies(dataset, pixels)
     seen = headers(dataset, problems)
     findings = _worst_first(
         *quick_check(dataset, problems, folds=folds),
