@@ -77,6 +77,19 @@ def test_what_a_page_shows_runs(page, place, monkeypatch):
             assert command((*words, *(FLAGS if words[0] in SET else ()))) == 0, line
 
 
+def test_the_readme_shows_the_results_that_are_committed():
+    table = pd.read_csv(ROOT / "benchmarks/method/results/ten.csv")
+    wide = table.pivot_table(index=["dataset", "split", "seed"], columns="method", values="balanced_accuracy")
+    means = wide.dropna().groupby("dataset").mean()
+    ranks = means.rank(axis="columns", ascending=False).mean()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `?([\w@-]+)`? \| (\d+\.\d) \| (\d+\.\d) \|$", text, re.M)
+    assert {name for name, _, _ in rows} == set(means)
+    for name, mean, rank in rows:
+        assert float(mean) == pytest.approx(100 * means[name].mean(), abs=0.0501)
+        assert float(rank) == pytest.approx(ranks[name], abs=0.0501)
+
+
 def test_there_is_something_to_run():
     assert sum(len(commands(page)) for page in PAGES) > 10
 

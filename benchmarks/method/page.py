@@ -20,6 +20,8 @@ from sit2.files import atomic
 from sit2.report.ranks import draw_ranks
 
 HERE = Path(__file__).parent
+README = HERE.parent.parent / "README.md"
+BEGIN, END = "<!-- ten -->", "<!-- /ten -->"  # around the table that `summary` writes
 METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
 SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing")
 
@@ -109,7 +111,7 @@ def load(file: Path) -> Suite:
 
 
 def write(results: Path) -> None:
-    """Write README.md and a diagram for each suite that has ranks."""
+    """Write README.md, a diagram for each suite that has ranks, and the table of the project's own README."""
     suites = [load(file) for file in sorted(results.glob("*.csv"))]
     for suite in suites:
         if (ranks := suite.ranks()) is not None:
@@ -131,6 +133,25 @@ def write(results: Path) -> None:
     )
     with atomic(HERE / "README.md") as path:
         path.write_text(text, encoding="utf-8")
+    front = README.read_text(encoding="utf-8")
+    before, rest = front.split(BEGIN)
+    table = summary(next(suite for suite in suites if suite.name == "ten"))
+    with atomic(README) as path:
+        path.write_text(before + BEGIN + table + END + rest.split(END)[1], encoding="utf-8")
+
+
+def summary(suite: Suite) -> str:
+    """Return the methods with their mean over all places and their mean rank, best rank first."""
+    ranks = suite.ranks()
+    assert ranks is not None, f"{suite.name} has too few results for ranks"
+    means = suite.means().mean()
+    order = np.argsort(ranks.mean_ranks, kind="stable")
+    lines = [f"| method | mean | mean rank of {len(order)} |", "|---|---|---|"]
+    for n in order:
+        name = suite.methods[n]
+        shown = f"`{name}`" if name.split("@")[0] in SIT2 else name
+        lines.append(f"| {shown} | {100 * means[name]:.1f} | {ranks.mean_ranks[n]:.1f} |")
+    return "\n".join(["", *lines, ""])
 
 
 def mean_and_deviation(mean: float, sd: float | None = None) -> str:

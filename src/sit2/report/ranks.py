@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sit2.evaluation.ranks import Ranks
@@ -32,6 +33,10 @@ def draw_ranks(ranks: Ranks, path: Path, *, kinds: Sequence[str] = ("png", "svg"
         label_fmt_left="{label} ({rank:.1f})",
         label_fmt_right="({rank:.1f}) {label}",
     )
+    for line in axes.get_lines():
+        points = np.asarray(line.get_xydata())
+        if np.ptp(points[:, 1]) == 0:  # a bar, whose points come in the order of a set of names
+            line.set_xdata(np.sort(points[:, 0]))
     gap = f"{ranks.critical_difference:.1f}"
     axes.set_title(
         f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
