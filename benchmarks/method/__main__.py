@@ -32,7 +32,7 @@ def main() -> None:
 def run_suite(name: str, out: Path, results: Path, *, workers: int) -> None:
     """Run what is not finished yet; ``results`` grows cell by cell."""
     finished: dict[int, list[Cell]] = {}
-    for number, part in enumerate(suite.read(name)):
+    for number, part in enumerate(suite.read(name, out)):
 
         def grown(cells: list[Cell], part: suite.Part = part, number: int = number) -> None:
             finished[number] = [replace(cell, method=part.variant or cell.method) for cell in cells]

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.datasets import BY_NAME
+from benchmarks.method.source import train_source
 from sit2.cells import Grid, Source
 from sit2.config import Config, check_method, make_config
 
@@ -27,9 +28,15 @@ class Part:
     variant: str | None = None  # the name of the only method, where its settings are not the usual ones
 
 
-def read(name: str) -> list[Part]:
-    """Return the parts of a suite: its methods with the common settings, then one part for each variant."""
+def read(name: str, out: Path) -> list[Part]:
+    """Return the parts of a suite: its methods with the common settings, then one part for each variant.
+
+    What they start from, where the suite names a source, is trained first, and kept in ``out``.
+    """
     suite = yaml.safe_load((SUITES / f"{name}.yaml").read_text(encoding="utf-8"))
+    settings = dict(suite["settings"])
+    if source := suite.get("source"):
+        settings["weights"] = train_source(source["sets"], source["settings"], out)
     sources = []
     for one in (BY_NAME[name] for name in suite["sets"]):
         own = {"augment": one.augment} | ({"groups": one.groups} if one.groups else {})
@@ -41,10 +48,10 @@ def read(name: str) -> list[Part]:
         seeds=suite.get("seeds", 1),
         labels=tuple(suite.get("labels", ())),
     )
-    parts = [Part(grid, make_config(suite["settings"]))]
-    for variant, settings in suite.get("variants", {}).items():
-        own = dict(settings)
+    parts = [Part(grid, make_config(settings))]
+    for variant, changes in suite.get("variants", {}).items():
+        own = dict(changes)
         method = own.pop("method")
         check_method(method)
-        parts.append(Part(replace(grid, methods=(method,)), make_config(suite["settings"], own), variant))
+        parts.append(Part(replace(grid, methods=(method,)), make_config(settings, own), variant))
     return parts
