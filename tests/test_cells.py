@@ -62,6 +62,7 @@ class TestKey:
             job(seeds=Seeds(1)),
             job(seeds=Seeds(0).child("split", 1)),
             job(pairs=()),
+            job(pairs=(dataclasses.replace(job().pairs[0], score=0.5),)),
             job(trials=2),
             job(train_rows=np.arange(11)),
             job(classes=("a", "b", "c")),
@@ -91,6 +92,11 @@ class TestKey:
     def test_does_not_change_with_the_rest(self, other):
         assert other.key() == job().key()
 
+    def test_changes_with_the_kind_of_device(self, monkeypatch):
+        first = job().key()
+        monkeypatch.setattr("sit2.job.pick_device", lambda _: "cuda")
+        assert job().key() != first
+
     def test_a_method_without_pairs_does_not_depend_on_them(self):
         assert job(method="plain", pairs=()).key() == job(method="plain").key()
 
@@ -98,6 +104,9 @@ class TestKey:
         file = tmp_path / "w.safetensors"
         file.write_bytes(b"1")
         first = with_config(weights=file).key()
+        other = tmp_path / "elsewhere.safetensors"
+        other.write_bytes(b"1")
+        assert with_config(weights=other).key() == first
         file.write_bytes(b"2")
         assert with_config(weights=file).key() != first
 

@@ -8,7 +8,7 @@ import pytest
 
 from sit2.comparison import COLUMNS, compare, rank_cells
 from sit2.errors import ConfigError, RunFolderError
-from synthetic import TINY, command, listing, write_folder
+from synthetic import TINY, command, listing, write_folder, write_manifest
 
 CONTRACT = (
     "dataset,method,split,seed,budget,accuracy,macro_f1,balanced_accuracy,log_loss,ece,pair_error,"
@@ -191,6 +191,12 @@ class TestTuning:
             assert np.array_equal(single.cells[0].predictions.probabilities, cell.predictions.probabilities)
             assert cell.outcome.passes == 3 * single.cells[0].outcome.passes
 
+    def test_a_setting_may_be_nothing(self, folders, tmp_path):
+        methods, more = ["label-smoothing", "soft-label"], {**SETTINGS, "label_smoothing": 0.0}
+        found = compare(folders[0], out=tmp_path / "c", methods=methods, splits=1, trials=2, **more)
+        own = next(set(cell.outcome.chosen) for cell in found.cells if cell.method == "soft-label")
+        assert {"soft_alpha", "soft_emphasis", "soft_originals", "soft_cut"} <= own
+
     def test_test_images_decide_nothing(self, folders, tmp_path, monkeypatch):
         """Whatever the labels of the test images are, the same trial is chosen."""
         from sit2 import tuning
@@ -204,6 +210,26 @@ class TestTuning:
         validation = round(0.16 * 36)
         assert seen == [validation, validation]
         assert len(found.cells[0].predictions.ids) == round(0.2 * 36)
+
+
+def test_a_number_of_labels_is_no_data_set(folders, tmp_path):
+    methods, labels = ["mixup", "multi-label"], [3, 5]
+    one = compare(folders[0], out=tmp_path / "one", methods=methods, splits=1, labels=labels, **SETTINGS)
+    assert one.ranks is None
+    two = compare(folders, out=tmp_path / "two", methods=methods, splits=1, labels=labels, **SETTINGS)
+    assert two.ranks.datasets == 2
+
+
+def test_given_test_images_are_no_repeats(tmp_path, capsys):
+    folder = write_manifest(tmp_path / "given")
+    more = {"methods": ["mixup"], "splits": 2, "quiet": False}
+    found = compare(folder, out=tmp_path / "c", **more, **SETTINGS)
+    warning = "manifest comes with test images of its own: every split tests the same ones"
+    assert warning in " ".join(capsys.readouterr().err.split())
+    assert (found.results[0].test.n, found.results[0].verdict) == (1, "no evidence")
+    again = compare(folder, out=tmp_path / "d", resplit=True, **more, **SETTINGS)
+    assert warning not in " ".join(capsys.readouterr().err.split())
+    assert again.results[0].test.n == 2
 
 
 def test_ranks_leave_out_repeats_that_are_not_complete(finished, folders, tmp_path):

@@ -88,6 +88,13 @@ class TestFit:
         model = tiny().fit(table["path"], table["label"])
         np.testing.assert_array_equal(model.predict_proba(table["path"]), expected)
 
+    @pytest.mark.parametrize("count", [23, 25])
+    def test_groups_that_do_not_fit(self, count: int) -> None:
+        with pytest.raises(
+            DataError, match=rf"^groups holds {count}\nexpected one group for each of 24 images$"
+        ):
+            tiny().fit(IMAGES, LABELS, groups=["a"] * count)
+
     @pytest.mark.parametrize("shape", [(24, 16, 16), (24, 16, 16, 1)])
     def test_grey_images(self, shape: tuple[int, ...]) -> None:
         grey = IMAGES[:, :, :, 0].reshape(shape)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmarks.method.suite import SUITES
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.repeated import TTest, corrected_t_test
 from sit2.evaluation.statistics import ALPHA, holm
@@ -56,6 +56,14 @@ class Suite:
     table: pd.DataFrame
 
     @property
+    def about(self) -> str:
+        """The comment that the suite's file begins with."""
+        lines = (SUITES / f"{self.name}.yaml").read_text(encoding="utf-8").splitlines()
+        return "\n".join(
+            line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("#"), lines)
+        )
+
+    @property
     def methods(self) -> list[str]:
         return list(dict.fromkeys(self.table["method"]))
 
@@ -80,21 +88,30 @@ class Suite:
         return self.wide().groupby(level="place", sort=False).size()
 
     def ranks(self) -> Ranks | None:
+        """Rank the methods on each data set, its numbers of labels averaged."""
         means = self.means()
+        of = dict(zip(self.table["place"], self.table["dataset"], strict=True))
+        means = means.groupby(means.index.map(of), sort=False).mean()
         if len(means) < 2 or means.shape[1] < 3:
             return None
         return rank_methods(means.to_numpy(np.float64), self.methods)
 
     def judge(self, control: str, methods: Sequence[str] | None = None) -> list[Judged]:
-        """Test methods against a control on every place, corrected by Holm over all of these tests."""
-        wide = self.wide()
+        """Test methods against a control on every place, corrected by Holm over all of these tests.
+
+        Seeds of one split test the same images, and are averaged.
+        """
+        wide = self.wide().groupby(level=["place", "split"], sort=False).mean()
+        step = 1 / self.table.groupby("place")["test_images"].mean()
         share = (self.table["test_images"] / self.table["images"]).groupby(self.table["place"]).mean()
         tested = []
         for place, rows in wide.groupby(level="place", sort=False):
             for method in methods or self.methods:
                 if method != control and {method, control} <= set(self.methods):
                     gap = (rows[method] - rows[control]).to_numpy(np.float64)
-                    tested.append((str(place), method, corrected_t_test(gap, test_share=share[place])))
+                    tested.append(
+                        (str(place), method, corrected_t_test(gap, test_share=share[place], step=step[place]))
+                    )
         adjusted = holm([test.p for _, _, test in tested])
         return [
             Judged(place, method, control, test, p)
@@ -127,7 +144,6 @@ def write(results: Path) -> None:
     text = environment.get_template("page.md.jinja").render(
         suites={suite.name: suite for suite in suites},
         metric=METRIC,
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, one thread a training",
         goal=goal,
         percent=mean_and_deviation,
     )

@@ -194,6 +194,12 @@ class GridRun:
             load_images(source.path, config, self.screen)
             for source, config in zip(self.grid.sources, configs, strict=True)
         ]
+        for source, config, images in zip(self.grid.sources, configs, loaded, strict=True):
+            if self.grid.splits > 1 and "test" in images.found.splits and not config.resplit:
+                self.screen.warn(
+                    f"{source.name} comes with test images of its own: every split tests the same ones, "
+                    "which is no repeat; --resplit draws new ones"
+                )
         cells: list[Cell] = []
         repeats = self.grid.repeats(self.config)
         for number, repeat in enumerate(repeats, 1):

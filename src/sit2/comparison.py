@@ -185,7 +185,8 @@ def contests(cells: Sequence[Cell], control: str, metric: str) -> list[Contest]:
 def rank_cells(cells: Sequence[Cell], metric: str) -> Ranks | None:
     """Rank the methods by their means over the repeats that all of them have, on each data set.
 
-    None where fewer than two data sets (or numbers of labels) or three methods are left.
+    Numbers of labels are averaged over: the same images with more labels are no other data set. None where
+    fewer than two data sets or three methods are left.
     """
     table = pd.DataFrame(
         [(c.dataset, c.labels or 0, *c.repeat, c.method, score_of(c, metric)) for c in cells],
@@ -194,7 +195,8 @@ def rank_cells(cells: Sequence[Cell], metric: str) -> Ranks | None:
     wide = table.pivot_table(
         index=["dataset", "labels", "split", "seed"], columns="method", values="score", sort=False
     )
-    means = wide.dropna().groupby(level=["dataset", "labels"], sort=False).mean()
+    places = wide.dropna().groupby(level=["dataset", "labels"], sort=False).mean()
+    means = places.groupby(level="dataset", sort=False).mean()
     if len(means) < 2 or means.shape[1] < 3:
         return None
     return rank_methods(means.to_numpy(np.float64), [str(name) for name in means.columns])

@@ -202,6 +202,8 @@ def _is_paths(X: Any) -> bool:
 def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[object] | None) -> Dataset:
     """Put arrays or paths, with labels as class indices, into a Dataset."""
     words = tuple(str(group) for group in groups) if groups is not None else ()
+    if groups is not None and len(words) != len(X):
+        raise DataError(f"groups holds {len(words)}\nexpected one group for each of {len(X)} images")
     if _is_paths(X):
         paths = tuple(str(path) for path in X)
         ids = tuple(f"{n:06d}" for n in range(len(paths)))

@@ -24,7 +24,7 @@ from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import Network, build_network, weights_file
 from sit2.training.classifier import Classifier, ModelSpec
-from sit2.training.device import make_fabric, telling_of_memory, threads
+from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.feed import Feed, Normalisation
 from sit2.training.loop import Progress, Training, total_steps
 from sit2.untrusted import read_json
@@ -64,12 +64,15 @@ class Job:
             for f in fields(Config)
             if (f.metadata["section"] == "training" or f.name in own)
             and getattr(self.config, f.name) != f.default
+            and f.name != "weights"  # it is their content that counts, wherever they lie
         ]
-        pairs = [(pair.a, pair.b) for pair in self.pairs] if uses_pairs(self.method) else []
+        pairs = [(pair.a, pair.b, pair.score) for pair in self.pairs] if uses_pairs(self.method) else []
+        device = pick_device(self.config.device)
         version = importlib.metadata.version
         known = (
             (RECIPE, version("sit2"), version("torch"), self.method, values, self.trials, pairs),
             (self.seeds.root, self.seeds.path, self.classes, self.images.shape[1:]),
+            *((device,) if device != "cpu" else ()),
         )
         digest = hashlib.blake2b(repr(known).encode(), digest_size=20)
         if self.config.weights is not None:

@@ -18,12 +18,18 @@ from sit2.methods import settings_of
 from sit2.records import FloatArray
 from sit2.training.loop import DEFAULT_LR, DEFAULT_WEIGHT_DECAY
 
-# Ranges, on a logarithmic scale where they span more than a factor of ten.
+# Ranges, on a logarithmic scale where they span more than a factor of ten and not 0.
 RANGES: dict[str, tuple[float, float]] = {
     "label_smoothing": (0.02, 0.3),
     "mixup_alpha": (0.1, 1.0),
     "pretrain_share": (0.25, 0.9),
     "finetune_lr": (0.05, 1.0),
+    "phase_smoothing": (0.0, 0.2),
+    "soft_originals": (0.0, 0.5),
+    "soft_alpha": (0.2, 2.0),
+    "soft_emphasis": (0.0, 1.0),
+    "soft_cut": (0.0, 1.0),
+    "smoothing_emphasis": (0.0, 1.0),
 }
 
 
@@ -51,7 +57,7 @@ def tune(job: Job, report: Report | None = None) -> Outcome:
     for number in range(job.trials):
         trial = study.ask()
         values: dict[str, Any] = {
-            name: trial.suggest_float(name, low, high, log=high > 10 * low)
+            name: trial.suggest_float(name, low, high, log=0 < 10 * low < high)
             for name, (low, high, _) in ranges.items()
         }
 

@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sit2.confusion import probe
 from sit2.confusion.pairs import measure, rank_pairs
 from sit2.confusion.probe import _blocks, _Eye, _kernel_columns, _left_out_scores, probe_probabilities
+from sit2.errors import DataError
 from sit2.seeds import Seeds
 
 FLIPS = [(), (3,), (2,), (2, 3)]
@@ -106,6 +107,12 @@ def test_a_group_does_not_teach_its_own_members():
     grouped = probe_probabilities(images, labels, 2, groups=[str(m) for m in member], seeds=Seeds(0))
     assert (alone.argmax(axis=1) == labels).mean() > 0.95
     assert (grouped.argmax(axis=1) == labels).mean() < 0.75
+
+
+def test_one_group_cannot_be_left_out():
+    images, labels = textures(per_class=3)
+    with pytest.raises(DataError, match=r"^all images are of one group, so none can be left out\n"):
+        probe_probabilities(images, labels, 4, groups=["a"] * 12, seeds=Seeds(0))
 
 
 def test_rows_are_the_only_images_that_count():

@@ -115,6 +115,40 @@ def test_accuracy_interval_is_wilsons():
     assert (low, high) == (pytest.approx(0.2065, abs=1e-4), 1.0)
 
 
+def grouped(correct):
+    """Predictions of two classes for (G, n) images: G groups of n, each right or wrong."""
+    labels = np.zeros(correct.size, np.int64)
+    chances = np.where(correct.ravel()[:, None], [0.9, 0.1], [0.1, 0.9])
+    names = tuple(f"patient {g}" for g in np.repeat(np.arange(len(correct)), correct.shape[1]))
+    return replace(predictions(labels, chances), groups=names)
+
+
+def test_accuracy_interval_of_groups_holds_the_truth():
+    """Twenty patients of twenty images, and patients differ: images alone would be right 56 times in 100."""
+    draw = np.random.default_rng(0)
+    truth, hits = 1.6 / 2.0, 0
+    for _ in range(300):
+        chance = draw.beta(1.6, 0.4, 20)
+        low, high = accuracy_interval(grouped(draw.random((20, 20)) < chance[:, None]))
+        hits += low <= truth <= high
+    assert 0.9 <= hits / 300 <= 0.99
+
+
+def test_accuracy_interval_of_groups_that_do_not_matter():
+    draw = np.random.default_rng(0)
+    alone = grouped(draw.random((400, 1)) < 0.8)
+    assert accuracy_interval(alone) == pytest.approx(accuracy_interval(replace(alone, groups=())))
+    widths = []
+    for shape in ((200, 2), (5, 80)):
+        low, high = accuracy_interval(grouped(draw.random(shape) < 0.8))
+        widths.append(high - low)
+    plain = np.subtract(*accuracy_interval(replace(alone, groups=()))[::-1])
+    assert widths[0] == pytest.approx(plain, rel=0.2)
+    assert widths[1] > widths[0]  # of so few groups little is known
+    low, high = accuracy_interval(grouped(np.ones((6, 10), np.bool_)))
+    assert (low, high) == pytest.approx((binomtest(6, 6).proportion_ci(method="wilson").low, 1.0))
+
+
 def test_nothing_to_evaluate():
     with pytest.raises(DataError) as error:
         compute_metrics(predictions(np.empty(0, int), np.empty((0, 3))), [])

@@ -78,10 +78,26 @@ class TestCorrectedTTest:
         assert (one.lower, one.upper) == (-np.inf, np.inf)
 
     def test_repeats_that_are_all_equal(self):
-        assert corrected_t_test([0.0, 0.0, 0.0], test_share=0.2).p == 1.0
-        assert corrected_t_test([0.0, 0.0], test_share=0.2).not_worse
-        assert corrected_t_test([0.1, 0.1], test_share=0.2).p == 0.0
-        assert not corrected_t_test([-0.1, -0.1], test_share=0.2).not_worse
+        for equal in ([0.0, 0.0, 0.0], [0.1, 0.1], [-0.1, -0.1]):
+            test = corrected_t_test(equal, test_share=0.2)
+            assert (test.p, test.p_not_worse, test.lower, test.upper) == (1.0, 1.0, -np.inf, np.inf)
+
+    def test_equal_on_a_coarse_scale_is_not_certain(self):
+        """28 of 30 images right against 27, twice: the spread is no less than what 30 images can show."""
+        equal = corrected_t_test([1 / 30, 1 / 30], test_share=0.2, step=1 / 30)
+        error = 1 / 30 * np.sqrt(1 / 2 + 0.2 / 0.8)
+        assert equal.p == pytest.approx(2 * stats.t.sf(1 / 30 / error, 1))
+        assert equal.lower < 0 < equal.upper
+        rough = corrected_t_test([0.1, 0.3], test_share=0.2, step=0.01)
+        assert rough == corrected_t_test([0.1, 0.3], test_share=0.2)
+
+    @pytest.mark.parametrize(("images", "repeats"), [(30, 2), (30, 3), (100, 2)])
+    def test_equal_methods_on_few_images_are_seldom_told_apart(self, images, repeats):
+        draw = np.random.default_rng(0)
+        right = draw.binomial(images, 0.9, (2000, repeats, 2)) / images
+        gaps = right[..., 0] - right[..., 1]
+        wrong = [corrected_t_test(gap, test_share=0.3, step=1 / images).p < 0.05 for gap in gaps]
+        assert np.mean(wrong) < 0.05
 
     @pytest.mark.parametrize(("values", "share"), [([], 0.2), ([0.1, 0.2], 1.0), ([0.1, 0.2], -0.1)])
     def test_refuses_what_means_nothing(self, values, share):

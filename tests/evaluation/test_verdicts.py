@@ -1,26 +1,28 @@
 """Verdicts over repeats: the figures' way into words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from sit2.evaluation.repeated import corrected_t_test
 from sit2.evaluation.statistics import holm
 from sit2.evaluation.verdicts import Contest, judge, tally
 from sit2.records import Predictions
 from sit2.seeds import Seeds
 
 
-def predictions(share, n=200, seed=0):
+def predictions(share, n=200, seed=0, split=0):
     draw = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     predicted = np.where(draw.random(n) < share, labels, 1 - labels)
-    return Predictions(tuple(map(str, range(n))), labels, 0.1 + 0.8 * np.eye(2)[predicted])
+    return Predictions(tuple(f"{split}-{k}" for k in range(n)), labels, 0.1 + 0.8 * np.eye(2)[predicted])
 
 
 def contest(shares, control_shares, *, dataset="eyes", method="not-sure"):
     repeats = tuple(
-        (predictions(a, seed=n), predictions(b, seed=100 + n))
+        (predictions(a, seed=n, split=n), predictions(b, seed=100 + n, split=n))
         for n, (a, b) in enumerate(zip(shares, control_shares, strict=True))
     )
     return Contest(
@@ -69,6 +71,30 @@ def test_one_repeat_is_no_verdict():
     assert one.verdict == "no evidence"
     assert one.sentence.endswith("one repeat cannot show whether it would come again.")
     assert one.single_p[0] < 0.001  # of this one test set alone
+
+
+def test_seeds_of_one_split_are_averaged():
+    """Two splits of three seeds are two tests; six seeds of one split are none."""
+    draw = np.random.default_rng(0)
+    names = [tuple(f"{split}-{n}" for n in range(50)) for split in (0, 0, 0, 1, 1, 1)]
+    made = [
+        [replace(predictions(0.8, 50, seed=10 * n + m), ids=ids) for m in (1, 2)]
+        for n, ids in enumerate(names)
+    ]
+    scores = draw.random((2, 6))
+    both = Contest(
+        "eyes", 50, "mixup", "plain", "accuracy", *map(tuple, scores), tuple(map(tuple, made)), 0.2
+    )
+    result = judge([both], seeds=Seeds(0), resamples=50)[0]
+    gaps = (scores[0] - scores[1]).reshape(2, 3).mean(axis=1)
+    assert result.test == corrected_t_test(gaps, test_share=0.2, step=1 / 50)
+    assert (result.to_json()["n"], result.to_json()["test_sets"]) == (6, 2)
+    one = replace(both, repeats=tuple((a, b) for a, b in made[:1] * 6))
+    result = judge([one], seeds=Seeds(0), resamples=50)[0]
+    assert (result.verdict, result.test.n) == ("no evidence", 1)
+    assert result.sentence.endswith(
+        "repeats that test the same images cannot show whether it would come again on others."
+    )
 
 
 def test_json_is_json():

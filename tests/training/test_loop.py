@@ -10,9 +10,14 @@ from torch import nn
 
 from sit2.errors import TrainingError
 from sit2.methods import METHODS
+from sit2.methods.batches import Composites, Originals
 from sit2.methods.method import train_plainly
+from sit2.records import ClassPair
 from sit2.training.backbones import Network
 from sit2.training.loop import EarlyStop, _epochs, lr_share, total_steps
+from sit2.training.phase import Phase
+
+PAIRS = (ClassPair(0, 1, "a", "b", 0.4, 0.1, 0.6, 3.0, 12, True),)
 
 
 class Recorder(nn.Module):
@@ -203,21 +208,35 @@ class TestDeterminism:
         assert torch.equal(torch.get_rng_state(), state)
 
 
+def phase(outputs, batches=Originals()):  # noqa: B008 - it never changes
+    return Phase("a", batches, None, None, outputs=outputs, share=1.0)
+
+
 class TestBalance:
     def test_weights_are_scikit_learns(self, make_training, toy):
         training = make_training(balance="weights")
         labels = toy[1]
         expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-        weight = training._output_weight(3)
+        weight = training._output_weight(phase(3))
         np.testing.assert_allclose(weight, expected, rtol=1e-6)
         assert len(set(weight.tolist())) == 2  # 10, 10 and 9 images
         # Outputs that are no class count once; a head without classes has no weights.
-        np.testing.assert_allclose(training._output_weight(5), [*expected, 1, 1], rtol=1e-6)
-        assert training._output_weight(1) is None
+        np.testing.assert_allclose(training._output_weight(phase(5)), [*expected, 1, 1], rtol=1e-6)
+        assert training._output_weight(phase(1)) is None
 
     @pytest.mark.parametrize("balance", ["none", "sampling"])
     def test_no_weights_unless_asked_for(self, make_training, balance):
-        assert make_training(balance=balance)._output_weight(3) is None
+        assert make_training(balance=balance)._output_weight(phase(3)) is None
+
+    @pytest.mark.parametrize("originals", [0.0, 0.25, 1.0])
+    def test_weights_undo_what_the_batches_hold(self, originals, make_training):
+        """Composites are drawn evenly by class: of those only the originals need a weight."""
+        training = make_training(balance="weights")
+        batches = Composites(PAIRS, original_share=originals, sure_share=1 - originals)
+        weight = training._output_weight(phase(3, batches))
+        count = torch.bincount(training.feed.labels, minlength=3).double()
+        held = originals * count / count.sum() + (1 - originals) / 3
+        np.testing.assert_allclose(weight.double() * held, 1 / 3, rtol=1e-6)
 
     @pytest.mark.parametrize("method", ["not-sure", "sure-or-not", "multi-label", "label-smoothing"])
     def test_weights_reach_the_loss(self, method, make_training, same_weights):

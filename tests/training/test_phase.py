@@ -22,13 +22,20 @@ def test_steps_sum_to_the_total(shares, total):
     steps = steps_of(phases(*shares), total)
     assert sum(steps) == total
     assert min(steps) >= 0
+    assert steps[-1] >= min(1, total)  # whose head is the classifier's
     exact = np.array(shares) / sum(shares) * total
     assert np.abs(steps - exact).max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize(
     ("shares", "total", "steps"),
-    [((1.0,), 7, [7]), ((0.8, 0.2), 100, [80, 20]), ((0.5, 0.5), 1, [0, 1]), ((1, 1, 2), 101, [25, 25, 51])],
+    [
+        ((1.0,), 7, [7]),
+        ((0.8, 0.2), 100, [80, 20]),
+        ((0.5, 0.5), 1, [0, 1]),
+        ((0.95, 0.05), 10, [9, 1]),
+        ((1, 1, 2), 101, [25, 25, 51]),
+    ],
 )
 def test_steps_by_hand(shares, total, steps):
     assert steps_of(phases(*shares), total) == steps

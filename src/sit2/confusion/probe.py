@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sit2.errors import DataError
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
 
@@ -62,12 +63,17 @@ def probe_probabilities(
         seeds: draws the filters and the landmarks.
         device: where to compute.
         progress: called now and then with the share done and a few words.
+
+    Raises:
+        DataError: all samples are of one group.
     """
     flips: list[tuple[int, ...]] = [()]
     if mirror or any_way_up:
         flips.append((3,))
     if any_way_up:
         flips += [(2,), (2, 3)]
+    if len(groups) and len(set(groups)) == 1:
+        raise DataError("all images are of one group, so none can be left out\nexpected at least two groups")
     rows = np.arange(len(images)) if rows is None else rows
     columns = _kernel_columns(images, rows, flips, seeds, device=torch.device(device), progress=progress)
     target = F.one_hot(torch.from_numpy(labels.astype(np.int64)), num_classes).double().to(device)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sit2.errors import DataError
-from sit2.records import ClassPair, FloatArray, Predictions
+from sit2.records import BoolArray, ClassPair, FloatArray, Predictions
 
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece", "pair_error", "other_error")
 
@@ -79,7 +79,8 @@ def calibration_error(predictions: Predictions, bins: int = 15) -> float:
 def accuracy_interval(predictions: Predictions) -> tuple[float, float]:
     """Return the 95 % Wilson interval of the accuracy: chance in which images the test set holds.
 
-    It takes images for independent, so it is too narrow where they come in groups.
+    Images of one group (patient, slide, …) are not independent: where there are groups, the interval is that
+    of the effective number of images (Korn & Graubard 1998).
 
     Raises:
         DataError: no predictions, or images without a known label.
@@ -87,8 +88,30 @@ def accuracy_interval(predictions: Predictions) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     check_labelled(predictions)
-    low, high = proportion_confint(int(predictions.correct.sum()), len(predictions.ids), method="wilson")
+    correct, n = predictions.correct, float(len(predictions.ids))
+    if predictions.groups:
+        n = _effective_number(correct, predictions.groups)
+    low, high = proportion_confint(n * float(correct.mean()), n, method="wilson")
     return float(low), float(high)
+
+
+def _effective_number(correct: BoolArray, groups: Sequence[str]) -> float:
+    """Return how many independent images tell as much of the accuracy as these of G groups do.
+
+    The variance of a share by whole groups (the ratio estimator's) over that of independent images is the
+    design effect; with few groups its own uncertainty counts too, as the normal over the t distribution.
+    """
+    from scipy import stats
+
+    member = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(member)
+    n, count, share = len(correct), len(sizes), float(correct.mean())
+    if count in (1, n) or share in (0.0, 1.0):
+        return float(count)
+    rest = np.bincount(member, correct) - share * sizes
+    effect = count / (count - 1) * float((rest**2).sum()) / (n * share * (1 - share))
+    caution = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, count - 1)) ** 2
+    return float(np.clip(n / effect * caution, 1, n)) if effect > 0 else float(n)
 
 
 def check_labelled(predictions: Predictions) -> None:

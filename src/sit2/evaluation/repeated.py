@@ -26,7 +26,7 @@ class TTest:
     n: int  # R
     difference: float  # their mean
     sd: float  # their standard deviation; 0 where they are all equal
-    lower: float  # 95 % interval of the mean; infinite for R < 2
+    lower: float  # 95 % interval of the mean; infinite where there is no spread to tell it by
     upper: float
     p: float  # two-sided, of no difference
     p_not_worse: float  # one-sided, of "worse by MARGIN or more": small means not worse
@@ -37,7 +37,9 @@ class TTest:
         return self.p_not_worse < 0.05
 
 
-def corrected_t_test(differences: Sequence[float] | FloatArray, *, test_share: float) -> TTest:
+def corrected_t_test(
+    differences: Sequence[float] | FloatArray, *, test_share: float, step: float = 0.0
+) -> TTest:
     """Test R paired differences of repeated random splits (Nadeau & Bengio 2003, eq. 9 and section 4).
 
     The variance of their mean is taken as (1/R + ρ/(1 − ρ)) S² instead of S²/R: repeats are correlated, and
@@ -48,6 +50,8 @@ def corrected_t_test(differences: Sequence[float] | FloatArray, *, test_share: f
     Args:
         differences: (R,) of a metric, method minus control, where more is better.
         test_share: ρ in [0, 1); 0 gives the ordinary one-sample t-test.
+        step: the smallest difference that a test can show, such as 1/n of n test images. The standard
+            deviation is taken to be no less: repeats that are equal on so coarse a scale are not certain.
 
     Raises:
         ValueError: no differences, or a share outside [0, 1).
@@ -62,10 +66,9 @@ def corrected_t_test(differences: Sequence[float] | FloatArray, *, test_share: f
     if n == 1:
         return TTest(1, mean, 0.0, -np.inf, np.inf, 1.0, 1.0)
     sd = float(values.std(ddof=1))
-    if sd <= 1e-12:  # all repeats alike: no chance that could be measured
-        same = abs(mean) <= 1e-12
-        return TTest(n, mean, 0.0, mean, mean, 1.0 if same else 0.0, 0.0 if mean > -MARGIN else 1.0)
-    error = sd * np.sqrt(1 / n + test_share / (1 - test_share))
+    if max(sd, step) <= 1e-12:  # all repeats alike: no chance that could be measured
+        return TTest(n, mean, 0.0, -np.inf, np.inf, 1.0, 1.0)
+    error = max(sd, step) * np.sqrt(1 / n + test_share / (1 - test_share))
     half = float(stats.t.ppf(0.975, n - 1) * error)
     return TTest(
         n,

@@ -15,7 +15,7 @@ from sit2.evaluation.bootstrap import Difference
 from sit2.evaluation.repeated import MARGIN, TTest, corrected_t_test, effect_size, repeated_bootstrap
 from sit2.evaluation.statistics import ALPHA, COMPARISONS, Verdict, holm
 from sit2.evaluation.words import p_value, percent, points
-from sit2.records import Predictions
+from sit2.records import FloatArray, Predictions
 from sit2.seeds import Seeds
 
 
@@ -32,6 +32,17 @@ class Contest:
     control_scores: tuple[float, ...]  # R, of the same splits and seeds
     repeats: tuple[tuple[Predictions, Predictions], ...]  # R, (method's, control's)
     test_share: float  # of the data set's images
+
+    def differences(self) -> FloatArray:
+        """(T,) method minus control on each of the T different test sets, its seeds averaged.
+
+        Trainings that are tested on the same images are no repeats of the test: they share its chance.
+        """
+        tests = [frozenset(a.ids) for a, _ in self.repeats]
+        gaps = np.array(self.method_scores) - np.array(self.control_scores)
+        number = np.array([list(dict.fromkeys(tests)).index(test) for test in tests])
+        means: FloatArray = np.bincount(number, gaps) / np.bincount(number)
+        return means
 
 
 @dataclass(frozen=True)
@@ -63,12 +74,18 @@ class RepeatedResult:
             "no evidence": f"No evidence that {one.method} and {one.control} differ on {one.dataset}",
         }[self.verdict]
         mean = percent(float(np.mean(one.method_scores))), percent(float(np.mean(one.control_scores)))
+        count = len(one.repeats)
         text = (
-            f"{opening}: {one.metric.replace('_', ' ')} {mean[0]} against {mean[1]} in the mean of {test.n} "
-            f"{'repeat' if test.n == 1 else 'repeats'}, a difference of {points(test.difference)} points"
+            f"{opening}: {one.metric.replace('_', ' ')} {mean[0]} against {mean[1]} in the mean of {count} "
+            f"{'repeat' if count == 1 else 'repeats'}, a difference of {points(test.difference)} points"
         )
-        if test.n == 1:
+        if count == 1:
             return text + "; one repeat cannot show whether it would come again."
+        if test.n == 1:
+            return (
+                text
+                + "; repeats that test the same images cannot show whether it would come again on others."
+            )
         p = p_value(self.p_adjusted)
         if self.comparisons > 1:
             p += f" after correction for {self.comparisons} comparisons"
@@ -86,7 +103,8 @@ class RepeatedResult:
             "method": one.method,
             "control": one.control,
             "metric": one.metric,
-            "n": test.n,
+            "n": len(one.repeats),
+            "test_sets": test.n,
             "difference": test.difference,
             "sd": test.sd,
             "interval": [test.lower, test.upper],
@@ -113,8 +131,8 @@ class RepeatedResult:
 def judge(contests: Sequence[Contest], *, seeds: Seeds, resamples: int = 1000) -> list[RepeatedResult]:
     """Test every contest; p adjusted by Holm over all of them, data sets and methods alike.
 
-    One contest of one repeat is no test: its p is 1. Each contest draws its bootstrap from a generator of its
-    own name, so its interval does not depend on which others take part.
+    A contest of one repeat, or on one set of test images, is no test: its p is 1. Each contest draws its
+    bootstrap from a generator of its own name, so its interval does not depend on which others take part.
     """
     results = [_test(contest, seeds, resamples) for contest in contests]
     adjusted = holm([result.test.p for result in results])
@@ -125,8 +143,9 @@ def judge(contests: Sequence[Contest], *, seeds: Seeds, resamples: int = 1000) -
 
 
 def _test(contest: Contest, seeds: Seeds, resamples: int) -> RepeatedResult:
-    differences = np.array(contest.method_scores) - np.array(contest.control_scores)
-    test = corrected_t_test(differences, test_share=contest.test_share)
+    differences = contest.differences()
+    step = 1 / float(np.mean([len(a.ids) for a, _ in contest.repeats]))
+    test = corrected_t_test(differences, test_share=contest.test_share, step=step)
     name = (contest.dataset, contest.labels or 0, contest.method)
     single = COMPARISONS["group-sign-flip" if contest.repeats[0][0].groups else "mcnemar"]
     return RepeatedResult(

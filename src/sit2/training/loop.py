@@ -137,7 +137,7 @@ class Training:
                 network.load_state_dict(saved["network"])
                 optimizer.load_state_dict(saved["optimizer"])
                 start, stop = saved["step"], EarlyStop(**saved["stop"])
-        feed, weight = self.feed.for_phase(phase.name), self._output_weight(phase.outputs)
+        feed, weight = self.feed.for_phase(phase.name), self._output_weight(phase)
         saved_at = time.monotonic()
         for first, end in _epochs(start, length, len(feed), config.batch_size):
             # Dropout and its kin draw from the global generator, so it is seeded wherever a resume can start.
@@ -178,14 +178,20 @@ class Training:
     def _lr(self, peak: float, step: int, length: int) -> float:
         return peak * lr_share(step, length, self.config.warmup)
 
-    def _output_weight(self, outputs: int) -> Tensor | None:
-        """(outputs,) weight of each output against class imbalance; 1 for outputs that are no class."""
+    def _output_weight(self, phase: Phase) -> Tensor | None:
+        """(outputs,) weight of each output against class imbalance; 1 for outputs that are no class.
+
+        It undoes the classes' shares in the phase's batches, of which some are even already.
+        """
         num_classes = self.feed.num_classes
-        if self.config.balance != "weights" or outputs < num_classes:
+        if self.config.balance != "weights" or phase.outputs < num_classes:
             return None
         count = self.feed.index.count.float().clamp(min=1)
-        weight = torch.ones(outputs, device=count.device)
-        weight[:num_classes] = len(self.feed) / (num_classes * count)
+        share = torch.lerp(
+            count / len(self.feed), torch.full_like(count, 1 / num_classes), phase.batches.even
+        )
+        weight = torch.ones(phase.outputs, device=count.device)
+        weight[:num_classes] = 1 / (num_classes * share)
         return weight
 
     def _validation(self) -> float:

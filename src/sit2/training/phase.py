@@ -19,6 +19,11 @@ from sit2.training.feed import Feed
 class Batches(Protocol):
     """Makes the batches of a phase."""
 
+    @property
+    def even(self) -> float:
+        """Share of the images that are drawn evenly by class; the rest are drawn as often as there are."""
+        ...
+
     def draw(self, feed: Feed, step: int, size: int) -> Mixed:
         """Return exactly ``size`` images for step ``step``: each is one image pass of the budget."""
         ...
@@ -52,10 +57,14 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None)
 
 
 def steps_of(phases: list[Phase], total: int) -> list[int]:
-    """Part ``total`` steps among the phases by their shares; the parts always sum to ``total``."""
+    """Part ``total`` steps among the phases by their shares; the parts always sum to ``total``.
+
+    The last phase has at least one: its head is the classifier's.
+    """
     whole = sum(p.share for p in phases)
     ends, done = [], 0.0
     for phase in phases:
         done += phase.share / whole
-        ends.append(round(done * total))
+        ends.append(min(round(done * total), max(0, total - 1)))
+    ends[-1] = total
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
