@@ -38,6 +38,7 @@ from sit2.parallel import load_outcome
 from sit2.prediction import _seen_in_training
 from sit2.records import Dataset
 from sit2.runfolder import RunFolder
+from sit2.screen import Screen
 from sit2.training.backbones import read_weights
 from sit2.training.classifier import Classifier, ModelSpec, read_spec
 from sit2.verbs import is_predictions_file
@@ -219,7 +220,8 @@ def _resume(path: Path) -> None:
 
 
 def _evaluate(path: Path) -> None:
-    _seen_in_training(Dataset("x", Path(), CLASSES, ("a",), ("a.png",), np.zeros(1, np.int64)), path.parent)
+    dataset = Dataset("x", Path(), CLASSES, ("a",), ("a.png",), np.zeros(1, np.int64))
+    _seen_in_training(dataset, path.parent, Screen(quiet=True))
 
 
 def _predictions(path: Path) -> None:

@@ -100,6 +100,8 @@ class TestFullDisk:
         (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied\n"),
         (OSError("odd"), "odd\n"),
         (MemoryError(), "out of memory\nlower"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory\nlower"),
+        (RuntimeError("something else"), None),
         (RunFolderError("ours"), "ours"),
         (ZeroDivisionError(), None),
     ],

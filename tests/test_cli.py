@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
@@ -109,6 +110,35 @@ class TestStreams:
         assert any(line.startswith("not-sure@random ") for line in lines)  # whole, in one line
         assert lines[-2].split(maxsplit=2) == ["The", "model:", str(out / "model")]
         assert lines[-1] == f"The report, for a browser: {out / 'report.html'}"
+
+    @pytest.mark.parametrize("flag", ["--foo", "--debug", "--quiet"])
+    def test_a_flag_before_the_verb(self, flag: str, capsys: Printed) -> None:
+        for words in ((flag,), (flag, "check", "DATA")):
+            assert command(words) == 2
+            assert "sit2: " in capsys.readouterr().err
+
+    def test_a_stream_without_the_letters(self, done: Finished) -> None:
+        words = (sys.executable, "-m", "sit2", "evaluate", done.data, "--model", done.run)
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        told = subprocess.run(words, env=environment, capture_output=True, check=True)
+        assert b"\\u2013" in told.stdout
+
+    def test_a_class_is_no_emoji(self, tmp_path: Path, capsys: Printed) -> None:
+        write_folder(tmp_path / "set", 3, classes=("a:x:b", "disc"))
+        assert command(("check", tmp_path / "set")) in (0, 1)
+        assert "a:x:b" in capsys.readouterr().out
+
+    def test_a_table_of_pairs_without_scores(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        pairs = tmp_path / "pairs.csv"
+        pairs.write_text("class_a,class_b\ndisc,oval\n")
+        words = ("synthesize", done.data, "-o", tmp_path / "made", "--pairs", pairs, "--count", 2, *TINY)
+        assert command(words) == 0
+        assert "Confused pairs: 1 of 3 chosen\n" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("size", ["nan", "inf", "0", "-1"])
+    def test_a_page_of_no_size(self, size: str, done: Finished, capsys: Printed) -> None:
+        assert command(("report", done.run, "--megabytes", size)) == 2
+        assert "expected a number above 0" in capsys.readouterr().err
 
     def test_quiet_prints_nothing(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         short = (*TINY, "--epochs", 1, "--quiet")

@@ -1,6 +1,7 @@
 """`sit2 compare`: from folders to verdicts."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from sit2.comparison import COLUMNS, compare, rank_cells
 from sit2.errors import ConfigError, RunFolderError
-from synthetic import TINY, command, listing, write_folder, write_manifest
+from synthetic import TINY, command, contents, listing, write_folder, write_manifest
 
 CONTRACT = (
     "dataset,method,split,seed,budget,accuracy,macro_f1,balanced_accuracy,log_loss,ece,pair_error,"
@@ -166,6 +167,28 @@ class TestFromPython:
         assert np.array_equal(
             first.cells[0].predictions.probabilities, again.cells[0].predictions.probabilities
         )
+
+    @pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+    def test_a_mistake_loses_nothing(self, flags, finished, folders, tmp_path, capsys):
+        out = shutil.copytree(finished, tmp_path / "c")
+        before = contents(out)
+        words = ("compare", folders[0].with_name("onee"), "-o", out, *TINY, "--splits", 2, *flags)
+        assert command(words) == 2
+        assert "onee" in capsys.readouterr().err
+        assert contents(out) == before
+
+    def test_a_folder_of_another_program(self, folders, tmp_path):
+        out = tmp_path / "project"
+        out.mkdir()
+        (out / "run.json").write_text('{"mine": 1}')
+        (out / "cells").mkdir()
+        with pytest.raises(RunFolderError, match="is not a folder that sit2 made"):
+            compare(folders[0], out=out, overwrite=True, **SETTINGS)
+        assert (out / "run.json").read_text() == '{"mine": 1}'
+
+    def test_a_number_of_labels_twice(self, folders, tmp_path):
+        with pytest.raises(ConfigError, match="expected each number once"):
+            compare(folders[0], out=tmp_path / "c", labels=[3, 3], **SETTINGS)
 
     def test_a_file_in_the_way(self, folders, tmp_path):
         (tmp_path / "c").write_text("")

@@ -199,6 +199,21 @@ class TestEvaluate:
         assert printed.err == "note: 1 image without a label of the model left out\n"
         assert "Test on 12 images" in printed.out
 
+    def test_a_copy_of_the_training_images(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        copied = shutil.copytree(done.data, tmp_path / "copied")
+        assert command(("evaluate", copied, "--model", done.run)) == 0
+        told = " ".join(capsys.readouterr().err.split())
+        assert told.startswith(
+            f"note: 29 images in {copied} have the names of images in {done.data.resolve()}"
+        )
+
+    def test_a_runs_own_metrics_stay(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        run = shutil.copytree(done.run, tmp_path / "run")
+        before = (run / "metrics.json").read_bytes()
+        assert command(("evaluate", done.data, "--model", run, "-o", run, "--overwrite")) == 2
+        assert "is the folder of a run" in capsys.readouterr().err
+        assert (run / "metrics.json").read_bytes() == before
+
     def test_nothing_is_left(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         shutil.copytree(done.data / "disc", tmp_path / "heap")
         assert command(("evaluate", tmp_path / "heap", "--model", done.run)) == 2

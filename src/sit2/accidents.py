@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -42,6 +43,15 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+def _is_of_memory(error: Exception) -> bool:
+    """Say whether memory ran out; only torch, where it is loaded, knows its own such errors."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from sit2.training.device import out_of_memory
+
+    return out_of_memory(error)
+
+
 def explain(error: Exception) -> str | None:
     """Return an error in words, with its cure; None where it is a bug of ours."""
     if isinstance(error, Sit2Error):
@@ -50,7 +60,7 @@ def explain(error: Exception) -> str | None:
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{reason}\nthe system refused to read or write; mend that and run again"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _is_of_memory(error):
         return "out of memory\nlower --image-size or --batch-size, use --workers 1, or close other programs"
     if type(error).__name__ in _LOST_PROCESS:
         return (

@@ -70,6 +70,8 @@ class Grid:
             twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
             if twice:
                 raise ConfigError(f"the {what} {twice[0]!r} is named twice\nexpected each name once")
+        if len(set(self.labels)) < len(self.labels):
+            raise ConfigError(f"labels are {self.labels}\nexpected each number once")
         if any(n < 1 for n in self.labels):
             raise ConfigError(f"labels are {self.labels}\nexpected numbers of at least 1")
 
@@ -182,6 +184,7 @@ class GridRun:
     folder: Path
     screen: Screen
     grown: Grown = lambda _cells: None
+    begin: Callable[[], None] = lambda: None  # called when the input is known to be good, before any training
 
     def run(self) -> list[Cell]:
         """Return all cells, in the grid's order.
@@ -213,6 +216,7 @@ class GridRun:
             if number == 1:
                 for place in places:
                     check_network(place.prepared, place.config, self.screen)
+                self.begin()
             cells += self._train(self._measure_confusion(places, title), cells, title)
         return cells
 

@@ -59,7 +59,7 @@ def check_data(
     for note in pixels.notes:
         screen.warn(note)
     dataset = name_copies(dataset, pixels)
-    if labels and probabilities is None:
+    if labels and probabilities is None and len(_readable_classes(dataset, pixels)) > 1:
         probabilities, credible = _probed(dataset, pixels, screen), PROBE_DOUBTS
     found = check(dataset, pixels, probabilities=probabilities, credible=credible)
     if as_json:
@@ -85,6 +85,11 @@ def _probed(dataset: Dataset, pixels: Pixels, screen: Screen) -> FloatArray:
             progress=show,
         )
     return probabilities
+
+
+def _readable_classes(dataset: Dataset, pixels: Pixels) -> set[int]:
+    """Return the classes with an image that can be read: where there is but one, no label can be wrong."""
+    return {n for n, problem in zip(dataset.labels.tolist(), pixels.problems, strict=True) if not problem}
 
 
 def _tell(found: Checkup, screen: Screen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import re
 import shlex
 import sys
@@ -42,6 +43,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code, which for SIGTERM is that of Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # one that cannot show "≈" gets "\\u2248", and no traceback
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in given
     options: argparse.Namespace | None = None
     try:
@@ -76,6 +80,10 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     if word is not None and word not in verbs and not {"-h", "--help", "--version"} & set(given):
         raise ConfigError(f"unknown verb {word!r}\n{did_you_mean(word, verbs)}")
     options, unknown = parser.parse_known_args(given)
+    if unknown and options.verb is None:
+        raise ConfigError(
+            f"{unknown[0]!r} stands before the verb\nwrite the verb first: sit2 VERB {unknown[0]}"
+        )
     if unknown:
         flag = unknown[0].split("=")[0]
         known = _flags(parser, options.verb)

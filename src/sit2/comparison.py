@@ -102,20 +102,24 @@ def compare_grid(
     if metric not in RANKED_METRICS:
         raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
     with _open(grid, out, config, overwrite=overwrite) as folder:
+        return _run(grid, folder, config, metric, screen, overwrite=overwrite)
+
+
+def _run(
+    grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Screen, *, overwrite: bool
+) -> Comparison:
+    """Run the grid, where results.csv grows with every cell; then judge it."""
+
+    def begin() -> None:
         if overwrite:
             shutil.rmtree(folder.path / "cells", ignore_errors=True)
         folder.begin()
-        return _run(grid, folder, config, metric, screen)
-
-
-def _run(grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Screen) -> Comparison:
-    """Run the grid, where results.csv grows with every cell; then judge it."""
 
     def grown(cells: list[Cell]) -> None:
         folder.write_table("results.csv", pd.DataFrame([c.row() for c in cells], columns=list(COLUMNS)))
 
     with folder.running(), folder.stage("cells"):
-        cells = GridRun(grid, config, folder.path, screen, grown).run()
+        cells = GridRun(grid, config, folder.path, screen, grown, begin).run()
     with folder.running(), folder.stage("statistics"):
         results = judge(contests(cells, config.control, metric), seeds=Seeds(config.seed).child("statistics"))
         ranks = rank_cells(cells, metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -223,20 +224,25 @@ def tell_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Scree
             "images from."
         )
         return
-    held = sum(pair.score for pair in chosen) / sum(pair.score for pair in pairs)
-    title = f"Confused pairs: {len(chosen)} of {possible} chosen, with {held:.0%} of all confusion"
+    title, every = f"Confused pairs: {len(chosen)} of {possible} chosen", sum(pair.score for pair in pairs)
+    if every > 0:  # a table of somebody's own need not say how much the pairs are confused
+        title += f", with {sum(pair.score for pair in chosen) / every:.0%} of all confusion"
     rows = [
         (
             f"{pair.class_a} – {pair.class_b}",
-            f"{pair.score:.3f}",
-            f"{pair.lower:.3f} to {pair.upper:.3f}",
-            f"{pair.confused:.1f} of {pair.samples}",
+            _measured("{:.3f}", pair.score),
+            _measured("{:.3f} to {:.3f}", pair.lower, pair.upper),
+            _measured("{:.1f} of {}", pair.confused, pair.samples),
         )
         for pair in chosen[:most]
     ]
     screen.table(title, ("pair", "score", "95 % interval", "images confused"), rows)
     if len(chosen) > most:
         screen.say(f"… and {len(chosen) - most} more in confusion/pairs.csv")
+
+
+def _measured(words: str, *values: float) -> str:
+    return "–" if any(math.isnan(value) for value in values) else words.format(*values)
 
 
 def evaluate(

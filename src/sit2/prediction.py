@@ -84,7 +84,7 @@ def evaluate_and_tell(
     labelled = predictions.labels >= 0
     if not labelled.all():
         screen.warn(f"{counted(int((~labelled).sum()), 'image')} without a label of the model left out")
-    seen = _seen_in_training(dataset, model)
+    seen = _seen_in_training(dataset, model, screen)
     if (seen & labelled).any():
         screen.warn(
             f"{counted(int((seen & labelled).sum()), 'image')} left out: the model was trained or "
@@ -115,6 +115,8 @@ def _target(out: Path | None, name: str, *, overwrite: bool) -> Path | None:
         return None
     if out.exists() and not out.is_dir():
         raise RunFolderError(f"{out} is a file\nexpected a folder; give another -o")
+    if (out / "run.json").exists():
+        raise RunFolderError(f"{out} is the folder of a run, which has files of these names\ngive another -o")
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise RunFolderError(f"the output folder {out} is not empty\nuse --overwrite, or another -o")
     return out / name
@@ -131,8 +133,11 @@ def _run_of(model: Path) -> Path | None:
     return next((p for p in (folder.parent, folder.parent.parent) if (p / "samples.csv").is_file()), None)
 
 
-def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
-    """(N,) bool: the images that samples.csv of the model's run has in training or validation."""
+def _seen_in_training(dataset: Dataset, model: Path, screen: Screen) -> BoolArray:
+    """(N,) bool: the images that samples.csv of the model's run has in training or validation.
+
+    By their places: a copy elsewhere cannot be told from other images of the same names, but is warned of.
+    """
     run = _run_of(model)
     seen = np.zeros(len(dataset), dtype=np.bool_)
     if run is None:
@@ -147,8 +152,14 @@ def _seen_in_training(dataset: Dataset, model: Path) -> BoolArray:
             f"{run} does not say what the model was trained on: {error}\nrestore its run.json and "
             "samples.csv, or move the model folder out of it"
         ) from None
-    here = [_real(dataset.root, path) in known for path in dataset.paths]
-    return np.array(here, dtype=np.bool_)
+    seen = np.array([_real(dataset.root, path) in known for path in dataset.paths], dtype=np.bool_)
+    names = set(used)
+    if not seen.any() and (alike := sum(path in names for path in dataset.paths)):
+        screen.warn(
+            f"{counted(alike, 'image')} in {dataset.root} have the names of images in {root} that the model "
+            "was trained on: if this is a copy of them, the figures are far too good"
+        )
+    return seen
 
 
 def _real(root: Path, path: str) -> str:

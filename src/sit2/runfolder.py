@@ -75,6 +75,7 @@ class RunFolder:
     info: dict[str, Any] = field(default_factory=dict)
     resumed: bool = False
     overwrite: bool = False
+    begun: bool = False  # something was written
     lock: Lock | None = field(default=None, repr=False)
 
     def __enter__(self) -> Self:
@@ -147,7 +148,7 @@ class RunFolder:
                 f"the output folder {self.path} is not empty\n"
                 f"use {finish}--overwrite to replace what a run wrote, or another -o"
             )
-        if "run.json" not in present:
+        if "run.json" not in present or not _is_ours(self.path / "run.json"):
             raise RunFolderError(f"{self.path} is not a folder that sit2 made\ngive another -o")
         if resume:
             self.info = self.read_json("run.json")
@@ -171,6 +172,7 @@ class RunFolder:
             self.lock = Lock(self.path)
             if _present(self.path):
                 raise RunFolderError(f"another process has just written to {self.path}\ngive another -o")
+        self.begun = True
         sweep(self.path)
         if self.resumed:
             self.info.pop("error", None)
@@ -201,6 +203,8 @@ class RunFolder:
         try:
             yield
         except Exception as error:
+            if not self.begun:  # nothing was written, and what is there is an earlier run's
+                raise
             with contextlib.suppress(RunFolderError):  # on a full disk it stays unfinished, which is as good
                 self.save_info(status="failed", error=str(error))
             raise
@@ -269,6 +273,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(
             f"cannot read {path}: {error}\nrestore it, or run again with --overwrite"
         ) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a run.json of sit2, damaged perhaps, from one that another program wrote."""
+    try:
+        info = read_any_json(path)
+    except (OSError, ValueError):
+        return True
+    return "format_version" in info and "status" in info
 
 
 def _check_info(info: Mapping[str, Any], path: Path) -> None:

@@ -24,7 +24,7 @@ def _show_nothing(_share: float, _words: str) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
         console.width = 10_000  # a pipe or a file has no edge: every row of a table is one line
     return console

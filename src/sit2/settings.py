@@ -77,6 +77,8 @@ def _as_type(value: Any, hint: Any) -> Any:
         if not isinstance(value, bool):
             raise TypeError
         return value
+    if hint is str and value is False:  # YAML reads `cache: off` so
+        return "off"
     if isinstance(value, bool):
         raise TypeError
     if hint is int:

@@ -186,7 +186,7 @@ def check_network(prepared: Prepared, config: Config, screen: Screen) -> None:
         channels=channels,
         image_size=config.image_size,
         outputs=len(prepared.dataset.classes),
-        seed=config.seed,
+        seed=0,  # of a network that is only looked at
         pretrained=config.pretrained,
         weights=config.weights,
     )
@@ -289,7 +289,7 @@ def _fold_config(config: Config) -> Config:
     if config.confusion_epochs is not None:
         return replace(config, epochs=config.confusion_epochs, passes=None, early_stop=0)
     passes = None if config.passes is None else max(1, config.passes // 2)
-    return replace(config, epochs=config.epochs / 2, passes=passes, early_stop=0)
+    return replace(config, epochs=max(0.01, config.epochs / 2), passes=passes, early_stop=0)
 
 
 def choose(confusion: Confusion, config: Config) -> list[ClassPair]:

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from sit2.confusion.pairs import select_pairs
-from sit2.confusion.predictions_file import read_predictions
+from sit2.confusion.pairs_file import read_pairs
+from sit2.confusion.predictions_file import predictions_table, read_predictions, read_predictions_for
 from sit2.errors import DataError
+from sit2.escaping import neutral_table
+from sit2.records import Dataset, Predictions
 
 GOOD = "id,label,p_cat,p_dog\n1.png,cat,0.9,0.1\n2.png,dog,0.25,0.75\n"
 
@@ -108,6 +111,17 @@ def test_each_mistake_has_its_sentence(read, tmp_path, text, message):
     assert str(error.value).replace(f"{tmp_path}/", "") == message
 
 
+def test_names_that_a_spreadsheet_would_compute(tmp_path):
+    """sit2 writes "-neg" as "'-neg" into its CSV files, and reads it back."""
+    names = ("-neg/1.png", "@home/1.png")
+    dataset = Dataset("x", tmp_path, ("-neg", "@home"), names, names, np.array([0, 1]))
+    predictions = Predictions(names, dataset.labels, np.array([[0.9, 0.1], [0.2, 0.8]]))
+    table = neutral_table(predictions_table(predictions, dataset.classes, names))
+    table.to_csv(tmp_path / "p.csv", index=False)
+    assert "'-neg/1.png" in (tmp_path / "p.csv").read_text()
+    assert read_predictions_for(dataset, tmp_path / "p.csv").tolist() == [[0.9, 0.1], [0.2, 0.8]]
+
+
 def test_no_such_file_and_no_such_kind(tmp_path):
     with pytest.raises(DataError) as error:
         read_predictions(Path("gone.csv"))
@@ -115,6 +129,13 @@ def test_no_such_file_and_no_such_kind(tmp_path):
     with pytest.raises(DataError) as error:
         read_predictions(Path("mine.xlsx"))
     assert str(error.value) == "cannot read mine.xlsx\nexpected a file that ends in .csv or .parquet"
+
+
+def test_a_pair_that_stands_twice(tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("class_a,class_b\nant,bee\nbee,ant\n")
+    with pytest.raises(DataError, match=r"line 3: ant and bee stand twice\nkeep one"):
+        read_pairs(file, ("ant", "bee"))
 
 
 def test_rounded_rows_are_read(read):

@@ -25,6 +25,27 @@ def test_classes_are_folders_and_ids_are_relative_paths(save_image, tmp_path):
     assert all((dataset.root / path).is_file() for path in dataset.paths)
 
 
+def test_what_sit2_wrote_is_no_data(save_image, tmp_path):
+    for place in (
+        "ant/1.png",
+        "ant/2.png",
+        "newt/1.png",
+        "newt/2.png",
+        "runs/mine/batches/3.png",
+        "ant/run/4.png",
+    ):
+        save_image(f"DATA/{place}")
+    for run in ("DATA/runs/mine", "DATA/ant/run"):
+        for name in ("run.json", "config.yaml"):
+            (tmp_path / run / name).write_text("{}")
+    dataset = read_dataset(tmp_path / "DATA")
+    assert dataset.ids == ("ant/1.png", "ant/2.png", "newt/1.png", "newt/2.png")
+    assert dataset.notes == (
+        "ignored 2 folders that sit2 wrote: ant/run, runs/mine",
+        "ignored 1 folder without images: runs",
+    )
+
+
 def test_split_folders_in_any_writing(save_image, tmp_path):
     for split in ("Train", "VALID", "test"):
         for name in ("ant", "bee"):

@@ -86,6 +86,13 @@ def test_numbers_in_parquet(tmp_path):
     assert read_dataset(tmp_path / "t.parquet").classes == ("10", "7")
 
 
+def test_a_column_of_lists_in_parquet(tmp_path):
+    paths = [f"{n}.png" for n in range(4)]
+    rows = {"path": paths, "label": ["ant", "bee"] * 2, "embedding": [[0.1, 0.2], None] * 2}
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    assert read_dataset(tmp_path / "t.parquet").classes == ("ant", "bee")
+
+
 def test_missing_label_in_parquet(tmp_path):
     frame = pd.DataFrame({"path": ["a", "b", "c", "d"], "label": [7, None, 10, 10]})
     frame.to_parquet(tmp_path / "t.parquet")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import random_run, write_json, write_run
+from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from sit2.errors import RunFolderError
@@ -17,6 +18,7 @@ from sit2.report.classes import class_rows
 from sit2.report.confusion import clustered, graph, heat_map, mutual, order_of, rates, shown_rows
 from sit2.report.data import load_run
 from sit2.report.images import Album
+from sit2.report.page import write_report
 from sit2.report.pairs import Share, pair_rows
 from sit2.report.tables import Table, latex, run_tables
 from sit2.report.wording import headline, on_which_classes, trust, verdict, what_next
@@ -214,6 +216,81 @@ class TestTolerance:
         (run.folder / name).write_bytes(b"\xff\xfe{")
         with pytest.raises(RunFolderError, match=name):
             load_run(run.folder)
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("history/plain.json", {"progress": [{"loss": 1}]}),
+            ("metrics.json", {"plain": 3}),
+            ("metrics.json", {"plain": {"test": {}}}),
+            ("comparison.json", {"multi-label": 3}),
+            ("run.json", {"format_version": 1, "seconds": []}),
+        ],
+    )
+    def test_json_of_another_kind(self, run, name, content):
+        write_json(run.folder / name, content)
+        with pytest.raises(RunFolderError, match=r"^cannot read "):
+            load_run(run.folder)
+
+    def test_a_loss_that_is_no_number_has_no_point(self, run):
+        path = run.folder / "history" / "plain.json"
+        path.write_text('{"progress": [{"phase": "train", "passes": 10, "loss": NaN}]}')
+        assert load_run(run.folder).history["plain"] == ()
+
+    def test_a_score_that_is_no_number(self, run):
+        path = run.folder / "confusion" / "pairs.csv"
+        header, first, *_ = path.read_text().splitlines()
+        path.write_text(f"{header}\n{first.replace(first.split(',')[2], 'abc')}\n")
+        with pytest.raises(RunFolderError, match="abc"):
+            load_run(run.folder)
+
+    @pytest.mark.parametrize("change", [lambda lines: lines[:-1], lambda lines: [*lines[1:], lines[0]]])
+    def test_predictions_of_other_images_or_in_another_order(self, run, change):
+        path = run.folder / "predictions" / "plain.csv"
+        header, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([header, *change(lines)]) + "\n")
+        with pytest.raises(RunFolderError, match="not of the same images in the same order"):
+            load_run(run.folder)
+
+    def test_damaged_thumbnails(self, run):
+        (run.folder / "thumbnails.npz").write_bytes(b"x")
+        with pytest.raises(RunFolderError, match=r"thumbnails\.npz"):
+            Album.of(run, 10**6)
+
+    @pytest.mark.parametrize("kind", ["EPS", "huge", "noise"])
+    def test_a_sheet_is_a_png_of_common_size(self, run, kind, monkeypatch):
+        def never(*_):
+            raise AssertionError("another program would run")
+
+        monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", never)
+        place, picture = run.folder / "sheet.png", Image.new("RGB", (64, 64))
+        if kind == "EPS":
+            picture.save(place, format="EPS")
+        elif kind == "huge":
+            Image.new("1", (8000, 8000)).save(place)
+        else:
+            place.write_bytes(b"\x89PNG\r\n\x1a\n" + b"noise")
+        album = Album.of(run, 10**6)
+        assert album.sheet(place) is None
+        assert album.gone == 1
+
+    def test_a_path_that_is_not_utf8(self, run):
+        info = json.loads((run.folder / "run.json").read_text())
+        write_json(
+            run.folder / "run.json", info | {"root": "/data/par\udcfc", "command": "sit2 train par\udcfc"}
+        )
+        assert "par\\udcfc" in write_report(run.folder).read_text(encoding="utf-8")
+
+    def test_confusion_of_a_file_of_predictions(self, run):
+        for name in ("metrics.json", "comparison.json", "samples.csv"):
+            (run.folder / name).unlink()
+        info = json.loads((run.folder / "run.json").read_text())
+        write_json(
+            run.folder / "run.json", {k: v for k, v in info.items() if k not in ("dataset", "methods")}
+        )
+        again = load_run(run.folder)
+        assert again.classes == CLASSES
+        assert again.pairs == run.pairs
 
     def test_a_prediction_of_an_unknown_class(self, run):
         path = run.folder / "predictions" / "plain.csv"

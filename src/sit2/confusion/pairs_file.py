@@ -34,7 +34,7 @@ def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:
     if missing := [c for c in ("class_a", "class_b") if c not in table]:
         raise DataError(f"{path} has no column {missing[0]!r}\nexpected class_a,class_b[,score,…,chosen]")
     place = {name: number for number, name in enumerate(classes)}
-    pairs = []
+    pairs, seen = [], set()
     for line, row in enumerate(table.to_dict("records"), start=2):
         names = sorted(
             (restored(row["class_a"]), restored(row["class_b"])), key=lambda name: place.get(name, -1)
@@ -44,6 +44,11 @@ def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:
                 raise DataError(f"{path}, line {line}: unknown class {name!r}\n{did_you_mean(name, classes)}")
         if names[0] == names[1]:
             raise DataError(f"{path}, line {line}: {names[0]!r} is paired with itself\nexpected two classes")
+        if (names[0], names[1]) in seen:
+            raise DataError(
+                f"{path}, line {line}: {names[0]} and {names[1]} stand twice\nkeep one of the rows"
+            )
+        seen.add((names[0], names[1]))
         numbers = {c: _number(row.get(c, ""), path, line) for c in ("score", "lower", "upper", "confused")}
         samples = _number(row.get("samples", ""), path, line)
         if np.isinf(samples):

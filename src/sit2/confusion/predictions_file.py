@@ -56,7 +56,7 @@ def read_predictions_for(dataset: Dataset, path: Path) -> FloatArray:
         raise DataError(f"{path} has no column 'id' or 'path'\nexpected one that names each image")
     place = {name: n for n, name in enumerate(dataset.ids if key == "id" else dataset.paths)}
     found = np.full((len(dataset), len(classes)), np.nan)
-    for number, name, row in zip(table.index, table[key], probabilities, strict=True):
+    for number, name, row in zip(table.index, restored_all(table[key]), probabilities, strict=True):
         if name not in place:
             raise DataError(
                 f"{path}, {table.index.name} {number}: {dataset.name} has no image {name!r}\n"

@@ -63,7 +63,7 @@ def key_of(dataset: Dataset, how: Decoding, channels: str) -> str | None:
         try:
             state = (dataset.root / path).stat()
             known = (path, state.st_size, state.st_mtime_ns)
-        except OSError:
+        except (OSError, ValueError):  # a path may hold what no system allows
             known = (path, -1, -1)
         digest.update(repr(known).encode())
     return digest.hexdigest()

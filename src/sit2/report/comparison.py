@@ -14,7 +14,7 @@ import pandas as pd
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import METRICS
 from sit2.report.data import Gap, gap_of, read_info
-from sit2.report.files import read_json, read_table, read_yaml
+from sit2.report.files import read_json, read_table, read_yaml, reading
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ def load_comparison(folder: Path) -> ComparisonData:
     Raises:
         RunFolderError: when a file in it is damaged.
     """
+    with reading(folder):
+        return _load_comparison(folder)
+
+
+def _load_comparison(folder: Path) -> ComparisonData:
     cells = read_table(folder / "results.csv", "dataset", "method")
     assert cells is not None
     for name in {*METRICS, "seconds"} & set(cells.columns):

@@ -5,6 +5,7 @@ N test images, K classes. This module never imports torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ import pandas as pd
 
 from sit2.data.checkup.findings import Finding, Severity
 from sit2.errors import RunFolderError
+from sit2.evaluation.metrics import METRICS
 from sit2.records import BoolArray, ClassPair, Confusion, FloatArray, IntArray
-from sit2.report.files import read_json, read_table, read_yaml
+from sit2.report.files import damaged, read_json, read_table, read_yaml, reading
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,23 @@ def load_run(folder: Path) -> RunData:
     Raises:
         RunFolderError: when it is no run folder, or a file in it is damaged.
     """
+    with reading(folder):
+        return _load_run(folder)
+
+
+def _load_run(folder: Path) -> RunData:
     info = read_info(folder)
     samples = read_table(folder / "samples.csv", "id", "path", "label", "split")
     if samples is None:
         samples = pd.DataFrame(columns=["id", "path", "label", "group", "split", "problem"], dtype=str)
-    classes = tuple(info.get("dataset", {}).get("classes") or sorted(set(samples["label"])))
+    classes = tuple(info.get("dataset", {}).get("classes") or _classes(folder, samples))
     methods = tuple(m for m in info.get("methods", []) if (folder / "predictions" / f"{m}.csv").exists())
     test = samples[samples["split"] == "test"]
     groups = dict(zip(test["id"], test.get("group", test["id"]), strict=True))
     metrics = read_json(folder / "metrics.json", {})
+    answers = {m: _answers(folder / "predictions" / f"{m}.csv", m, classes, groups) for m in methods}
+    if len({one.ids for one in answers.values()}) > 1:
+        raise damaged(folder / "predictions", "its files are not of the same images in the same order")
     return RunData(
         folder=folder,
         info=info,
@@ -153,14 +163,22 @@ def load_run(folder: Path) -> RunData:
         classes=classes,
         methods=methods,
         samples=samples,
-        answers={m: _answers(folder / "predictions" / f"{m}.csv", m, classes, groups) for m in methods},
-        metrics={m: splits.get("test", {}) for m, splits in metrics.items()},
+        answers=answers,
+        metrics={
+            m: {name: _value(splits["test"][name]) for name in METRICS} for m, splits in metrics.items()
+        },
         tests=_tests(read_json(folder / "comparison.json", {})),
         pairs=_pairs(folder / "confusion" / "pairs.csv", classes),
         measured=_measured(folder / "confusion" / "matrix.csv", classes),
         history={m: _history(folder / "history" / f"{m}.json") for m in methods},
         findings=_findings(folder / "check.json"),
     )
+
+
+def _classes(folder: Path, samples: pd.DataFrame) -> list[str]:
+    """Return the classes of a run that does not name them: of its matrix, or of its images."""
+    table = read_table(folder / "confusion" / "matrix.csv")
+    return sorted(set(samples["label"])) if table is None else list(table.iloc[:, 0])
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -171,6 +189,8 @@ def read_info(folder: Path) -> dict[str, Any]:
             f"{folder} is not a folder that sit2 made: it has no run.json\n"
             "name the folder that `sit2 train -o` or `sit2 compare -o` wrote"
         )
+    if not isinstance(info.get("seconds", {}), dict) or not isinstance(info.get("dataset", {}), dict):
+        raise damaged(folder / "run.json", "its times or its data set are missing")
     return dict(info)
 
 
@@ -247,6 +267,10 @@ def _pairs(path: Path, classes: tuple[str, ...]) -> tuple[ClassPair, ...]:
     )
 
 
+def _value(number: Any) -> float | None:
+    return None if number is None else float(number)
+
+
 def _number(text: str) -> float:
     """Return a cell's number, NaN where it is empty."""
     return float(text) if text else float("nan")
@@ -267,7 +291,7 @@ def _history(path: Path) -> tuple[Step, ...]:
     return tuple(
         Step(row["phase"], int(row["passes"]), float(row["loss"]), row.get("validation"))
         for row in rows
-        if row.get("loss") is not None
+        if row.get("loss") is not None and math.isfinite(row["loss"])
     )
 
 

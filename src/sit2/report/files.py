@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,9 @@ def read_json(path: Path, default: Any = None) -> Any:
     try:
         content = read_json_value(path)
     except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
     if default is not None and not isinstance(content, type(default)):
-        raise _damaged(path, f"holds a {type(content).__name__}")
+        raise damaged(path, f"holds a {type(content).__name__}")
     return content
 
 
@@ -37,9 +39,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = safe_yaml(path)
     except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
     if not isinstance(content, dict):
-        raise _damaged(path, "holds no settings")
+        raise damaged(path, "holds no settings")
     return content
 
 
@@ -56,12 +58,23 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame | None:
     try:
         table = read_neutral(path)
     except (OSError, ValueError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from None
+        raise damaged(path, str(error).splitlines()[0]) from None
     lacking = [name for name in columns if name not in table.columns]
     if lacking:
-        raise _damaged(path, f"lacks the column {lacking[0]!r}")
+        raise damaged(path, f"lacks the column {lacking[0]!r}")
     return table
 
 
-def _damaged(path: Path, why: str) -> RunFolderError:
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with files that hold something else than a run writes into RunFolderError."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise damaged(folder, f"its files do not hold what sit2 writes ({what})") from None
+
+
+def damaged(path: Path, why: str) -> RunFolderError:
+    """Return the error for a file that is not what its run wrote."""
     return RunFolderError(f"cannot read {path}: {why}\nrestore it, or run again with --overwrite")

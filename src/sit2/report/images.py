@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sit2.data.readers.npz import check_claims
 from sit2.errors import DataError
 from sit2.records import ByteArray
 from sit2.report.data import RunData
+from sit2.report.files import damaged
 
 SIDE = 72  # pixels of a thumbnail, at most
 TINY = 24  # pixels; up to here PNG is as small
+MOST_PIXELS = 50_000_000  # of a sheet
 KEPT = "thumbnails.npz"  # in the run folder, where the images came as arrays: ids (N,), images (N, C, H, W)
 
 
@@ -61,10 +64,13 @@ class Album:
             self.left += 1
             return None
         try:
-            with Image.open(path) as image:
+            # Sheets are PNG; other formats run whole interpreters (PostScript) on what somebody put there.
+            with Image.open(path, formats=("PNG",)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise ValueError(f"a sheet of {image.width} × {image.height} pixels")
                 image.thumbnail((width, 4 * width))
                 return self._spend(as_address(image.convert("RGB"), quality=72))
-        except OSError:
+        except Exception:  # Pillow raises nearly anything on a damaged file
             self.gone += 1
             return None
 
@@ -113,5 +119,12 @@ def _picture(pixels: ByteArray) -> Image.Image:
 def _kept(path: Path) -> dict[str, ByteArray]:
     if not path.exists():
         return {}
-    with np.load(path, allow_pickle=False) as file:
-        return dict(zip(file["ids"].tolist(), file["images"], strict=True))
+    try:
+        check_claims(path)
+        with np.load(path, allow_pickle=False) as file:
+            ids, images = file["ids"].tolist(), file["images"]
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] not in (1, 3):
+            raise ValueError(f"its images are {images.dtype} of shape {images.shape}")
+        return dict(zip(map(str, ids), images, strict=True))
+    except Exception as error:  # NumPy raises nearly anything on a damaged file
+        raise damaged(path, " ".join(str(error).split())) from None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sit2.errors import ConfigError
 from sit2.evaluation.words import p_value, percent
 from sit2.files import atomic
 from sit2.records import SPLITS
@@ -44,7 +45,10 @@ def write_report(folder: Path, *, megabytes: float = MEGABYTES, last: bool = Fal
 
     Raises:
         RunFolderError: when it is no such folder, or a file in it is damaged.
+        ConfigError: for a size that is none.
     """
+    if not (math.isfinite(megabytes) and megabytes > 0):
+        raise ConfigError(f"megabytes is {megabytes}\nexpected a number above 0")
     complete = {"status": "complete"} if last else {}
     if is_comparison(folder):
         data = load_comparison(folder)
@@ -59,7 +63,8 @@ def write_report(folder: Path, *, megabytes: float = MEGABYTES, last: bool = Fal
     write_figures(folder / "figures", context["charts"], context.get("matrices", ()))
     write_tables(folder / "tables", tables)
     with atomic(folder / "report.html") as path:
-        path.write_text(render(template, context), encoding="utf-8")
+        # A path of bytes that are not UTF-8 is spelt out: no browser could follow it anyway.
+        path.write_text(render(template, context), encoding="utf-8", errors="backslashreplace")
     return folder / "report.html"
 
 

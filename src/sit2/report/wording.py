@@ -72,10 +72,13 @@ def trust(run: RunData) -> list[str]:
     if test is None:
         return ["Nothing was compared in this run."]
     units = f", from {counted(test.groups, 'group')} that were never torn apart" if test.groups else ""
-    sentences.append(
-        f"The figures come from {counted(test.n, 'image')}{units}: no network was trained on them, and no "
-        "pair was chosen by them."
+    leaks = any(finding.kind in ("leak", "group leak") for finding in run.findings or ())
+    trained = (
+        "some of them, or of their groups, were trained on, so the figures are too good"
+        if leaks
+        else "no network was trained on them, and no pair was chosen by them"
     )
+    sentences.append(f"The figures come from {counted(test.n, 'image')}{units}: {trained}.")
     if test.n < FEW:
         sentences.append(f"That is few: with under {FEW} test images only a large difference can be seen.")
     sentences.append(
@@ -137,8 +140,9 @@ def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
 
 def _after(test: Test, run: RunData, source: str) -> list[tuple[str, str]]:
     methods = ",".join(dict.fromkeys([test.control, test.method, "label-smoothing", "mixup"]))
+    out, config = f"{run.folder}-compared", str(run.folder / "config.yaml")
     repeat = _command(
-        "compare", source, "--methods", methods, "--splits", "5", "--config", str(run.folder / "config.yaml")
+        *("compare", source, "-o", out, "--methods", methods, "--splits", "5", "--config", config)
     )
     model = run.folder / "model"
     use = _command("predict", "NEW_IMAGES", "--model", str(model))

@@ -80,8 +80,6 @@ def _from_csv(path: Path) -> Table:
 
 
 def _from_parquet(path: Path) -> Table:
-    import pandas as pd
-
     from sit2.data.parquet import read_parquet
 
     try:
@@ -90,7 +88,10 @@ def _from_parquet(path: Path) -> Table:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as Parquet: {reason}") from None
-    columns = {str(c): ["" if pd.isna(v) else str(v) for v in frame[c]] for c in frame.columns}
+    columns = {
+        str(name): ["" if gone else str(value) for value, gone in zip(cells, cells.isna(), strict=True)]
+        for name, cells in frame.items()
+    }
     return Table(path, columns, [f"row {n}" for n in range(1, len(frame) + 1)])
 
 

@@ -32,6 +32,7 @@ class Found:
     images: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)  # hidden files and folders, and what systems leave behind
     strangers: list[str] = field(default_factory=list)  # files without the suffix of an image
+    runs: list[str] = field(default_factory=list)  # folders that sit2 wrote, whose pictures are no data
     loops: list[str] = field(default_factory=list)  # links back to a folder around them
     misnamed: list[str] = field(default_factory=list)  # names that are not UTF-8
 
@@ -40,6 +41,7 @@ class Found:
         kinds = (
             (self.hidden, "hidden or system file", "hidden or system files"),
             (self.strangers, "file that is not an image", "files that are not images"),
+            (self.runs, "folder that sit2 wrote", "folders that sit2 wrote"),
             (self.loops, "link back to a folder around it", "links back to a folder around them"),
             (
                 self.misnamed,
@@ -97,6 +99,8 @@ def walk(folder: Path) -> Found:
                 found.loops.append(place)
             elif _is_misnamed(place):
                 found.misnamed.append(place)
+            elif _is_run(entry.path):
+                found.runs.append(place)
             else:
                 found.folders.append(place)
                 stack.append((_listed(entry.path), place + "/", (*around, real)))
@@ -116,6 +120,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.isfile(os.path.join(folder, name)) for name in ("run.json", "config.yaml"))  # noqa: PTH113, PTH118
 
 
 def _is_hidden(name: str) -> bool:
