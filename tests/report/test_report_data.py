@@ -291,6 +291,10 @@ class TestTolerance:
         again = load_run(run.folder)
         assert again.classes == CLASSES
         assert again.pairs == run.pairs
+        page = write_report(run.folder).read_text(encoding="utf-8")
+        assert 'aria-label="Measured confusion"' in page
+        first = run.measured.mass[0] / run.measured.mass[0].sum()
+        assert "".join(f"<td>{100 * share:.1f} %</td>" for share in first) in page
 
     def test_a_prediction_of_an_unknown_class(self, run):
         path = run.folder / "predictions" / "plain.csv"
