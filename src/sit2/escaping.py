@@ -66,9 +66,8 @@ def read_neutral(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    cells = cells.astype(object).map(
-        restored
-    )  # Python's own strings: pandas' refuse a name that is not UTF-8
+    # Python's own strings: pandas' refuse a name that is not UTF-8.
+    cells = cells.astype(object).map(restored)
     header = pd.Index(cells.iloc[0].tolist(), dtype=object)
     return cells.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
 

@@ -116,7 +116,7 @@ _METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Dat
 
 
 def save(figure: Figure, path: Path, kinds: Sequence[str] = tuple(_METADATA)) -> list[Path]:
-    """Write a figure as ``path`` with .png and .svg; the same figure gives the same bytes."""
+    """Write a figure as ``path`` with the ending of each kind; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
     paths = []
