@@ -118,6 +118,7 @@ def test_the_map_lies_where_the_answer_comes_from(backbone):
         seer = Seer("plain", classifier, layer)
         for row, column in QUADRANTS:
             pixels = patches(row, column).transpose(2, 0, 1)
+            pixels.flags.writeable = False  # as the images of a run's own file are
             heat, chances = seer.look(pixels)
             assert heat.shape == (SIDE, SIDE)
             assert (heat.min(), heat.max()) == pytest.approx((0, 1))

@@ -178,7 +178,8 @@ class Seer:
         from pytorch_grad_cam import GradCAM
 
         cam = GradCAM(self.classifier.network, [self.layer])
-        heat = cam(prepared(self.classifier, torch.from_numpy(pixels[None])), targets=None)[0]
+        images = torch.from_numpy(pixels[None].copy())  # PyTorch warns of an array that it may not write
+        heat = cam(prepared(self.classifier, images), targets=None)[0]
         probabilities: FloatArray = cam.outputs[0].detach().double().softmax(dim=0).numpy()
         return heat.astype(np.float64), probabilities
 
