@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from format_cases import SIDE, dicom, noise
+from format_case import SIDE, noise
+from format_dicom import dicom
 from PIL import Image
 
 from sit2.data import decode as module
@@ -186,7 +187,7 @@ def _(path):
     depth_window="percentile",
 )
 def _(path):
-    from format_cases import png, png_rows
+    from format_png import png, png_rows
 
     png(path, 16, 4, png_rows(noise(2, kind=np.uint16)))
 

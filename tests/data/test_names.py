@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_cases import dicom, noise
+from format_case import noise
+from format_dicom import dicom
 from PIL import Image
 
 from sit2.data.readers import read_dataset, read_images
