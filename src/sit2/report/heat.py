@@ -174,12 +174,12 @@ class Seer:
             The map (H, W) in [0, 1]: 1 where most speaks for the class, or 0 everywhere; and the
             probabilities (K,).
         """
-        import torch
         from pytorch_grad_cam import GradCAM
 
+        from sit2.training.feed import as_tensor
+
         cam = GradCAM(self.classifier.network, [self.layer])
-        images = torch.from_numpy(pixels[None].copy())  # PyTorch warns of an array that it may not write
-        heat = cam(prepared(self.classifier, images), targets=None)[0]
+        heat = cam(prepared(self.classifier, as_tensor(pixels[None])), targets=None)[0]
         probabilities: FloatArray = cam.outputs[0].detach().double().softmax(dim=0).numpy()
         return heat.astype(np.float64), probabilities
 
