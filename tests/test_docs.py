@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
+from statsmodels.stats.multitest import multipletests
 
 import sit2.comparison
 import sit2.experiment
@@ -77,10 +79,15 @@ def test_what_a_page_shows_runs(page, place, monkeypatch):
             assert command((*words, *(FLAGS if words[0] in SET else ()))) == 0, line
 
 
-def test_the_readme_shows_the_results_that_are_committed():
+def set_means() -> pd.DataFrame:
+    """A row for each of the ten sets, a column for each method: balanced accuracy, over complete repeats."""
     table = pd.read_csv(ROOT / "benchmarks/method/results/ten.csv")
     wide = table.pivot_table(index=["dataset", "split", "seed"], columns="method", values="balanced_accuracy")
-    means = wide.dropna().groupby("dataset").mean()
+    return wide.dropna().groupby("dataset").mean()
+
+
+def test_the_readme_shows_the_results_that_are_committed():
+    means = set_means()
     ranks = means.rank(axis="columns", ascending=False).mean()
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `?([\w@-]+)`? \| (\d+\.\d) \| (\d+\.\d) \|$", text, re.M)
@@ -88,6 +95,24 @@ def test_the_readme_shows_the_results_that_are_committed():
     for name, mean, rank in rows:
         assert float(mean) == pytest.approx(100 * means[name].mean(), abs=0.0501)
         assert float(rank) == pytest.approx(ranks[name], abs=0.0501)
+
+
+def test_the_benchmarks_page_shows_what_scipy_finds_over_all_sets():
+    means = set_means()
+    others = [name for name in means if name != "plain"]
+    tests = {name: ttest_1samp(means[name] - means["plain"], 0) for name in others}
+    adjusted = multipletests([tests[name].pvalue for name in others], method="holm")[1]
+    page = (ROOT / "benchmarks/method/README.md").read_text(encoding="utf-8")
+    part = page.split("## Suite `ten`")[1].split("over all data sets")[1]
+    found = dict(re.findall(r"^\| ([\w@-]+) \| (.* \| .* to .* \| p .*) \| [–\w]+ \|$", part, re.M))
+    assert found.keys() >= set(others)
+    for name, p in zip(others, adjusted, strict=True):
+        interval = tests[name].confidence_interval()
+        gap, low, high = (100 * x for x in ((means[name] - means["plain"]).mean(), *interval))
+        *shown, shown_p = (float(x.replace("−", "-")) for x in re.findall(r"[−\d.]+", found[name]))
+        assert shown == pytest.approx([gap, low, high], abs=0.0501)
+        assert shown_p == pytest.approx(p, abs=0.0011)
+        assert ("▲" in found[name] or "▼" in found[name]) == (p < 0.05)
 
 
 def test_there_is_something_to_run():

@@ -15,7 +15,7 @@ from benchmarks.method.suite import SUITES
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.repeated import TTest, corrected_t_test
 from sit2.evaluation.statistics import ALPHA, holm
-from sit2.evaluation.words import points
+from sit2.evaluation.words import p_value, points
 from sit2.files import atomic
 from sit2.report.ranks import draw_ranks
 
@@ -46,6 +46,22 @@ class Judged:
     def words(self) -> str:
         mark = {"better": " ▲", "worse": " ▼", "": ""}[self.verdict]
         return points(self.test.difference) + mark
+
+
+@dataclass(frozen=True)
+class Overall:
+    """A method against a control over all data sets, each of which counts as one repeat."""
+
+    method: str
+    test: TTest
+    p_adjusted: float
+
+    @property
+    def words(self) -> str:
+        test = self.test
+        interval = f"{points(test.lower)} to {points(test.upper)}" if np.isfinite(test.lower) else "–"
+        mark = "" if not self.p_adjusted < ALPHA else " ▲" if test.difference > 0 else " ▼"
+        return f"{points(test.difference)}{mark} | {interval} | {p_value(self.p_adjusted)}"
 
 
 @dataclass(frozen=True)
@@ -87,11 +103,15 @@ class Suite:
     def repeats(self) -> pd.Series[int]:
         return self.wide().groupby(level="place", sort=False).size()
 
-    def ranks(self) -> Ranks | None:
-        """Rank the methods on each data set, its numbers of labels averaged."""
+    def of_sets(self) -> pd.DataFrame:
+        """Return a row for each data set, its numbers of labels averaged."""
         means = self.means()
         of = dict(zip(self.table["place"], self.table["dataset"], strict=True))
-        means = means.groupby(means.index.map(of), sort=False).mean()
+        return means.groupby(means.index.map(of), sort=False).mean()
+
+    def ranks(self) -> Ranks | None:
+        """Rank the methods on each data set."""
+        means = self.of_sets()
         if len(means) < 2 or means.shape[1] < 3:
             return None
         return rank_methods(means.to_numpy(np.float64), self.methods)
@@ -118,6 +138,18 @@ class Suite:
             for (place, method, test), p in zip(tested, adjusted, strict=True)
         ]
 
+    def overall(self, control: str) -> list[Overall]:
+        """Test methods against a control over the data sets, corrected by Holm over the methods."""
+        means = self.of_sets()
+        tests = {
+            method: corrected_t_test((means[method] - means[control]).to_numpy(np.float64), test_share=0.0)
+            for method in self.methods
+            if method != control
+        }
+        adjusted = holm([test.p for test in tests.values()])
+        rows = [Overall(name, test, p) for (name, test), p in zip(tests.items(), adjusted, strict=True)]
+        return sorted(rows, key=lambda row: -row.test.difference)
+
 
 def load(file: Path) -> Suite:
     table = pd.read_csv(file)
@@ -141,6 +173,7 @@ def write(results: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters["points"] = points
+    environment.filters["change"] = change
     text = environment.get_template("page.md.jinja").render(
         suites={suite.name: suite for suite in suites},
         metric=METRIC,
@@ -173,6 +206,12 @@ def summary(suite: Suite) -> str:
 def mean_and_deviation(mean: float, sd: float | None = None) -> str:
     text = f"{100 * mean:.1f}"
     return text if sd is None or np.isnan(sd) else f"{text} ± {100 * sd:.1f}"
+
+
+def change(relative: float) -> str:
+    """Return a relative change as "+5 %", "−3 %" or "0 %"."""
+    whole = round(100 * relative)
+    return f"{whole:+d} %".replace("-", "−") if whole else "0 %"
 
 
 @dataclass(frozen=True)
