@@ -78,7 +78,14 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
     return path
 
 
-SETTINGS = {"image_size": SIDE, "epochs": 4, "folds": 2, "batch_size": 8, "workers": 1}
+SETTINGS = {
+    "method": "multi-label",
+    "image_size": SIDE,
+    "epochs": 4,
+    "folds": 2,
+    "batch_size": 8,
+    "workers": 1,
+}
 TINY = tuple(word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value)))
 
 

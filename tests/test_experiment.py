@@ -308,10 +308,10 @@ class TestPython:
     def test_it_is_quiet_unless_told_otherwise(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        sit2.train(finished().data, out=tmp_path / "run", method="mixup", **{**SETTINGS, "epochs": 0.5})
+        sit2.train(finished().data, out=tmp_path / "run", **{**SETTINGS, "method": "mixup", "epochs": 0.5})
         assert capsys.readouterr() == ("", "")
         sit2.train(
-            finished().data, out=tmp_path / "2", method="mixup", quiet=False, **{**SETTINGS, "epochs": 0.5}
+            finished().data, out=tmp_path / "2", quiet=False, **{**SETTINGS, "method": "mixup", "epochs": 0.5}
         )
         assert capsys.readouterr().out.startswith("shapes: 36 images of 3 classes, 16 × 16 pixels, colour\n")
 

@@ -193,7 +193,10 @@ _CHECK: tuple[Argument, ...] = (
 _COMPARE: tuple[Argument, ...] = (
     (
         ("--methods",),
-        {"metavar": "A,B,C", "help": "what to compare (default: plain and the three strategies)"},
+        {
+            "metavar": "A,B,C",
+            "help": "what to compare (default: two controls and four SIT² methods)",
+        },
     ),
     (("--splits",), {"type": int, "default": 5, "metavar": "N", "help": "splits (default: 5)"}),
     (

@@ -28,7 +28,14 @@ from sit2.runfolder import RunFolder, read_json
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 
-DEFAULT_METHODS = ("plain", "not-sure", "sure-or-not", "multi-label")
+DEFAULT_METHODS = (
+    "plain",
+    "label-smoothing",
+    "not-sure",
+    "sure-or-not",
+    "multi-label",
+    "confusion-smoothing",
+)
 RANKED_METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
 

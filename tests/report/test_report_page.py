@@ -196,7 +196,9 @@ def test_images_that_came_as_arrays_are_kept_small(tmp_path):
     from synthetic import SETTINGS, arrays
 
     images, labels = arrays(6)
-    run = train(from_arrays(images, labels, "shapes"), out=tmp_path / "run", method="mixup", **SETTINGS)
+    run = train(
+        from_arrays(images, labels, "shapes"), out=tmp_path / "run", **{**SETTINGS, "method": "mixup"}
+    )
     page = Page(run.folder / "report.html")
     assert all(image["src"] for image in page.data["images"])
     with np.load(run.folder / "thumbnails.npz") as kept:
