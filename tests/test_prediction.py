@@ -160,7 +160,7 @@ class TestPredict:
     def test_a_run_of_a_grey_npz_file(self, tmp_path: Path, capsys: Printed) -> None:
         images, labels = arrays()
         np.savez(tmp_path / "shapes.npz", images=images[:, :, :, 0], labels=labels)
-        run = train(tmp_path / "shapes.npz", out=tmp_path / "run", method="mixup", **SETTINGS)
+        run = train(tmp_path / "shapes.npz", out=tmp_path / "run", **{**SETTINGS, "method": "mixup"})
         assert command(("predict", tmp_path / "shapes.npz", "--model", run.folder)) == 0
         lines = rows(capsys.readouterr().out)
         own = rows((run.folder / "predictions" / "mixup.csv").read_text())

@@ -246,7 +246,7 @@ class TestOutputFolder:
     ) -> None:
         before = contents(run, "**/*")
         given = [done.data if word == "DATA" else word for word in words]
-        error(*given, "-o", "precious", "--overwrite", *TINY)
+        error(given[0], *TINY, *given[1:], "-o", "precious", "--overwrite")
         assert contents(run, "**/*") == before
 
     @pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
