@@ -237,7 +237,7 @@ def goal(suite: Suite) -> list[Goal]:
     rows = []
     for method in suite.methods:
         base = method.split("+")[0]
-        if base not in SIT2 or ranks is None:
+        if base not in SIT2 or "@" in method or ranks is None:
             continue
         own = [one for one in judged if one.method == method]
         rank = float(ranks.mean_ranks[ranks.methods.index(method)])
