@@ -28,9 +28,9 @@ SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoot
 
 @dataclass(frozen=True)
 class Judged:
-    """A method against a control on one data set at one number of labels."""
+    """A method against a control, on one data set at one number of labels or over all data sets."""
 
-    place: str
+    place: str  # "" for all
     method: str
     control: str
     test: TTest
@@ -46,22 +46,6 @@ class Judged:
     def words(self) -> str:
         mark = {"better": " ▲", "worse": " ▼", "": ""}[self.verdict]
         return points(self.test.difference) + mark
-
-
-@dataclass(frozen=True)
-class Overall:
-    """A method against a control over all data sets, each of which counts as one repeat."""
-
-    method: str
-    test: TTest
-    p_adjusted: float
-
-    @property
-    def words(self) -> str:
-        test = self.test
-        interval = f"{points(test.lower)} to {points(test.upper)}" if np.isfinite(test.lower) else "–"
-        mark = "" if not self.p_adjusted < ALPHA else " ▲" if test.difference > 0 else " ▼"
-        return f"{points(test.difference)}{mark} | {interval} | {p_value(self.p_adjusted)}"
 
 
 @dataclass(frozen=True)
@@ -138,17 +122,21 @@ class Suite:
             for (place, method, test), p in zip(tested, adjusted, strict=True)
         ]
 
-    def overall(self, control: str) -> list[Overall]:
-        """Test methods against a control over the data sets, corrected by Holm over the methods."""
+    def test_over_sets(self, method: str, control: str) -> TTest:
+        """Test a method against a control, each data set as one repeat that shares nothing with another."""
         means = self.of_sets()
-        tests = {
-            method: corrected_t_test((means[method] - means[control]).to_numpy(np.float64), test_share=0.0)
-            for method in self.methods
-            if method != control
-        }
-        adjusted = holm([test.p for test in tests.values()])
-        rows = [Overall(name, test, p) for (name, test), p in zip(tests.items(), adjusted, strict=True)]
-        return sorted(rows, key=lambda row: -row.test.difference)
+        return corrected_t_test((means[method] - means[control]).to_numpy(np.float64), test_share=0.0)
+
+    def judge_over_sets(self, control: str) -> list[Judged]:
+        """Test methods against a control over the data sets, with Holm over the methods; best first."""
+        methods = [method for method in self.methods if method != control]
+        tests = [self.test_over_sets(method, control) for method in methods]
+        adjusted = holm([test.p for test in tests])
+        judged = [
+            Judged("", method, control, test, p)
+            for method, test, p in zip(methods, tests, adjusted, strict=True)
+        ]
+        return sorted(judged, key=lambda one: -one.test.difference)
 
 
 def load(file: Path) -> Suite:
@@ -174,6 +162,7 @@ def write(results: Path) -> None:
     )
     environment.filters["points"] = points
     environment.filters["change"] = change
+    environment.filters["p_value"] = p_value
     text = environment.get_template("page.md.jinja").render(
         suites={suite.name: suite for suite in suites},
         metric=METRIC,
@@ -225,15 +214,13 @@ class Goal:
     worse_on: int
     pair_error_change: float  # relative to plain, mean over places; −0.15 is a cut by 15 %
     other_error_change: float
-    over_random: float | None  # mean difference to the method's own random pairs
-    over_random_p: float | None  # corrected, of the mean over places, places as repeats that share nothing
+    over_random: TTest | None  # against the method's own random pairs, over data sets
 
 
 def goal(suite: Suite) -> list[Goal]:
     """Return how far each SIT² method gets."""
     ranks, judged = suite.ranks(), suite.judge("plain")
     pair, other = suite.means("pair_error"), suite.means("other_error")
-    means = suite.means()
     rows = []
     for method in suite.methods:
         base = method.split("+")[0]
@@ -242,7 +229,6 @@ def goal(suite: Suite) -> list[Goal]:
         own = [one for one in judged if one.method == method]
         rank = float(ranks.mean_ranks[ranks.methods.index(method)])
         random = f"{method}@random"
-        gap = (means[method] - means[random]).to_numpy(np.float64) if random in means else None
         rows.append(
             Goal(
                 method,
@@ -252,8 +238,7 @@ def goal(suite: Suite) -> list[Goal]:
                 sum(one.verdict == "worse" for one in own),
                 float((pair[method] / pair["plain"] - 1).mean()),
                 float((other[method] / other["plain"] - 1).mean()),
-                None if gap is None else float(gap.mean()),
-                None if gap is None else corrected_t_test(gap, test_share=0.0).p,
+                suite.test_over_sets(method, random) if random in suite.methods else None,
             )
         )
     return rows

@@ -14,6 +14,6 @@ import format_others  # noqa: F401
 import format_dicom  # noqa: F401
 
 # isort: on
-from format_case import CASES, SIDE
+from format_tools import CASES, SIDE
 
 __all__ = ["CASES", "SIDE"]

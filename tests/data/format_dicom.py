@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from format_case import case, noise, to_bytes
+from format_tools import case, noise, to_bytes
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from format_case import case, smooth
+from format_tools import case, smooth
 from PIL import Image
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from format_case import FIRST, case, noise
+from format_tools import FIRST, case, noise
 from PIL import Image
 
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from format_case import SIDE, case, noise, over, smooth, to_bytes
+from format_tools import SIDE, case, noise, over, smooth, to_bytes
 from PIL import Image
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tifffile
-from format_case import FIRST, case, noise, to_bytes
+from format_tools import FIRST, case, noise, to_bytes
 
 
 @case("TIFF, 8 bits", "the same pixels", "a.tif")

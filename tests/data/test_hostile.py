@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from format_case import SIDE, noise
 from format_dicom import dicom
+from format_tools import SIDE, noise
 from PIL import Image
 
 from sit2.data import decode as module

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_case import noise
 from format_dicom import dicom
+from format_tools import noise
 from PIL import Image
 
 from sit2.data.readers import read_dataset, read_images

@@ -1,4 +1,4 @@
-"""How a row of docs/formats.md is written: a case writes one file and returns the pixels expected of it."""
+"""What a row of docs/formats.md is written with: a case writes one file and returns the pixels expected."""
 
 from __future__ import annotations
 
