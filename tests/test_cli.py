@@ -27,7 +27,7 @@ from synthetic import CLASSES, TINY, Finished, command, contents, finished, save
 Printed = pytest.CaptureFixture[str]
 VERBS = (
     *("demo", "check", "train", "compare", "confusion", "synthesize", "predict", "evaluate"),
-    *("report", "cache"),
+    *("report", "export", "cache"),
 )
 
 

@@ -143,6 +143,15 @@ def _report(options: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def _export(options: argparse.Namespace, screen: Screen) -> int:
+    from sit2.export import export_onnx
+
+    path, difference = export_onnx(options.run_folder, options.out, overwrite=options.overwrite)
+    screen.say(f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    screen.say(f"Checked: ONNX Runtime gives the model's own probabilities, to within {difference:.0e}")
+    return DONE
+
+
 Command = Callable[[argparse.Namespace, Screen], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -321,6 +330,16 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
                 ("--megabytes",),
                 {"type": float, "default": 5.0, "metavar": "N", "help": "size of the page (default: 5)"},
             ),
+        ),
+        (),
+    ),
+    "export": (
+        _export,
+        "write a model as one ONNX file, for programs without sit2",
+        (
+            (("run_folder",), {"metavar": "RUN", "type": Path, "help": "a run folder, or its model folder"}),
+            _out("folder for model.onnx (default: the model's own)"),
+            _OVERWRITE,
         ),
         (),
     ),

@@ -45,6 +45,10 @@ class ModelSpec:
     background: str = "white"
     max_megapixels: int = MAX_MEGAPIXELS
 
+    def preprocessing(self) -> dict[str, Any]:
+        """Return what turns an image into the network's input, by name."""
+        return {name: getattr(self, name) for name in _PREPROCESSING}
+
     def build(self, *, seed: int = 0) -> Network:
         """Build the network, with initial weights."""
         return build_network(
@@ -93,9 +97,8 @@ class Classifier:
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         with atomic(folder / "model.safetensors") as path:
             path.write_bytes(to_bytes(state))
-        preprocessing = {k: v for k, v in dataclasses.asdict(self.spec).items() if k in _PREPROCESSING}
         rest = {k: v for k, v in dataclasses.asdict(self.spec).items() if k not in _PREPROCESSING}
-        content = {"format_version": FORMAT_VERSION, **rest, "preprocessing": preprocessing}
+        content = {"format_version": FORMAT_VERSION, **rest, "preprocessing": self.spec.preprocessing()}
         with atomic(folder / "model.json") as path:
             path.write_text(to_json(content) + "\n", encoding="utf-8")
 
