@@ -155,86 +155,67 @@ def _export(options: argparse.Namespace, screen: Screen) -> int:
 Command = Callable[[argparse.Namespace, Screen], int]
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
-_DATA: Argument = (
-    ("data",),
-    {"metavar": "DATA", "type": Path, "help": "folder of class folders, manifest (.csv, .parquet), or .npz"},
-)
-_IMAGES: Argument = (
-    ("data",),
-    {"metavar": "DATA", "type": Path, "nargs": "+", "help": "folder, image files, manifest, or .npz"},
-)
-_MODEL: Argument = (
-    ("--model",),
-    {"metavar": "RUN", "type": Path, "required": True, "help": "a run folder, or its model folder"},
-)
-_OVERWRITE: Argument = (
-    ("--overwrite",),
-    {"action": "store_true", "help": "replace what an earlier run wrote"},
-)
-_RESUME: Argument = (
-    ("--resume",),
-    {"action": "store_true", "help": "finish the run that was begun in --out"},
-)
+
+def _argument(*flags: str, **options: Any) -> Argument:
+    return flags, options
 
 
 def _out(text: str, *, required: bool = False, default: str | None = None) -> Argument:
-    return (
-        ("-o", "--out"),
-        {
-            "metavar": "DIR",
-            "type": Path,
-            "required": required,
-            "default": Path(default) if default else None,
-            "help": text,
-        },
-    )
+    where = Path(default) if default else None
+    return _argument("-o", "--out", metavar="DIR", type=Path, required=required, default=where, help=text)
 
 
-_CHECK: tuple[Argument, ...] = (
-    (("--labels",), {"action": "store_true", "help": "look for wrong labels too (needs sit2[labels])"}),
-    (
-        ("--predictions",),
-        {"type": Path, "metavar": "FILE", "help": "look for them by these out-of-fold predictions (CSV)"},
+_DATA = _argument(
+    "data", metavar="DATA", type=Path, help="folder of class folders, manifest (.csv, .parquet), or .npz"
+)
+_DATA_SETS = _argument(
+    "data", metavar="DATA", type=Path, nargs="+", help="folders of class folders, manifests, or .npz files"
+)
+_IMAGES = _argument(
+    "data", metavar="DATA", type=Path, nargs="+", help="folder, image files, manifest, or .npz"
+)
+_MODEL = _argument(
+    "--model", metavar="RUN", type=Path, required=True, help="a run folder, or its model folder"
+)
+_OVERWRITE = _argument("--overwrite", action="store_true", help="replace what an earlier run wrote")
+_RESUME = _argument("--resume", action="store_true", help="finish the run that was begun in --out")
+
+_CHECK = (
+    _argument("--labels", action="store_true", help="look for wrong labels too (needs sit2[labels])"),
+    _argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="look for them by these out-of-fold predictions (CSV)",
     ),
-    (("--json",), {"action": "store_true", "help": "print all that was found as JSON"}),
+    _argument("--json", action="store_true", help="print all that was found as JSON"),
 )
 
-_COMPARE: tuple[Argument, ...] = (
-    (
-        ("--methods",),
-        {
-            "metavar": "A,B,C",
-            "help": "what to compare (default: two controls and four SIT² methods)",
-        },
+_COMPARE = (
+    _argument(
+        "--methods", metavar="A,B,C", help="what to compare (default: two controls and four SIT² methods)"
     ),
-    (("--splits",), {"type": int, "default": 5, "metavar": "N", "help": "splits (default: 5)"}),
-    (
-        ("--seeds",),
-        {"type": int, "default": 1, "metavar": "N", "help": "trainings on each split (default: 1)"},
+    _argument("--splits", type=int, default=5, metavar="N", help="splits (default: 5)"),
+    _argument("--seeds", type=int, default=1, metavar="N", help="trainings on each split (default: 1)"),
+    _argument("--labels", metavar="N,N", help="numbers of training images a class to go through"),
+    _argument(
+        "--tune",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainings of each cell to choose among by its validation images (default: 1)",
     ),
-    (("--labels",), {"metavar": "N,N", "help": "numbers of training images a class to go through"}),
-    (
-        ("--tune",),
-        {
-            "type": int,
-            "default": 1,
-            "metavar": "N",
-            "help": "trainings of each cell to choose among by its validation images (default: 1)",
-        },
-    ),
-    (
-        ("--metric",),
-        {
-            "default": "accuracy",
-            "metavar": "accuracy|macro_f1|balanced_accuracy",
-            "help": "what the verdicts are about (default: accuracy)",
-        },
+    _argument(
+        "--metric",
+        default="accuracy",
+        metavar="accuracy|macro_f1|balanced_accuracy",
+        help="what the verdicts are about (default: accuracy)",
     ),
 )
 
-COMMON: tuple[Argument, ...] = (
-    (("--quiet",), {"action": "store_true", "help": "print errors only"}),
-    (("--debug",), {"action": "store_true", "help": "show where an error came from"}),
+COMMON = (
+    _argument("--quiet", action="store_true", help="print errors only"),
+    _argument("--debug", action="store_true", help="show where an error came from"),
 )
 
 # What runs it, what it does, its arguments beside the common ones, and the settings that it takes.
@@ -245,7 +226,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         (
             _out("run folder (default: demo-run)", default="demo-run"),
             _OVERWRITE,
-            (("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "root of all randomness"}),
+            _argument("--seed", type=int, default=0, metavar="N", help="root of all randomness"),
         ),
         (),
     ),
@@ -265,15 +246,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         _compare,
         "compare methods over repeated splits and seeds, on one data set or many",
         (
-            (
-                ("data",),
-                {
-                    "metavar": "DATA",
-                    "type": Path,
-                    "nargs": "+",
-                    "help": "folders of class folders, manifests, or .npz files",
-                },
-            ),
+            _DATA_SETS,
             _out("folder for results.csv; what an earlier call finished there is taken up", required=True),
             _OVERWRITE,
             *_COMPARE,
@@ -284,7 +257,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         _confusion,
         "find the pairs of classes that are confused, from images or from a file of predictions",
         (
-            (("data",), {"metavar": "DATA", "type": Path, "help": "images, or a CSV with label,p_<class>…"}),
+            _argument("data", metavar="DATA", type=Path, help="images, or a CSV with label,p_<class>…"),
             _out("folder for matrix.csv and pairs.csv (default: print only)"),
             _OVERWRITE,
         ),
@@ -297,12 +270,9 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
             _DATA,
             _out("folder to write", required=True),
             _OVERWRITE,
-            (
-                ("--count",),
-                {"type": int, "default": 20, "metavar": "N", "help": "images a pair (default: 20)"},
-            ),
-            (("--sure",), {"action": "store_true", "help": "also write sure composites, as many a class"}),
-            (("--pairs",), {"type": Path, "metavar": "FILE", "help": "a pairs.csv, instead of measuring"}),
+            _argument("--count", type=int, default=20, metavar="N", help="images a pair (default: 20)"),
+            _argument("--sure", action="store_true", help="also write sure composites, as many a class"),
+            _argument("--pairs", type=Path, metavar="FILE", help="a pairs.csv, instead of measuring"),
         ),
         SETTINGS,
     ),
@@ -322,13 +292,9 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         _report,
         "write what a run found as one page, report.html, with its figures and tables",
         (
-            (
-                ("run_folder",),
-                {"metavar": "RUN", "type": Path, "help": "what train, confusion or compare wrote"},
-            ),
-            (
-                ("--megabytes",),
-                {"type": float, "default": 5.0, "metavar": "N", "help": "size of the page (default: 5)"},
+            _argument("run_folder", metavar="RUN", type=Path, help="what train, confusion or compare wrote"),
+            _argument(
+                "--megabytes", type=float, default=5.0, metavar="N", help="size of the page (default: 5)"
             ),
         ),
         (),
@@ -337,7 +303,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         _export,
         "write a model as one ONNX file, for programs without sit2",
         (
-            (("run_folder",), {"metavar": "RUN", "type": Path, "help": "a run folder, or its model folder"}),
+            _argument("run_folder", metavar="RUN", type=Path, help="a run folder, or its model folder"),
             _out("folder for model.onnx (default: the model's own)"),
             _OVERWRITE,
         ),
@@ -346,7 +312,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
     "cache": (
         _cache,
         "show how much room decoded images take, or free it",
-        ((("--clear",), {"action": "store_true", "help": "remove them"}),),
+        (_argument("--clear", action="store_true", help="remove them"),),
         ("cache",),
     ),
 }
