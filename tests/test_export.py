@@ -87,9 +87,11 @@ def test_one_model_gives_one_file_which_tells_nothing_of_the_machine() -> None:
     assert b".py" not in content
 
 
-def test_the_command_writes_beside_the_model(done: Finished, tmp_path: Path, capsys: Printed) -> None:
-    assert command(("export", done.run, "-o", tmp_path / "a" / "b")) == 0
-    printed = capsys.readouterr()
+def test_the_command_writes_beside_the_model(done: Finished, tmp_path: Path, capfd: Printed) -> None:
+    assert command(("export", done.run, "-o", tmp_path / "a" / "b", "--quiet")) == 0
+    assert capfd.readouterr() == ("", "")  # of torch's and ONNX Runtime's own parts too
+    assert command(("export", done.run, "-o", tmp_path / "a" / "b", "--overwrite")) == 0
+    printed = capfd.readouterr()
     assert printed.err == ""
     assert printed.out.startswith(f"Written: {tmp_path / 'a' / 'b' / 'model.onnx'} (")
     assert "ONNX Runtime gives the model's own probabilities, to within" in printed.out
