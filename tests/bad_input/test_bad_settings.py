@@ -26,7 +26,7 @@ class TestWords:
                 (
                     "unknown verb 'zzz'\n"
                     "choose from demo, check, train, compare, confusion, synthesize, predict, evaluate, "
-                    "report, cache"
+                    "report, export, cache"
                 ),
             ),
             (
