@@ -96,7 +96,8 @@ class TestTheCommand:
         assert ranks["mean_ranks"] == pytest.approx(expected.to_dict())
         assert ranks["datasets"] == 2
 
-    def test_again_trains_nothing_and_gives_the_same(self, folders, finished, monkeypatch):
+    @pytest.mark.parametrize("flags", [(), ("--resume",)])
+    def test_again_trains_nothing_and_gives_the_same(self, folders, finished, monkeypatch, flags):
         before = without_seconds(finished)
 
         def never(*_):
@@ -105,7 +106,7 @@ class TestTheCommand:
         monkeypatch.setattr("sit2.parallel.run_job", never)
         methods = ("--methods", "mixup,multi-label", "--splits", 2, "--epochs", 1)
         words = ("compare", *folders, "-o", finished, *TINY, "--confusion", "probe", *methods, "--quiet")
-        assert command(words) == 0
+        assert command((*words, *flags)) == 0
         pd.testing.assert_frame_equal(without_seconds(finished), before)
 
     def test_what_it_says(self, folders, tmp_path, capsys):
@@ -123,6 +124,7 @@ class TestTheCommand:
             (("--labels", "ten"), "--labels is 'ten'"),
             (("--metric", "acuracy"), "unknown metric 'acuracy'\ndid you mean 'accuracy'?"),
             (("--splits", "0"), "splits is 0\nexpected at least 1"),
+            (("--resume", "--overwrite"), "--resume and --overwrite contradict each other"),
         ],
     )
     def test_bad_words(self, folders, tmp_path, capsys, words, message):

@@ -51,8 +51,7 @@ def _train(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.resume and options.out is None:
         raise ConfigError("--resume needs the folder of the run\nname it with -o")
-    if options.resume and options.overwrite:
-        raise ConfigError("--resume and --overwrite contradict each other\nuse one of them")
+    _resume_or_overwrite(options)
     config = _config(options)
     if options.out is None:
         options.out = default_folder(options.data, config)
@@ -63,9 +62,15 @@ def _train(options: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def _resume_or_overwrite(options: argparse.Namespace) -> None:
+    if options.resume and options.overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other\nuse one of them")
+
+
 def _compare(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.verbs import compare_and_tell
 
+    _resume_or_overwrite(options)
     compare_and_tell(
         options.data,
         options.out,
@@ -248,6 +253,7 @@ VERBS: dict[str, tuple[Command, str, tuple[Argument, ...], tuple[str, ...]]] = {
         (
             _DATA_SETS,
             _out("folder for results.csv; what an earlier call finished there is taken up", required=True),
+            _argument("--resume", action="store_true", help="as it does anyway: go on in --out"),
             _OVERWRITE,
             *_COMPARE,
         ),
