@@ -19,7 +19,7 @@ from sit2.confusion.pairs import measure, pairs_table
 from sit2.errors import ConfigError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.job import Job, Outcome
-from sit2.parallel import plan_workers, run_all
+from sit2.parallel import plan_workers, run_all, share_networks
 from sit2.records import ClassPair, Predictions
 from sit2.runfolder import RunFolder
 from sit2.screen import Screen
@@ -148,6 +148,7 @@ class Place:
             predict_rows=np.concatenate(rows[1:]),
             pairs=tuple(pair for pair in self.pairs if pair.chosen),
             trials=trials,
+            groups=prepared.bound_groups("train"),
         )
 
     def cell(self, method: str, outcome: Outcome) -> Cell:
@@ -253,6 +254,7 @@ class GridRun:
     def _train(self, places: Sequence[Place], before: Sequence[Cell], title: str) -> list[Cell]:
         wanted = [(place, method) for place in places for method in self.grid.methods]
         jobs = [_named(place.job(method, self.grid.trials), self.cells) for place, method in wanted]
+        jobs = share_networks(jobs, self.cells)
         done: dict[int, Cell] = {}
 
         def add(n: int, outcome: Outcome) -> None:

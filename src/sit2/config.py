@@ -31,6 +31,7 @@ METHOD_NAMES = (
     "multi-label",
     "soft-label",
     "confusion-smoothing",
+    "second-look",
 )  # the keys of sit2.methods.METHODS, here so that the command line knows them without loading torch
 PAIR_METHODS = METHOD_NAMES[6:]  # those that use pairs of classes
 PAIR_SOURCES = ("random", "all")  # what may follow the "@" of a SIT² method
@@ -153,6 +154,13 @@ class Config:
     smoothing_emphasis: float = setting(
         0.5,
         "confusion-smoothing: share of the smoothing that goes to confused classes, the rest to all",
+        section="method",
+        low=0.0,
+        high=1.0,
+    )
+    second_weight: float = setting(
+        0.3,
+        "second-look: the share of the probe, beside the network, in what is said at the second look",
         section="method",
         low=0.0,
         high=1.0,

@@ -117,6 +117,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             train_rows=everything,
             predict_rows=everything[:0],
             pairs=tuple(pair for pair in self.pairs_ if pair.chosen),
+            groups=prepared.bound_groups("train"),
         )
         with threads(config.threads):
             self.classifier_, _ = train_classifier(job)

@@ -8,17 +8,19 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.metrics import log_loss
 
 from sit2.config import Config
+from sit2.confusion.probe import fit_probe
 from sit2.errors import TrainingError
-from sit2.files import DamagedStateError, atomic
-from sit2.methods import make_phases, settings_of, uses_pairs
+from sit2.files import DamagedStateError, atomic, load_state, save_state
+from sit2.methods import looks_again, make_phases, pairs_of, settings_of, trains_as, uses_pairs
 from sit2.records import ByteArray, ClassPair, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
@@ -27,6 +29,7 @@ from sit2.training.classifier import Classifier, ModelSpec
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.feed import Feed, Normalisation
 from sit2.training.loop import Progress, Training, total_steps
+from sit2.training.second_look import SecondLook
 from sit2.untrusted import read_json
 
 RECIPE = 1  # of what jobs do: to be raised when one gives another result, or a default changes
@@ -55,6 +58,12 @@ class Job:
     trials: int = 1  # trainings to choose among by the validation images, see sit2.tuning
     checkpoint: Path | None = None
     save_to: Path | None = None  # where to write the model
+    groups: tuple[str, ...] = ()  # of the training images, which a second look's probe leaves out together
+    shared: Path | None = None  # where the network is kept for jobs that train alike, or found if it is there
+
+    def training_key(self) -> str:
+        """Return the key of the training alone: the same for all methods that train alike."""
+        return replace(self, method=trains_as(self.method)).key()
 
     def key(self) -> str:
         """Return 40 hexadecimal digits that change with anything that the probabilities depend on."""
@@ -72,6 +81,7 @@ class Job:
         known = (
             (RECIPE, version("sit2"), version("torch"), self.method, values, self.trials, pairs),
             (self.seeds.root, self.seeds.path, self.classes, self.images.shape[1:]),
+            *((self.groups,) if looks_again(self.method) else ()),
             *((device,) if device != "cpu" else ()),
         )
         digest = hashlib.blake2b(repr(known).encode(), digest_size=20)
@@ -238,17 +248,27 @@ def _train(
         checkpoint=job.checkpoint,
         lr_factor=lr_factor,
     )
-    try:
-        classifier = Classifier(spec, training.run())
-    except TrainingError as error:
-        raise TrainingError(f"{job.method}: {error}") from None
-    history = [asdict(p) for p in training.history]
+    found = _find_shared(job)
+    if found is None:
+        try:
+            training.run()
+        except TrainingError as error:
+            raise TrainingError(f"{job.method}: {error}") from None
+        history = [asdict(p) for p in training.history]
+        if job.shared is not None:
+            state = {"network": network.state_dict(), "history": history, "notes": notes}
+            save_state(job.shared, state | {"seconds": time.monotonic() - began})
+    else:
+        network.to(fabric.device).eval().load_state_dict(found["network"])
+        history, notes = found["history"], found["notes"]
+        began -= found["seconds"]
+    classifier = _look_again(job, Classifier(spec, network), fabric.device)
     outcome = Outcome(
         probabilities=classifier.predict_proba(job.images, job.predict_rows),
-        passes=training.history[-1].passes,
+        passes=history[-1]["passes"],
         seconds=time.monotonic() - began,
         history=history,
-        spec=spec,
+        spec=classifier.spec,
         notes=notes,
     )
     if not np.isfinite(outcome.probabilities).all():  # the last step of all may be the one that fails
@@ -257,6 +277,37 @@ def _train(
             "expected a finite loss; lower --lr"
         )
     return classifier, outcome
+
+
+def _find_shared(job: Job) -> dict[str, Any] | None:
+    """Return what a training of the same kind left behind; None where there is none, or it is damaged."""
+    try:
+        return None if job.shared is None else load_state(job.shared)
+    except DamagedStateError:
+        return None
+
+
+def _look_again(job: Job, classifier: Classifier, device: torch.device) -> Classifier:
+    """Give a classifier its second look, where the method has one and there are pairs to look at."""
+    pairs = pairs_of(job.method, job.pairs, job.classes, job.seeds) if looks_again(job.method) else []
+    if not pairs:
+        return classifier
+    config, augment, num_classes = job.config, PRESETS[job.config.augment], len(job.classes)
+    probe, _ = fit_probe(
+        job.images,
+        job.labels[job.train_rows],
+        num_classes,
+        rows=job.train_rows,
+        groups=job.groups,
+        mirror=augment.mirror,
+        any_way_up=augment.any_way_up,
+        seeds=job.seeds,
+        device="cpu" if device.type == "mps" else device,  # which has no float64
+    )
+    second_look = SecondLook.of(
+        probe, pairs, num_classes=num_classes, weight=config.second_weight, augment=augment
+    )
+    return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=second_look)
 
 
 def steps_in(job: Job) -> int:

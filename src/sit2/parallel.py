@@ -11,8 +11,9 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,10 @@ def run_all(
             meter = _Meter(Path(scratch) / "progress", passes)
             with meter.shown(show):
                 tasks = [_Task(*jobs[n], meter.path, place, len(todo), keep) for place, n in enumerate(todo)]
-                for place, outcome in _run_tasks(tasks, workers):
-                    found[todo[place]] = outcome
-                    tell(todo[place], outcome)
+                for wave in _waves(tasks):
+                    for place, outcome in _run_tasks(wave, workers):
+                        found[todo[place]] = outcome
+                        tell(todo[place], outcome)
     return [outcome for outcome in found if outcome is not None]
 
 
@@ -100,6 +102,25 @@ class _Task:
         cells[self.place, 0] = 1.0
         _save(self.keep, self.name, outcome)
         return self.place, outcome
+
+
+def share_networks(jobs: Sequence[tuple[str, Job]], folder: Path) -> list[tuple[str, Job]]:
+    """Let jobs that train alike share one network, kept in ``folder``: the first of them trains it."""
+    keys = [job.training_key() if job.trials == 1 else "" for _, job in jobs]
+    common = {key for key, count in Counter(keys).items() if key and count > 1}
+    return [
+        (name, replace(job, shared=folder / f"{key}.network") if key in common else job)
+        for key, (name, job) in zip(keys, jobs, strict=True)
+    ]
+
+
+def _waves(tasks: Sequence[_Task]) -> list[list[_Task]]:
+    """Part the tasks so that a network is there before a second job asks for it."""
+    first: dict[object, _Task] = {}
+    for task in tasks:
+        first.setdefault(task.job.shared or task.place, task)
+    later = [task for task in tasks if task not in first.values()]
+    return [list(first.values()), *([later] if later else [])]
 
 
 def _run_tasks(tasks: list[_Task], workers: int) -> Iterator[tuple[int, Outcome]]:

@@ -24,7 +24,7 @@ from sit2.data.splits import bound, describe, draw_splits, folds
 from sit2.data.store import Pixels, fingerprint, load_pixels_for
 from sit2.data.words import counted, left_out
 from sit2.job import Job, Outcome
-from sit2.parallel import plan_workers, run_all
+from sit2.parallel import plan_workers, run_all, share_networks
 from sit2.records import ByteArray, ClassPair, Confusion, Dataset, FloatArray, IntArray, Predictions
 from sit2.screen import Screen
 from sit2.seeds import Seeds
@@ -48,6 +48,11 @@ class Prepared:
     def rows(self, split: str) -> IntArray:
         """Return the rows of a split, in the dataset's order."""
         return np.flatnonzero(self.splits == split).astype(np.int64)
+
+    def bound_groups(self, split: str) -> tuple[str, ...]:
+        """Return a name for each image of a split, one for all that must stay together; none if none must."""
+        part = self.dataset.take(self.rows(split))
+        return bound(part.groups, part.copies)
 
     def predictions(self, rows: IntArray, probabilities: FloatArray) -> Predictions:
         """Put a model's probabilities (len(rows), K) beside the truth."""
@@ -227,7 +232,7 @@ def probe(prepared: Prepared, config: Config, screen: Screen) -> FloatArray:
             dataset.labels,
             len(dataset.classes),
             rows=train,
-            groups=bound(dataset.groups, dataset.copies),
+            groups=prepared.bound_groups("train"),
             mirror=augment.mirror,
             any_way_up=augment.any_way_up,
             seeds=training_seeds(config),
@@ -334,10 +339,13 @@ def train_methods(
                 pairs=tuple(pair for pair in pairs if pair.chosen),
                 checkpoint=keep / f"{method}.pt" if keep else None,
                 save_to=models.get(method),
+                groups=prepared.bound_groups("train"),
             ),
         )
         for method in methods
     ]
+    if keep is not None:
+        jobs = share_networks(jobs, keep)
     title = f"Training {len(methods)} networks"
     outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
     return dict(zip(methods, outcomes, strict=True))

@@ -30,6 +30,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "soft_emphasis": (0.0, 1.0),
     "soft_cut": (0.0, 1.0),
     "smoothing_emphasis": (0.0, 1.0),
+    "second_weight": (0.0, 1.0),
 }
 
 
@@ -66,7 +67,7 @@ def tune(job: Job, report: Report | None = None) -> Outcome:
                 report((number + done) / job.trials, loss)
 
         outcome = run_job(
-            replace(job, config=replace(job.config, **values), trials=1, checkpoint=None), share
+            replace(job, config=replace(job.config, **values), trials=1, checkpoint=None, shared=None), share
         )
         rows = job.predict_rows[validation]
         loss = _log_loss(outcome.probabilities[validation], job.labels[rows])

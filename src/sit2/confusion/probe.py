@@ -1,36 +1,35 @@
 """The confusion of a classifier that needs no training: closed form, left out sample by sample.
 
-Random convolutional features (Coates, Lee & Ng, 2011: whitened patches of the images themselves as filters)
-and the colours of nine regions go into kernel ridge regression, whose leave-one-out predictions are known
-without leaving anything out. It orders the pairs of classes nearly as the out-of-fold probabilities of
-trained networks do, in about a hundredth of the time (docs/experiments.md, 2026-11-23).
+Random convolutional features (``eye.py``) go into kernel ridge regression, whose leave-one-out predictions
+are known without leaving anything out. It orders the pairs of classes nearly as the out-of-fold probabilities
+of trained networks do, in about a hundredth of the time (docs/experiments.md, 2026-11-23).
 
-Letters: N samples, K classes, C×H×W image, F filters, M landmarks, D features of an image.
+Letters: N samples, K classes, C×H×W image, M landmarks, D features of an image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sit2.confusion.eye import REGIONS, Eye, flips_of, scaled
 from sit2.errors import DataError
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
 
-SIZE = 32  # pixels that the probe looks at; it was tuned, and its fidelity measured, at this size
-FILTERS = 128
-REGIONS = 3  # a side
 LANDMARKS = 1000  # columns of the kernel; up to so many samples nothing is approximated
 COLOUR_WEIGHT = 0.5  # of colours beside filter responses
 PENALTIES = tuple(10.0**p for p in np.arange(-4, 2.1, 0.5))
 SHARPNESS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # of the softmax over regression scores
 _BATCH = {"cpu": 16}  # so that the responses stay in the processor's cache; elsewhere:
 _LARGE_BATCH = 512
+
+Progress = Callable[[float, str], None]  # (share done, a few words)
 
 
 def probe_probabilities(
@@ -44,7 +43,7 @@ def probe_probabilities(
     any_way_up: bool = False,
     seeds: Seeds,
     device: torch.device | str = "cpu",
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> FloatArray:
     """Return (N, K) float64 probabilities, each row from a classifier that did not see its sample's label.
 
@@ -67,154 +66,196 @@ def probe_probabilities(
     Raises:
         DataError: all samples are of one group.
     """
-    flips: list[tuple[int, ...]] = [()]
-    if mirror or any_way_up:
-        flips.append((3,))
-    if any_way_up:
-        flips += [(2,), (2, 3)]
+    return fit_probe(
+        images,
+        labels,
+        num_classes,
+        rows=rows,
+        groups=groups,
+        mirror=mirror,
+        any_way_up=any_way_up,
+        seeds=seeds,
+        device=device,
+        progress=progress,
+    )[1]
+
+
+def fit_probe(
+    images: ByteArray,
+    labels: IntArray,
+    num_classes: int,
+    *,
+    rows: IntArray | None = None,
+    groups: Sequence[str] = (),
+    mirror: bool = False,
+    any_way_up: bool = False,
+    seeds: Seeds,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Probe, FloatArray]:
+    """Return the probe of all samples, for other images, and what :func:`probe_probabilities` returns."""
     if len(groups) and len(set(groups)) == 1:
         raise DataError("all images are of one group, so none can be left out\nexpected at least two groups")
+    flips = flips_of(mirror=mirror, any_way_up=any_way_up)
     rows = np.arange(len(images)) if rows is None else rows
-    columns = _kernel_columns(images, rows, flips, seeds, device=torch.device(device), progress=progress)
+    kernel, root, columns = _kernel_columns(
+        images, rows, flips, seeds, device=torch.device(device), progress=progress
+    )
+    middle = columns.mean(dim=0)
+    columns = columns - middle
     target = F.one_hot(torch.from_numpy(labels.astype(np.int64)), num_classes).double().to(device)
     blocks = _blocks(groups, len(labels), device)
-    best, best_loss = target, float("inf")
-    for scores in _left_out_scores(columns, target, blocks):
+    best, best_loss, chosen = target, float("inf"), (PENALTIES[-1], SHARPNESS[0])
+    for penalty, scores in zip(PENALTIES, _left_out_scores(columns, target, blocks), strict=True):
         for sharpness in SHARPNESS:
             log_p = (scores * sharpness).log_softmax(dim=1)
             loss = float(-(log_p * target).sum(dim=1).mean())
             if loss < best_loss:
-                best, best_loss = log_p, loss
+                best, best_loss, chosen = log_p, loss, (penalty, sharpness)
+    penalty, sharpness = chosen
+    gram = columns.T @ columns + penalty * torch.eye(columns.shape[1], dtype=columns.dtype, device=device)
+    slope = torch.linalg.solve(gram, columns.T @ (target - target.mean(dim=0))) * sharpness
     probabilities: FloatArray = best.exp().cpu().numpy()
-    return probabilities
+    return Probe(kernel, root @ slope, middle @ slope), probabilities
 
 
 @dataclass(frozen=True)
-class _Eye:
-    """What turns an image into features, and knows what they would be for the mirrored image.
+class Kernel:
+    """The Gaussian kernel between images and landmarks, averaged over all ways to flip an image."""
 
-    The filters come with their mirror images. So the responses to a mirrored image are those to the image,
-    with filters and regions in another order: nothing is computed twice.
-    """
+    eye: Eye
+    marks: Tensor  # (M, D) float32: the landmarks' features
+    width: Tensor  # () float32: the squared distance at which the kernel is 1/e
+    _centre: Tensor = field(init=False, repr=False)  # (D,)
+    _spread: Tensor = field(init=False, repr=False)  # (D,)
+    _weight: Tensor = field(init=False, repr=False)  # (D,)
+    _known: list[Tensor] = field(init=False, repr=False)  # (M, D), one for every flip
 
-    filters: Tensor  # (F, C, side, side)
-    bias: Tensor  # (F,)
-    size: int  # of the images it looks at
-    orders: list[Tensor]  # for every flip, (F,) where each filter's mirror image stands
-    flips: list[tuple[int, ...]]
+    def __post_init__(self) -> None:
+        marks, colours = self.marks, self.eye.colours
+        weight = torch.ones(marks.shape[1], device=marks.device)
+        weight[:-colours] /= (len(weight) - colours) ** 0.5
+        weight[-colours:] *= COLOUR_WEIGHT / colours**0.5
+        object.__setattr__(self, "_centre", marks.mean(dim=0))
+        object.__setattr__(self, "_spread", marks.std(dim=0, correction=0) + 1e-3)
+        object.__setattr__(self, "_weight", weight)
+        object.__setattr__(self, "_known", [self._normal(one) for one in self.eye.flipped(marks)])
 
     @classmethod
-    def of(cls, images: Tensor, flips: list[tuple[int, ...]], generator: torch.Generator) -> _Eye:
-        """Take filters from (n, C, S, S) float32 in [0, 1]."""
-        size = images.shape[-1]
-        side = max(2, size // 4)
-        base = FILTERS // len(flips)
-        patches = _draw_patches(images, side, 4 * 5000 // len(flips), generator)
-        patches = torch.cat([patches.flip(flip) if flip else patches for flip in flips]).flatten(1)
-        patches = patches - patches.mean(dim=1, keepdim=True)
-        patches = patches / (patches.square().mean(dim=1, keepdim=True) + 0.01).sqrt()
-        mean = patches.mean(dim=0)
-        values, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
-        whiten = vectors * (values.clamp(min=0) + 0.1).rsqrt() @ vectors.T
-        picked = (patches[:base] - mean) @ whiten
-        picked = picked / (picked.norm(dim=1, keepdim=True) + 1e-6) @ whiten
-        # Patches are seen without their mean; a filter without its mean does not see it anyway.
-        shaped = (picked - picked.mean(dim=1, keepdim=True)).view(base, images.shape[1], side, side)
-        filters = torch.cat([shaped.flip(flip) if flip else shaped for flip in flips])
-        place = torch.arange(len(filters), device=images.device).view(len(flips), base)
-        orders = [place[[flips.index(_both(f, flip)) for f in flips]].flatten() for flip in flips]
-        bias = (picked @ mean).repeat(len(flips))
-        return cls(filters.contiguous(memory_format=torch.channels_last), bias, size, orders, flips)
+    def of(cls, eye: Eye, marks: Tensor) -> Kernel:
+        """Make a kernel as wide as the median distance between two landmarks."""
+        kernel = cls(eye, marks, torch.ones((), device=marks.device))
+        distances = torch.cdist(kernel._known[0], kernel._known[0]).square()
+        if not bool((distances > 0).any()):
+            return kernel
+        return cls(eye, marks, distances[distances > 0].median())
 
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Return the features (n, D) of (n, C, S, S) float32 in [0, 1], and of the image flipped each way."""
-        channels, side = self.filters.shape[1:3]
-        box = torch.full((1, channels, side, side), 1 / (channels * side * side), device=images.device)
-        mean = F.conv2d(images, box)
-        spread = (F.conv2d(images.square(), box) - mean.square() + 0.01).clamp(min=0.001).sqrt()
-        response = F.conv2d(images, self.filters).div_(spread).sub_(self.bias[:, None, None])
-        # Both signs, each as far as it exceeds a threshold; in place, since this is most of the work.
-        seen = [F.adaptive_avg_pool2d((response - 0.25).clamp_(min=0), REGIONS)]
-        seen.append(F.adaptive_avg_pool2d(response.add_(0.25).neg_().clamp_(min=0), REGIONS))
-        colour = F.adaptive_avg_pool2d(images, REGIONS)
-        spread = (F.adaptive_avg_pool2d(images.square(), REGIONS) - colour.square()).clamp(min=0).sqrt()
-        features = []
-        for flip, order in zip(self.flips, self.orders, strict=True):
-            parts = [part[:, order] for part in seen] + [colour, spread]
-            features.append(torch.cat([(p.flip(flip) if flip else p).flatten(1) for p in parts], dim=1))
-        return features
+    def __call__(self, features: Tensor) -> Tensor:
+        """(n, D) float32 features of images → (n, M) float64 in [0, 1]."""
+        normal = self._normal(features)
+        parts = [torch.exp(-torch.cdist(normal, other).square() / self.width) for other in self._known]
+        return torch.stack(parts).mean(dim=0).double()
+
+    def _normal(self, features: Tensor) -> Tensor:
+        return (features - self._centre) / self._spread * self._weight
 
 
-def _both(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the flip that two flips make."""
-    return tuple(sorted(set(one) ^ set(other)))
+@dataclass(frozen=True)
+class Probe:
+    """The probe as a classifier of images that it was not made from."""
 
+    kernel: Kernel
+    slope: Tensor  # (M, K) float64
+    offset: Tensor  # (K,) float64
 
-def _draw_patches(images: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
-    """(count, C, side, side) patches from anywhere in any of (n, C, S, S)."""
-    places = images.unfold(2, side, 1).unfold(3, side, 1)  # (n, C, rows, columns, side, side), a view
-    image = torch.randint(len(images), (count,), generator=generator)
-    row = torch.randint(places.shape[2], (count,), generator=generator)
-    column = torch.randint(places.shape[3], (count,), generator=generator)
-    return places[image, :, row, column]
+    def __call__(self, images: Tensor) -> Tensor:
+        """(n, C, H, W) float32 in [0, 1] → (n, K) float64 log-probabilities."""
+        batch_size = _BATCH.get(images.device.type, _LARGE_BATCH)
+        features = torch.cat([self.kernel.eye(part) for part in torch.split(scaled(images), batch_size)])
+        return (self.kernel(features) @ self.slope - self.offset).log_softmax(dim=1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that it is made of, as tensors."""
+        eye = self.kernel.eye
+        return {
+            "filters": eye.filters,
+            "bias": eye.bias,
+            "marks": self.kernel.marks,
+            "width": self.kernel.width,
+            "slope": self.slope,
+            "offset": self.offset,
+        }
+
+    @classmethod
+    def of(
+        cls, state: Mapping[str, Tensor], *, channels: int, num_classes: int, mirror: bool, any_way_up: bool
+    ) -> Probe:
+        """Put together what :meth:`state` took apart. Raises ValueError for what does not fit."""
+        flips = flips_of(mirror=mirror, any_way_up=any_way_up)
+        try:
+            filters, marks = state["filters"], state["marks"]
+            count, side = len(filters), filters.shape[-1]
+            shapes = {
+                "filters": (count, channels, side, side),
+                "bias": (count,),
+                "marks": (len(marks), 2 * (count + channels) * REGIONS**2),
+                "width": (),
+                "slope": (len(marks), num_classes),
+                "offset": (num_classes,),
+            }
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"the probe lacks {error}") from None
+        doubles = ("slope", "offset")
+        for name, shape in shapes.items():
+            dtype = torch.float64 if name in doubles else torch.float32
+            tensor = state.get(name)
+            if tensor is None or tensor.shape != shape or tensor.dtype != dtype or not tensor.numel():
+                raise ValueError(f"the probe's {name} is not {shape} {dtype}")
+            if not bool(tensor.isfinite().all()):
+                raise ValueError(f"the probe's {name} is not finite")
+        if count % len(flips) or not 0 < side <= 16 or not state["width"] > 0:
+            raise ValueError("the probe's filters or width cannot be")
+        eye = Eye(filters.contiguous(memory_format=torch.channels_last), state["bias"], flips)
+        return cls(Kernel(eye, marks, state["width"]), state["slope"], state["offset"])
 
 
 def _kernel_columns(
     images: ByteArray,
     source: IntArray,
-    flips: list[tuple[int, ...]],
+    flips: Sequence[tuple[int, ...]],
     seeds: Seeds,
     *,
     device: torch.device,
-    progress: Callable[[float, str], None] | None = None,
-) -> Tensor:
-    """(N, M) float64 Z, centred, with Z Zᵀ the Gaussian kernel, averaged over all ways to flip an image.
+    progress: Progress | None = None,
+) -> tuple[Kernel, Tensor, Tensor]:
+    """Return the kernel, its root (M, M) float64 and (N, M) float64 Z, with Z Zᵀ the kernel between samples.
 
     With more samples than landmarks it is Nyström's approximation (Williams & Seeger, 2001).
     """
     generator = torch.Generator().manual_seed(seeds.integer("probe"))
     picked = torch.randperm(len(source), generator=generator)[:LANDMARKS]
     rows = picked.sort().values.numpy()
-    marks = _scaled(images[source[rows]], device)
-    eye = _Eye.of(marks, flips, generator)
+    marks = _pixels(images, source[rows], device)
+    eye = Eye.of(marks, flips, generator)
     batch_size = _BATCH.get(device.type, _LARGE_BATCH)
-    parts = [eye(part) for part in torch.split(marks, batch_size)]
-    seen = [torch.cat(part) for part in zip(*parts, strict=True)]
-    centre, spread = seen[0].mean(dim=0), seen[0].std(dim=0, correction=0) + 1e-3
-    colours = 2 * images.shape[1] * REGIONS**2
-    weight = torch.ones_like(spread)
-    weight[:-colours] /= (len(spread) - colours) ** 0.5
-    weight[-colours:] *= COLOUR_WEIGHT / colours**0.5
-    known = [(features - centre) / spread * weight for features in seen]
-    distances = torch.cdist(known[0], known[0]).square()
-    width = distances[distances > 0].median() if bool((distances > 0).any()) else torch.ones(())
-
-    def kernel(features: Tensor) -> Tensor:
-        parts = [torch.exp(-torch.cdist(features, other).square() / width) for other in known]
-        return torch.stack(parts).mean(dim=0).double()
-
-    between = kernel(known[0])
+    kernel = Kernel.of(eye, torch.cat([eye(part) for part in torch.split(marks, batch_size)]))
+    between = kernel(kernel.marks)
     values, vectors = torch.linalg.eigh((between + between.T) / 2)
     root = vectors * values.clamp(min=1e-6 * float(values[-1])).rsqrt()
     columns = torch.empty(len(source), len(root), dtype=root.dtype, device=device)
     columns[rows] = between @ root
     others = np.setdiff1d(np.arange(len(source)), rows)
     for batch in np.array_split(others, -(-len(others) // batch_size)) if len(others) else ():
-        features = eye(_scaled(images[source[batch]], device))[0]
-        columns[batch] = kernel((features - centre) / spread * weight) @ root
+        columns[batch] = kernel(eye(_pixels(images, source[batch], device))) @ root
         if progress is not None:
             progress((len(rows) + int(batch[-1])) / (len(rows) + len(source)), "")
-    return columns - columns.mean(dim=0)
+    return kernel, root, columns
 
 
-def _scaled(images: ByteArray, device: torch.device) -> Tensor:
-    """(n, C, H, W) uint8 → (n, C, S, S) float32 in [0, 1], S at most SIZE, channels last."""
-    pixels = torch.from_numpy(images.transpose(0, 2, 3, 1).copy()).to(device)
-    values = pixels.permute(0, 3, 1, 2).float() / 255
-    if max(values.shape[2:]) > SIZE or values.shape[2] != values.shape[3]:
-        side = min(SIZE, *values.shape[2:])
-        values = F.interpolate(values, (side, side), mode="bilinear", antialias=True)
-    return values
+def _pixels(images: ByteArray, rows: IntArray, device: torch.device) -> Tensor:
+    """(L, C, H, W) uint8 → (n, C, S, S) float32 in [0, 1]."""
+    pixels = torch.from_numpy(images[rows].transpose(0, 2, 3, 1).copy()).to(device)
+    return scaled(pixels.permute(0, 3, 1, 2).float() / 255)
 
 
 def _blocks(groups: Sequence[str], count: int, device: torch.device | str) -> list[Tensor]:

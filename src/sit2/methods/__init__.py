@@ -13,6 +13,7 @@ from sit2.methods.mixup import CutMix, Mixup, MixupFinetune
 from sit2.methods.multi_label import MultiLabel
 from sit2.methods.not_sure import NotSure
 from sit2.methods.plain import LabelSmoothing, Plain, PlainRestart
+from sit2.methods.second_look import SecondLook
 from sit2.methods.soft_label import SoftLabel
 from sit2.methods.sure_or_not import SureOrNot
 from sit2.methods.targets import SmoothedTargets
@@ -32,6 +33,7 @@ METHODS: dict[str, type[Method]] = {
     "multi-label": MultiLabel,
     "soft-label": SoftLabel,
     "confusion-smoothing": ConfusionSmoothing,
+    "second-look": SecondLook,
 }
 
 
@@ -46,26 +48,42 @@ def settings_of(name: str) -> tuple[str, ...]:
     return METHODS[name.partition("@")[0]].settings
 
 
+def looks_again(name: str) -> bool:
+    """Say whether a method's model looks twice, by its full name."""
+    return METHODS[name.partition("@")[0]].looks_again
+
+
+def trains_as(name: str) -> str:
+    """Return the method whose training this one's is, by its full name: itself, for most."""
+    return METHODS[name.partition("@")[0]].trains_as or name
+
+
+def pairs_of(name: str, chosen: Sequence[ClassPair], classes: Sequence[str], seeds: Seeds) -> list[ClassPair]:
+    """Return the pairs of a method by its full name.
+
+    ``@random`` takes as many pairs as were chosen, drawn evenly from all, and gives them the scores of the
+    chosen ones; ``@all`` takes every pair.
+    """
+    source = name.partition("@")[2]
+    if source == "random":
+        drawn = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
+        return [replace(pair, score=real.score) for pair, real in zip(drawn, chosen, strict=True)]
+    return all_pairs(classes) if source == "all" else list(chosen)
+
+
 def make_phases(
     name: str, config: Config, chosen: Sequence[ClassPair], classes: Sequence[str], seeds: Seeds
 ) -> list[Phase]:
     """Return the phases of a method by its full name, such as ``multi-label@random``.
 
-    ``@random`` takes as many pairs as were chosen, drawn evenly from all, and gives them the scores of the
-    chosen ones; ``@all`` takes every pair. A method that has no pairs to mix trains plainly.
+    A method that has no pairs to mix trains plainly.
 
     Raises:
         ConfigError: for an unknown name.
     """
     check_method(name)
-    base, _, source = name.partition("@")
-    method = METHODS[base](config)
-    pairs = list(chosen)
-    if source == "random":
-        drawn = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
-        pairs = [replace(pair, score=real.score) for pair, real in zip(drawn, chosen, strict=True)]
-    elif source == "all":
-        pairs = all_pairs(classes)
+    method = METHODS[name.partition("@")[0]](config)
+    pairs = pairs_of(name, chosen, classes, seeds)
     if method.uses_pairs and not pairs:
         return [train_plainly(len(classes))]
     phases = method.phases(pairs, len(classes))

@@ -21,9 +21,13 @@ class Method(ABC):
     config: Config
 
     uses_pairs: ClassVar[bool] = False
+    looks_again: ClassVar[bool] = (
+        False  # whether the trained model looks twice among the classes of the pairs
+    )
+    trains_as: ClassVar[str | None] = None  # the method without pairs whose phases these are
     settings: ClassVar[
         tuple[str, ...]
-    ] = ()  # of the sections "method" and "confusion" that the phases depend on
+    ] = ()  # of the sections "method" and "confusion" that the phases, or the second look, depend on
 
     @abstractmethod
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:

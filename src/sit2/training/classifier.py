@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from sit2.data.image import MAX_MEGAPIXELS, Decoding
 from sit2.errors import ConfigError, ModelError, Sit2Error
@@ -20,10 +21,12 @@ from sit2.files import atomic
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.training.backbones import Network, build_network
 from sit2.training.feed import Normalisation
+from sit2.training.second_look import SecondLook
 from sit2.untrusted import read_json, shown, to_json
 from sit2.window import depth_limits
 
 FORMAT_VERSION = 1
+SECOND_LOOK_VERSION = 2  # of a model that looks twice: an older sit2 would read it, and look once
 MOST_PIXELS = 1024  # on a side: what --image-size allows
 RESIZES = ("stretch", "crop", "pad")
 PREDICT_BATCH = 64  # always this many: the last batch is filled up, so a result never depends on its company
@@ -44,6 +47,7 @@ class ModelSpec:
     depth_window: str = "full"  # this and the next two: models of before they were settings lack them
     background: str = "white"
     max_megapixels: int = MAX_MEGAPIXELS
+    second_look: bool = False
 
     def preprocessing(self) -> dict[str, Any]:
         """Return what turns an image into the network's input, by name."""
@@ -62,10 +66,11 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network that gives the probabilities of named classes."""
+    """A network that gives the probabilities of named classes, and may look twice."""
 
     spec: ModelSpec
     network: Network
+    second_look: SecondLook | None = None
 
     @torch.inference_mode()
     def predict_proba(self, images: ByteArray, rows: IntArray | None = None) -> FloatArray:
@@ -83,22 +88,40 @@ class Classifier:
         normalise = Normalisation(self.spec.mean, self.spec.std)
         rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
         out = np.empty((len(rows), len(self.spec.classes)))
+
+        def logits(pixels: Tensor) -> Tensor:
+            """(n, C, H, W) float32 in [0, 1] → (n, K) float64, where float64 is: not on every accelerator."""
+            scores: Tensor = self.network(normalise(pixels).contiguous(memory_format=torch.channels_last))
+            return scores.cpu().double()
+
+        def log_probabilities(pixels: Tensor) -> Tensor:
+            return logits(pixels).log_softmax(dim=1)
+
         for start in range(0, len(rows), PREDICT_BATCH):
             part = images[rows[start : start + PREDICT_BATCH]]
             batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
             batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
-            logits = self.network(normalise(batch).contiguous(memory_format=torch.channels_last))
-            out[start : start + len(part)] = logits[: len(part)].double().softmax(dim=1).cpu().numpy()
+            if self.second_look is None:
+                answers = logits(batch).softmax(dim=1)
+            else:
+                answers = self.second_look(batch, log_probabilities).exp()
+            out[start : start + len(part)] = answers[: len(part)].numpy()
         return out
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        state = dict(self.network.state_dict())
+        if self.second_look is not None:
+            state |= {_SECOND_LOOK + k: v for k, v in self.second_look.state().items()}
+        state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         with atomic(folder / "model.safetensors") as path:
             path.write_bytes(to_bytes(state))
         rest = {k: v for k, v in dataclasses.asdict(self.spec).items() if k not in _PREPROCESSING}
-        content = {"format_version": FORMAT_VERSION, **rest, "preprocessing": self.spec.preprocessing()}
+        if not rest["second_look"]:
+            del rest["second_look"]
+        version = SECOND_LOOK_VERSION if self.spec.second_look else FORMAT_VERSION
+        content = {"format_version": version, **rest, "preprocessing": self.spec.preprocessing()}
         with atomic(folder / "model.json") as path:
             path.write_text(to_json(content) + "\n", encoding="utf-8")
 
@@ -112,14 +135,22 @@ class Classifier:
         folder = find_model(folder)
         spec = read_spec(folder / "model.json")
         try:
-            network = spec.build()
-            network.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, RuntimeError, SafetensorError, Sit2Error) as error:
+            network, state = spec.build(), load_file(folder / "model.safetensors")
+            looked = {
+                k.removeprefix(_SECOND_LOOK): state.pop(k) for k in list(state) if k.startswith(_SECOND_LOOK)
+            }
+            network.load_state_dict(state)
+            second_look = None
+            if spec.second_look:
+                shape = {"channels": spec.channels, "num_classes": len(spec.classes)}
+                second_look = SecondLook.restore(looked, **shape)
+        except (OSError, RuntimeError, ValueError, SafetensorError, Sit2Error) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
-        return cls(spec, network.eval())
+        return cls(spec, network.eval(), second_look)
 
 
+_SECOND_LOOK = "second_look."  # in front of its tensors' names
 _PREPROCESSING = (
     "channels",
     "image_size",
@@ -148,10 +179,10 @@ def read_spec(path: Path) -> ModelSpec:
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error}\ntrain again, or restore the file") from None
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, SECOND_LOOK_VERSION):
         raise ModelError(
             f"{path} has format version {shown(version)}\n"
-            f"this sit2 reads version {FORMAT_VERSION}; train again"
+            f"this sit2 reads versions {FORMAT_VERSION} and {SECOND_LOOK_VERSION}; train again"
         )
     try:
         flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
@@ -182,6 +213,8 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
         raise ValueError(_CHANNELS)
     if type(spec.image_size) is not int or not 1 <= spec.image_size <= MOST_PIXELS:
         raise ValueError(f"image_size must be a whole number up to {MOST_PIXELS}")
+    if type(spec.second_look) is not bool:
+        raise ValueError("second_look must be true or false")
     if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:
         raise ValueError("max_megapixels must be a whole number above 0")
     depth_limits(spec.depth_window)
