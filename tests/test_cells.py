@@ -100,6 +100,16 @@ class TestKey:
     def test_a_method_without_pairs_does_not_depend_on_them(self):
         assert job(method="plain", pairs=()).key() == job(method="plain").key()
 
+    def test_groups_matter_to_a_second_look_alone(self):
+        names = tuple("aabbccddeeff")
+        assert job(groups=names).key() == job().key()
+        assert job(method="second-look", groups=names).key() != job(method="second-look").key()
+
+    def test_what_trains_alike_has_one_training_key(self):
+        looks = (job(method=f"second-look{pairs}", groups=tuple("aabbccddeeff")) for pairs in ("", "@all"))
+        assert {look.training_key() for look in looks} == {job(method="plain").key()}
+        assert job().training_key() == job().key()
+
     def test_weights_count_by_content(self, tmp_path):
         file = tmp_path / "w.safetensors"
         file.write_bytes(b"1")

@@ -15,7 +15,7 @@ import pytest
 import sit2
 import sit2.parallel
 import sit2.stages
-from sit2.config import METHOD_NAMES, make_config
+from sit2.config import METHOD_NAMES, PAIR_METHODS, make_config
 from sit2.data.readers.arrays import from_arrays
 from sit2.experiment import run_experiment
 from sit2.job import Job, Outcome, run_job
@@ -25,8 +25,7 @@ from sit2.seeds import Seeds
 from sit2.training.backbones import Network
 from synthetic import CLASSES, RESULTS, SETTINGS, TINY, command, contents, finished, save, write_manifest
 
-SIT2_METHODS = METHOD_NAMES[-3:]
-EVERY_METHOD = (*METHOD_NAMES, *(f"{name}@{pairs}" for name in SIT2_METHODS for pairs in ("random", "all")))
+EVERY_METHOD = (*METHOD_NAMES, *(f"{name}@{pairs}" for name in PAIR_METHODS for pairs in ("random", "all")))
 QUIET = Screen(quiet=True)
 
 

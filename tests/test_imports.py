@@ -20,7 +20,7 @@ ROOMS = {
     "confusion": {"data"},
     "evaluation": set(),
     "synthesis": {"data"},
-    "training": {"synthesis", "data"},
+    "training": {"synthesis", "confusion", "data"},
     "methods": {"training", "synthesis", "confusion", "data"},
     "report": {"evaluation", "training", "data"},
 }

@@ -12,11 +12,11 @@ from sit2.config import Config
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import TrainingError
 from sit2.job import Job, run_job, steps_in, train_classifier
-from sit2.parallel import plan_workers, run_all
+from sit2.parallel import plan_workers, run_all, share_networks
 from sit2.screen import Screen
 from sit2.seeds import Seeds
 from sit2.training import loop
-from sit2.training.backbones import SmallCNN
+from sit2.training.backbones import Network, SmallCNN
 from sit2.training.classifier import Classifier
 from sit2.training.device import threads
 
@@ -287,6 +287,49 @@ class TestMany:
             assert dataclasses.replace(before, probabilities=None) == dataclasses.replace(
                 after, probabilities=None
             )
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_methods_that_train_alike_share_a_network(self, workers, tmp_path, monkeypatch):
+        """The bits of each are those of a training of its own."""
+        names = ("second-look", "plain", "second-look@all", "mixup")
+        jobs = [(name, make_job(name, epochs=0.6)) for name in names]
+        shared = share_networks(jobs, tmp_path)
+        assert len({job.shared for _, job in shared[:3]}) == 1
+        assert shared[3][1].shared is None
+        steps = []
+        if workers == 1:
+            step = Network.forward
+            monkeypatch.setattr(
+                Network, "forward", lambda net, x: (net.training and steps.append(0), step(net, x))[1]
+            )
+        outcomes = run_all(shared, workers=workers, screen=self.screen(), title="x", keep=tmp_path)
+        assert len(steps) == (2 * 2 if workers == 1 else 0)  # two trainings of two steps, of four methods
+        for (_, job), outcome in zip(jobs, outcomes, strict=True):
+            alone = run_job(job)
+            assert np.array_equal(alone.probabilities, outcome.probabilities)
+            assert (alone.history, alone.passes, alone.spec) == (
+                outcome.history,
+                outcome.passes,
+                outcome.spec,
+            )
+        assert not np.array_equal(outcomes[1].probabilities, outcomes[2].probabilities)
+
+    def test_what_differs_in_training_is_not_shared(self, tmp_path):
+        jobs = [("a", make_job("plain")), ("b", make_job("second-look", lr=0.02)), ("c", make_job(seed=1))]
+        assert [job.shared for _, job in share_networks(jobs, tmp_path)] == [None] * 3
+        alike = [("a", make_job("plain")), ("b", make_job("second-look", second_weight=0.5))]
+        assert share_networks(alike, None) == alike
+        assert all(job.shared for _, job in share_networks(alike, tmp_path))
+        tuned = [(name, dataclasses.replace(job, trials=2)) for name, job in alike]
+        assert share_networks(tuned, tmp_path) == tuned
+
+    def test_a_damaged_network_is_trained_again(self, tmp_path):
+        job = dataclasses.replace(make_job("second-look", epochs=0.6), shared=tmp_path / "one.network")
+        expected = run_job(job).probabilities
+        whole = job.shared.read_bytes()
+        job.shared.write_bytes(whole[:-1])
+        assert np.array_equal(run_job(job).probabilities, expected)
+        assert job.shared.read_bytes()[-9:] == whole[-9:]
 
     def test_nothing_to_keep(self):
         (outcome,) = run_all(self.jobs()[:1], workers=2, screen=self.screen(), title="x")

@@ -34,11 +34,21 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = classifier.network
         self.normalise = Normalisation(classifier.spec.mean, classifier.spec.std)
+        self.second_look = classifier.second_look
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 → (N, K) float32 in [0, 1]; rows sum to 1."""
-        logits: Tensor = self.network(self.normalise(images.float() / 255))
-        return logits.softmax(dim=1)
+        pixels = images.float() / 255
+        if self.second_look is None:
+            return self._logits(pixels).softmax(dim=1)
+        return self.second_look(pixels, self._log_probabilities).exp().float()
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.normalise(pixels))
+        return logits
+
+    def _log_probabilities(self, pixels: Tensor) -> Tensor:
+        return self._logits(pixels).double().log_softmax(dim=1)
 
 
 def export_onnx(model: Path, out: Path | None = None, *, overwrite: bool = False) -> tuple[Path, float]:
@@ -114,9 +124,13 @@ def to_onnx(classifier: Classifier) -> bytes:
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
     except Exception as error:  # the exporter raises nearly anything for an operation it does not know
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{spec.backbone!r} cannot be exported to ONNX: {reason}\ntrain another --backbone"
-        ) from error
+        what, cure = repr(spec.backbone), "train another --backbone"
+        if spec.second_look:
+            what, cure = (
+                f"{what} with its second look",
+                "export the model of plain beside it, or train another",
+            )
+        raise ModelError(f"{what} cannot be exported to ONNX: {reason}\n{cure}") from error
 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:

@@ -104,8 +104,10 @@ class _Task:
         return self.place, outcome
 
 
-def share_networks(jobs: Sequence[tuple[str, Job]], folder: Path) -> list[tuple[str, Job]]:
+def share_networks(jobs: Sequence[tuple[str, Job]], folder: Path | None) -> list[tuple[str, Job]]:
     """Let jobs that train alike share one network, kept in ``folder``: the first of them trains it."""
+    if folder is None:
+        return list(jobs)
     keys = [job.training_key() if job.trials == 1 else "" for _, job in jobs]
     common = {key for key, count in Counter(keys).items() if key and count > 1}
     return [

@@ -344,8 +344,7 @@ def train_methods(
         )
         for method in methods
     ]
-    if keep is not None:
-        jobs = share_networks(jobs, keep)
+    jobs = share_networks(jobs, keep)
     title = f"Training {len(methods)} networks"
     outcomes = run_all(jobs, workers=workers, screen=screen, title=title, keep=keep)
     return dict(zip(methods, outcomes, strict=True))

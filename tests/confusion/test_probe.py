@@ -3,11 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
+from sklearn.preprocessing import KernelCenterer
 
 from sit2.confusion import probe
+from sit2.confusion.eye import Eye
 from sit2.confusion.pairs import measure, rank_pairs
-from sit2.confusion.probe import _blocks, _Eye, _kernel_columns, _left_out_scores, probe_probabilities
+from sit2.confusion.probe import (
+    Probe,
+    _blocks,
+    _kernel_columns,
+    _left_out_scores,
+    fit_probe,
+    probe_probabilities,
+)
 from sit2.errors import DataError
 from sit2.seeds import Seeds
 
@@ -53,15 +64,16 @@ def test_left_out_scores_are_those_of_models_that_left_out(grouped):
 def test_flipped_features_are_those_of_the_flipped_images(flips, channels):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(11, channels, 23, 23, generator=generator)
-    eye = _Eye.of(images, flips, generator)
-    for flip, features in zip(flips, eye(images), strict=True):
-        torch.testing.assert_close(eye(images.flip(flip))[0], features, rtol=1e-3, atol=1e-3)
+    eye = Eye.of(images, flips, generator)
+    for flip, features in zip(flips, eye.flipped(eye(images)), strict=True):
+        torch.testing.assert_close(eye(images.flip(flip)), features, rtol=1e-3, atol=1e-3)
 
 
 def test_columns_give_the_kernel():
     images, _ = textures(per_class=7)
     rows = np.arange(len(images))
-    columns = _kernel_columns(images, rows, FLIPS[:1], Seeds(0), device=torch.device("cpu"))
+    _, _, columns = _kernel_columns(images, rows, FLIPS[:1], Seeds(0), device=torch.device("cpu"))
+    columns = columns - columns.mean(dim=0)  # which leaves the distances as they are
     inner = (columns @ columns.T).numpy()
     distance = np.diag(inner)[:, None] + np.diag(inner)[None] - 2 * inner  # 2 − 2 k: a Gaussian kernel's
     kernel = 1 - distance / 2
@@ -142,3 +154,80 @@ def test_images_that_are_all_alike():
     probabilities = probe_probabilities(images, np.arange(7) % 2, 2, seeds=Seeds(0))
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+class TestOfOtherImages:
+    """The probe as a classifier: fitted once, asked about images that it was not made from."""
+
+    def test_it_is_kernel_ridge_regression(self):
+        """Against scikit-learn, with one of the penalties and sharpnesses."""
+        images, labels = textures(per_class=11)
+        fitted, left_out = fit_probe(images, labels, 4, seeds=Seeds(0))
+        others, _ = textures(per_class=3, seed=1)
+        pixels = torch.from_numpy(others).float() / 255
+        kernel, target = fitted.kernel, np.eye(4)[labels]
+        between = kernel(kernel.marks).numpy()
+        between = (between + between.T) / 2
+        centerer = KernelCenterer().fit(between)
+        centred = centerer.transform(between)
+        asked = centerer.transform(kernel(kernel.eye(pixels)).numpy())
+        answers = []
+        for penalty in probe.PENALTIES:
+            model = KernelRidge(alpha=penalty, kernel="precomputed").fit(
+                centred, target - target.mean(axis=0)
+            )
+            scores = model.predict(asked)
+            answers += [softmax(sharpness * scores, axis=1) for sharpness in probe.SHARPNESS]
+        given = fitted(pixels).exp().numpy()
+        assert min(np.abs(given - answer).max() for answer in answers) < 1e-3
+        assert left_out.shape == (44, 4)
+
+    @pytest.mark.parametrize("options", [{}, {"mirror": True}, {"any_way_up": True}])
+    def test_it_knows_the_classes(self, options):
+        images, labels = textures()
+        others, truth = textures(seed=1)
+        fitted, _ = fit_probe(images, labels, 4, seeds=Seeds(0), **options)
+        answers = fitted(torch.from_numpy(others).float() / 255)
+        assert answers.shape == (160, 4)
+        assert answers.dtype == torch.float64
+        np.testing.assert_allclose(answers.exp().sum(dim=1), 1)
+        assert (answers.argmax(dim=1).numpy() == truth).mean() > 0.6
+
+    def test_a_flipped_image_gets_nearly_the_same_answer(self):
+        images, labels = textures(per_class=7)
+        fitted, _ = fit_probe(images, labels, 4, any_way_up=True, seeds=Seeds(0))
+        pixels = torch.from_numpy(images[:5]).float() / 255
+        for flip in FLIPS[1:]:
+            torch.testing.assert_close(
+                fitted(pixels.flip(flip)).exp(), fitted(pixels).exp(), rtol=0, atol=0.05
+            )
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_taken_apart_and_put_together_it_is_the_same(self, channels):
+        images, labels = textures(per_class=5, channels=channels)
+        fitted, _ = fit_probe(images, labels, 4, mirror=True, seeds=Seeds(0))
+        how = {"channels": channels, "num_classes": 4, "mirror": True, "any_way_up": False}
+        again = Probe.of(fitted.state(), **how)
+        pixels = torch.from_numpy(images[:7]).float() / 255
+        assert torch.equal(again(pixels), fitted(pixels))
+
+    @pytest.mark.parametrize("name", ["filters", "bias", "marks", "width", "slope", "offset"])
+    @pytest.mark.parametrize("change", ["missing", "shape", "dtype", "infinite"])
+    def test_what_does_not_fit_is_refused(self, name, change):
+        images, labels = textures(per_class=3)
+        state = fit_probe(images, labels, 4, seeds=Seeds(0))[0].state()
+        tensor = state.pop(name)
+        if change == "shape":
+            state[name] = tensor[None]
+        elif change == "dtype":
+            state[name] = tensor.half()
+        elif change == "infinite":
+            state[name] = tensor * torch.inf
+        with pytest.raises(ValueError, match=r"^the probe"):
+            Probe.of(state, channels=3, num_classes=4, mirror=False, any_way_up=False)
+
+    def test_the_number_of_classes_must_fit(self):
+        images, labels = textures(per_class=3)
+        state = fit_probe(images, labels, 4, seeds=Seeds(0))[0].state()
+        with pytest.raises(ValueError, match="slope"):
+            Probe.of(state, channels=3, num_classes=5, mirror=False, any_way_up=False)

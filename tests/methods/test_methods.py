@@ -9,7 +9,7 @@ import torch
 from sit2.config import METHOD_NAMES, PAIR_METHODS, Config
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ConfigError
-from sit2.methods import METHODS, make_phases, uses_pairs
+from sit2.methods import METHODS, make_phases, trains_as, uses_pairs
 from sit2.methods.batches import Originals
 from sit2.methods.targets import one_class
 from sit2.seeds import Seeds
@@ -129,7 +129,7 @@ def test_the_names_are_those_of_the_settings():
 
 def test_which_methods_have_how_many_phases():
     count = {name: len(phases_of(name, 3)) for name in METHODS}
-    single = {"plain", "label-smoothing", "mixup", "cutmix", "soft-label", "confusion-smoothing"}
+    single = {"plain", "label-smoothing", "mixup", "cutmix", *METHOD_NAMES[9:]}  # from soft-label on
     assert {name for name, n in count.items() if n == 1} == single
     assert set(count.values()) == {1, 2}
 
@@ -235,14 +235,25 @@ CHANGED = {
 }
 
 
+AFTER_TRAINING = {"second_weight"}  # what a second look depends on
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_names_the_settings_that_its_phases_depend_on(name):
     """A comparison takes a finished training up where none of these has changed."""
     before = str(phases_of(name, 3))
     changing = {s for s, value in CHANGED.items() if str(phases_of(name, 3, **{s: value})) != before}
-    assert changing == set(METHODS[name].settings)
+    after = AFTER_TRAINING if METHODS[name].looks_again else set()
+    assert changing | after == set(METHODS[name].settings)
 
 
 def test_no_setting_of_the_methods_is_forgotten():
     own = {f.name for f in fields(Config) if f.metadata["section"] == "method"} - {"method", "control"}
-    assert own | {"operators"} == set(CHANGED)
+    assert own | {"operators"} == set(CHANGED) | AFTER_TRAINING
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.trains_as])
+def test_a_method_that_trains_as_another_has_its_phases(name):
+    """So that the two may share one network."""
+    assert str(phases_of(name, 3)) == str(phases_of(trains_as(name), 3))
+    assert not uses_pairs(trains_as(name))

@@ -1,14 +1,20 @@
 """A trained model: what it says, and how it is kept."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sit2.confusion.pairs import all_pairs
+from sit2.confusion.probe import fit_probe
 from sit2.errors import ModelError
+from sit2.seeds import Seeds
+from sit2.training.augment import PRESETS
 from sit2.training.classifier import PREDICT_BATCH, Classifier, ModelSpec, find_model, read_spec
+from sit2.training.second_look import SecondLook
 
 SPEC = ModelSpec(
     backbone="small-cnn",
@@ -116,6 +122,57 @@ class TestKept:
         }
 
 
+class TestSecondLook:
+    @pytest.fixture
+    def twice(self, classifier, images):
+        labels = np.arange(29) % 3
+        probe = fit_probe(images[:29], labels, 3, mirror=True, seeds=Seeds(0))[0]
+        pair = all_pairs(SPEC.classes)[:1]
+        look = SecondLook.of(probe, pair, num_classes=3, weight=0.3, augment=PRESETS["flip"])
+        return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=look)
+
+    def test_only_images_of_the_pair_are_answered_anew(self, classifier, twice, images):
+        before, after = classifier.predict_proba(images), twice.predict_proba(images)
+        named = before.argmax(axis=1)
+        assert np.array_equal((before != after).any(axis=1), named < 2)
+        np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
+
+    def test_an_image_does_not_depend_on_its_company(self, twice, images):
+        whole = twice.predict_proba(images)
+        for part in ([5], [70, 3], range(COUNT - 1, 0, -2)):
+            rows = np.array(part)
+            assert np.array_equal(twice.predict_proba(images[rows]), whole[rows])
+
+    def test_roundtrip(self, twice, images, tmp_path):
+        twice.save(tmp_path)
+        loaded = Classifier.load(tmp_path)
+        assert loaded.spec == twice.spec
+        assert np.array_equal(loaded.predict_proba(images), twice.predict_proba(images))
+
+    def test_a_sit2_that_knows_no_second_look_refuses_it(self, twice, tmp_path):
+        twice.save(tmp_path)
+        content = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+        assert content["format_version"] == 2
+        assert content["second_look"] is True
+
+    def test_damaged(self, twice, tmp_path):
+        twice.save(tmp_path)
+        state = load_file(tmp_path / "model.safetensors")
+        del state["second_look.partners"]
+        save_file(state, tmp_path / "model.safetensors")
+        with pytest.raises(ModelError, match="cannot be loaded: the second look's pairs do not fit"):
+            Classifier.load(tmp_path)
+
+    def test_its_onnx_program_says_the_same(self, twice, images, tmp_path):
+        pytest.importorskip("onnxruntime")
+        from sit2.export import export_onnx
+
+        if twice.spec.backbone == "small-cnn":
+            twice.save(tmp_path)
+            _, difference = export_onnx(tmp_path)
+            assert difference < 1e-5
+
+
 @pytest.fixture
 def folder(tmp_path):
     Classifier(SPEC, SPEC.build()).save(tmp_path)
@@ -136,11 +193,11 @@ class TestDamaged:
         assert message(tmp_path / "none") == f"no such folder: {tmp_path / 'none'}{cure}"
         assert message(tmp_path) == f"there is no model.json in {tmp_path}{cure}"
 
-    @pytest.mark.parametrize("version", [0, 2, "1", None])
+    @pytest.mark.parametrize("version", [0, 3, "1", None])
     def test_another_version(self, folder, version):
         self.change(folder, format_version=version)
         assert message(folder) == (
-            f"{folder / 'model.json'} has format version {version!r}\nthis sit2 reads version 1; train again"
+            f"{folder / 'model.json'} has format version {version!r}\nthis sit2 reads versions 1 and 2; train again"
         )
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', '{"format_version": 1}', "\xff"])

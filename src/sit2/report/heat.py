@@ -140,6 +140,9 @@ class Heat:
         if (classifier.spec.method, classifier.spec.classes) != (method, self.run.classes):
             self.why = f"the model of {method} is another's"
             return None
+        if classifier.spec.second_look:
+            self.why = f"{method} looks twice, so where its network looks does not explain its answers"
+            return None
         found = last_map(classifier)
         if found is None:
             self.why = f"{classifier.spec.backbone} ends without a map of the image"
