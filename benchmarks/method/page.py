@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
 BEGIN, END = "<!-- ten -->", "<!-- /ten -->"  # around the table that `summary` writes
 METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
-SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing")
+SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing", "second-look")
 
 
 @dataclass(frozen=True)
