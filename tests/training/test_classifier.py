@@ -197,7 +197,8 @@ class TestDamaged:
     def test_another_version(self, folder, version):
         self.change(folder, format_version=version)
         assert message(folder) == (
-            f"{folder / 'model.json'} has format version {version!r}\nthis sit2 reads versions 1 and 2; train again"
+            f"{folder / 'model.json'} has format version {version!r}\n"
+            "this sit2 reads versions 1 and 2; train again"
         )
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', '{"format_version": 1}', "\xff"])
