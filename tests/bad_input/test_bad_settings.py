@@ -62,7 +62,7 @@ class TestWords:
                 (
                     "'mixup' uses no pairs, so 'mixup@random' means nothing\n"
                     "'@random' and '@all' follow not-sure, sure-or-not, multi-label, soft-label, "
-                    "confusion-smoothing"
+                    "confusion-smoothing, second-look"
                 ),
             ),
             (
