@@ -21,9 +21,7 @@ class Method(ABC):
     config: Config
 
     uses_pairs: ClassVar[bool] = False
-    looks_again: ClassVar[bool] = (
-        False  # whether the trained model looks twice among the classes of the pairs
-    )
+    looks_again: ClassVar[bool] = False  # whether the model looks twice among classes that are pairs
     trains_as: ClassVar[str | None] = None  # the method without pairs whose phases these are
     settings: ClassVar[
         tuple[str, ...]
