@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.method import page, suite
 from benchmarks.method.results import RESULTS, write_results
 from sit2.cells import Cell, GridRun
+from sit2.errors import Sit2Error
 from sit2.screen import Screen
 
 
@@ -18,6 +19,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of finished cells, for all suites")
     parser.add_argument("--workers", type=int, default=0, help="parallel trainings; 0: one per core")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results' CSV files")
+    parser.add_argument(
+        "--from-split",
+        type=int,
+        default=0,
+        metavar="SPLIT",
+        help="leave out the splits before this one; what the results have of them stays",
+    )
     parser.add_argument("--page", action="store_true", help="only write README.md anew, from the results")
     options = parser.parse_args()
     if options.page:
@@ -26,17 +34,22 @@ def main() -> None:
     if options.out is None:
         parser.error("--out is missing: name a folder for the finished cells")
     for name in options.suites:
-        run_suite(name, options.out, options.results / f"{name}.csv", workers=options.workers)
+        results = options.results / f"{name}.csv"
+        try:
+            run_suite(name, options.out, results, workers=options.workers, from_split=options.from_split)
+        except Sit2Error as error:
+            parser.exit(2, f"{name}: {error}\n")
 
 
-def run_suite(name: str, out: Path, results: Path, *, workers: int) -> None:
+def run_suite(name: str, out: Path, results: Path, *, workers: int = 0, from_split: int = 0) -> None:
     """Run what is not finished yet; ``results`` grows cell by cell."""
     finished: dict[int, list[Cell]] = {}
-    for number, part in enumerate(suite.read(name, out)):
+    for number, part in enumerate(suite.read(name, out, from_split=from_split)):
 
         def grown(cells: list[Cell], part: suite.Part = part, number: int = number) -> None:
             finished[number] = [replace(cell, method=part.variant or cell.method) for cell in cells]
-            write_results(results, [cell for cells in finished.values() for cell in cells])
+            so_far = [cell for cells in finished.values() for cell in cells]
+            write_results(results, so_far, from_split=from_split)
 
         GridRun(part.grid, replace(part.config, workers=workers), out, Screen(quiet=number > 0), grown).run()
 

@@ -109,13 +109,13 @@ class Suite:
         step = 1 / self.table.groupby("place")["test_images"].mean()
         share = (self.table["test_images"] / self.table["images"]).groupby(self.table["place"]).mean()
         tested = []
-        for place, rows in wide.groupby(level="place", sort=False):
+        for name, rows in wide.groupby(level="place", sort=False):
+            place = str(name)
             for method in methods or self.methods:
                 if method != control and {method, control} <= set(self.methods):
                     gap = (rows[method] - rows[control]).to_numpy(np.float64)
-                    tested.append(
-                        (str(place), method, corrected_t_test(gap, test_share=share[place], step=step[place]))
-                    )
+                    test = corrected_t_test(gap, test_share=share[place], step=step[place])
+                    tested.append((place, method, test))
         adjusted = holm([test.p for _, _, test in tested])
         return [
             Judged(place, method, control, test, p)

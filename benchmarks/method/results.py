@@ -25,13 +25,21 @@ MORE = (
 )
 
 
-def write_results(path: Path, cells: Sequence[Cell]) -> None:
-    """Write a row for each cell, in the contract's columns and ours."""
+def write_results(path: Path, cells: Sequence[Cell], *, from_split: int = 0) -> None:
+    """Write a row for each cell, in the contract's columns and ours.
+
+    Rows of splits before ``from_split`` that the file has already stay in front of them, as they are.
+    """
     rows = []
     for cell in cells:
         spec = cell.outcome.spec
         own = {"backbone": spec.backbone, "image_size": spec.image_size, "version": sit2.__version__}
         rows.append({**cell.row(), **own})
     table = pd.DataFrame(rows, columns=[*COLUMNS, *MORE])
+    before = table.iloc[:0]
+    if from_split and path.exists():
+        before = pd.read_csv(path, dtype=str, keep_default_na=False)
+        before = before[before["split"].astype(int) < from_split]
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+        before.to_csv(temporary, index=False, lineterminator="\n")
+        table.to_csv(temporary, mode="a", header=False, index=False, float_format="%.6f", lineterminator="\n")

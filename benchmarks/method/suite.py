@@ -28,13 +28,19 @@ class Part:
     variant: str | None = None  # the name of the only method, where its settings are not the usual ones
 
 
-def read(name: str, out: Path) -> list[Part]:
+def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
     """Return the parts of a suite: its methods with the common settings, then one part for each variant.
 
-    What they start from, where the suite names a source, is trained first, and kept in ``out``.
+    What they start from, where the suite names a source, is trained first, and kept in ``out``. Splits before
+    ``from_split`` are left out.
+
+    Raises:
+        ConfigError: for a name or value that is none, or where no split is left.
     """
     suite = yaml.safe_load((SUITES / f"{name}.yaml").read_text(encoding="utf-8"))
     settings = dict(suite["settings"])
+    first = settings.get("split_seed", 0)
+    settings["split_seed"] = max(first, from_split)
     if source := suite.get("source"):
         settings["weights"] = train_source(source["sets"], source["settings"], out)
     sources = []
@@ -44,7 +50,7 @@ def read(name: str, out: Path) -> list[Part]:
     grid = Grid(
         tuple(sources),
         tuple(suite["methods"]),
-        splits=suite["splits"],
+        splits=first + suite["splits"] - settings["split_seed"],
         seeds=suite.get("seeds", 1),
         labels=tuple(suite.get("labels", ())),
     )
