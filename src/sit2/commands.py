@@ -198,7 +198,9 @@ _CHECK = (
 
 _COMPARE = (
     _argument(
-        "--methods", metavar="A,B,C", help="what to compare (default: two controls and four SIT² methods)"
+        "--methods",
+        metavar="A,B,C",
+        help="what to compare (default: two controls, SIT²'s three, and three more)",
     ),
     _argument("--splits", type=int, default=5, metavar="N", help="splits (default: 5)"),
     _argument("--seeds", type=int, default=1, metavar="N", help="trainings on each split (default: 1)"),

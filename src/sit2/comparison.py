@@ -35,6 +35,8 @@ DEFAULT_METHODS = (
     "sure-or-not",
     "multi-label",
     "confusion-smoothing",
+    "second-look",
+    "second-look@all",
 )
 RANKED_METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
