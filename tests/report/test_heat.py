@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made import write_run
@@ -18,12 +20,17 @@ from PIL import Image
 from test_report_page import Page, check_page
 from torch import nn
 
+from sit2.confusion.pairs import all_pairs
 from sit2.confusion.predictions_file import predictions_table
+from sit2.confusion.probe import fit_probe
 from sit2.records import Predictions
 from sit2.report.data import load_run
 from sit2.report.heat import Heat, Seer, brightest, last_map, overlay
 from sit2.report.page import render, run_context
+from sit2.seeds import Seeds
+from sit2.training.augment import PRESETS
 from sit2.training.classifier import Classifier, ModelSpec
+from sit2.training.second_look import SecondLook
 
 COLOURS = ("red", "green")
 SIDE = 32
@@ -61,6 +68,28 @@ def colour_classifier(prefers: str, *, backbone: str = "small-cnn", method: str 
     return Classifier(spec, network)
 
 
+def twice(classifier: Classifier, *, pairs: bool = True) -> Classifier:
+    """Return a network that looks a second time, at images laid all eight ways, with a probe of no weight."""
+    images = np.stack([patches(*place) for place in 2 * QUADRANTS]).transpose(0, 3, 1, 2)
+    flips = {"mirror": True, "any_way_up": True}
+    probe, _ = fit_probe(images, np.arange(8) // 4, 2, seeds=Seeds(0), **flips)
+    look = SecondLook.of(
+        probe, all_pairs(COLOURS) if pairs else [], num_classes=2, weight=0, augment=PRESETS["any-way-up"]
+    )
+    return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=look)
+
+
+def answer_with(run: Path, classifier: Classifier, place: str) -> None:
+    """Save a model in a run, and its answers to the run's images."""
+    classifier.save(run / place)
+    path = run / "predictions" / f"{classifier.spec.method}.csv"
+    table = pd.read_csv(path)
+    images = np.stack([np.asarray(Image.open(run.parent / "images" / name)) for name in table["path"]])
+    chances = classifier.predict_proba(images.transpose(0, 3, 1, 2))
+    known = Predictions(tuple(table["path"]), np.array([0, 0, 0, 0, 1, 1, 1, 1]), chances, ())
+    predictions_table(known, COLOURS, table["path"]).to_csv(path, index=False)
+
+
 def colour_run(folder: Path) -> Path:
     """Write a run of eight images: the control calls each red, the method green; every second is green."""
     places = [QUADRANTS[n % 4] for n in range(8)]
@@ -74,11 +103,7 @@ def colour_run(folder: Path) -> Path:
     run, root = folder / "run", folder / "images"
     write_run(run, COLOURS, labels, labels * 0, labels * 0 + 1, images=root, names=names)
     for method, prefers, place in (("plain", "red", "model/plain"), ("multi-label", "green", "model")):
-        classifier = colour_classifier(prefers, method=method)
-        classifier.save(run / place)
-        chances = classifier.predict_proba(images.transpose(0, 3, 1, 2))
-        table = predictions_table(Predictions(tuple(names), labels, chances, ()), COLOURS, names)
-        table.to_csv(run / "predictions" / f"{method}.csv", index=False)
+        answer_with(run, colour_classifier(prefers, method=method), place)
     return run
 
 
@@ -129,6 +154,36 @@ def test_the_map_lies_where_the_answer_comes_from(backbone):
             assert quadrants[at] > 0.7 * heat.sum()
 
 
+def test_a_second_looks_map_is_laid_back():
+    """The network sees colours only: however an image is laid, it looks at the same things."""
+    pytest.importorskip("pytorch_grad_cam")
+    for prefers in COLOURS:
+        classifier = colour_classifier(prefers)
+        once, again = (
+            Seer("plain", one, last_map(one)[0]) for one in (classifier, twice(colour_classifier(prefers)))
+        )
+        for place in QUADRANTS:
+            pixels = patches(*place)
+            pixels[3:7, 20:24, 2] = 250  # so that no two ways to lay it are alike
+            (first, _), (second, chances) = (seer.look(pixels.transpose(2, 0, 1)) for seer in (once, again))
+            np.testing.assert_allclose(second, first, atol=1e-5)
+            assert COLOURS[chances.argmax()] == prefers
+
+
+def test_a_second_looks_map_is_of_the_ways_that_were_asked():
+    pytest.importorskip("pytorch_grad_cam")
+    asked = []
+    pixels = patches(0, 0).transpose(2, 0, 1)
+    for pairs in (True, False):
+        classifier = twice(colour_classifier("red"), pairs=pairs)
+        layer = last_map(classifier)[0]
+        with classifier.network.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled())):
+            heat, _ = Seer("second-look", classifier, layer).look(pixels)
+        assert heat.max() == pytest.approx(1)
+        assert sum(asked) == (8 if pairs else 1)  # those that a map is made of
+        asked.clear()
+
+
 def test_a_map_of_nothing_is_dark():
     pytest.importorskip("pytorch_grad_cam")
     classifier = colour_classifier("red")
@@ -155,6 +210,17 @@ def test_before_and_after_stand_side_by_side(run):
     chances = Classifier.load(run / "model" / "plain").predict_proba(patches(0, 0).transpose(2, 0, 1)[None])
     assert f"plain: red {100 * chances.max():.0f} %" in page.text
     assert page_of(run).source == page.source
+
+
+def test_the_page_says_that_a_model_looks_twice(run):
+    pytest.importorskip("pytorch_grad_cam")
+    before = page_of(run)
+    assert "looks twice" not in before.text
+    answer_with(run, twice(colour_classifier("green", method="multi-label")), "model")
+    page = page_of(run)
+    check_page(page)
+    assert "multi-label looks twice: its map is the mean over all ways" in page.text
+    assert looks(page) == looks(before)
 
 
 def test_images_that_came_as_arrays(run):

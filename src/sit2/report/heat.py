@@ -9,6 +9,7 @@ Letters: K classes, C channels, H and W pixels of what a network is given.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,7 @@ class Heat:
     gone: int = 0  # images that cannot be read as they were
     shown: int = 0  # images with maps
     cells: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and columns of each method's map
+    twice: list[str] = field(default_factory=list)  # methods that look twice
 
     def look(self, n: int) -> Look | None:
         """Return the maps of test image n; None where it has none."""
@@ -140,14 +142,13 @@ class Heat:
         if (classifier.spec.method, classifier.spec.classes) != (method, self.run.classes):
             self.why = f"the model of {method} is another's"
             return None
-        if classifier.spec.second_look:
-            self.why = f"{method} looks twice, so where its network looks does not explain its answers"
-            return None
         found = last_map(classifier)
         if found is None:
             self.why = f"{classifier.spec.backbone} ends without a map of the image"
             return None
         layer, self.cells[method] = found
+        if classifier.second_look is not None:
+            self.twice.append(method)
         return Seer(method, classifier, layer)
 
 
@@ -168,7 +169,9 @@ class Seer:
         return Decoding.of(spec, channels=spec.channels)
 
     def look(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-        """Say where the network looks in an image for the class that it predicts.
+        """Say where the network looks in an image for the class that the model names.
+
+        Of a model that looks twice, it is the mean over all ways in which its network was asked.
 
         Args:
             pixels: (C, H, W) uint8, decoded as :attr:`decoding` says.
@@ -177,30 +180,35 @@ class Seer:
             The map (H, W) in [0, 1]: 1 where most speaks for the class, or 0 everywhere; and the
             probabilities (K,).
         """
+        import torch
         from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         from sit2.training.feed import as_tensor
 
+        image = as_tensor(pixels[None]).float() / 255
+        probabilities = self.classifier.answer(image)[0]
+        target = ClassifierOutputTarget(int(probabilities.argmax()))
         cam = GradCAM(self.classifier.network, [self.layer])
-        heat = cam(prepared(self.classifier, as_tensor(pixels[None])), targets=None)[0]
-        probabilities: FloatArray = cam.outputs[0].detach().double().softmax(dim=0).numpy()
-        return heat.astype(np.float64), probabilities
+        place = torch.arange(image[0, 0].numel()).view(1, 1, *image.shape[2:])
+        heat = np.zeros(place.numel())
+        views = self._views(image)
+        for view, there in zip(views(image), views(place), strict=True):
+            heat[there.flatten().numpy()] += cam(self.classifier.prepare(view), [target])[0].flatten()
+        return (heat / (heat.max() or 1)).reshape(image.shape[2:]), probabilities.numpy()
+
+    def _views(self, image: Tensor) -> Callable[[Tensor], Iterable[Tensor]]:
+        """Return what lays an image (1, C, H, W) in all ways in which the network is asked about this one."""
+        second, once = self.classifier.second_look, replace(self.classifier, second_look=None)
+        if second is None or not second.concerns(once.answer(image)):
+            return lambda images: [images]
+        return second.views
 
 
 def model_folder(run: RunData, method: str) -> Path:
     """Return where a run keeps a method's model: the one that was asked for, or one beside it."""
     asked = run.folder / "model"
     return asked if method == run.settings.get("method") else asked / method.replace("@", "-at-")
-
-
-def prepared(classifier: Classifier, images: Tensor) -> Tensor:
-    """(N, C, H, W) uint8 → what the network is given, float32."""
-    import torch
-
-    from sit2.training.feed import Normalisation
-
-    normalise = Normalisation(classifier.spec.mean, classifier.spec.std)
-    return normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def last_map(classifier: Classifier) -> tuple[nn.Module, tuple[int, int]] | None:

@@ -72,7 +72,6 @@ class Classifier:
     network: Network
     second_look: SecondLook | None = None
 
-    @torch.inference_mode()
     def predict_proba(self, images: ByteArray, rows: IntArray | None = None) -> FloatArray:
         """Return class probabilities of the N images ``rows`` (all if None).
 
@@ -83,30 +82,33 @@ class Classifier:
         Returns:
             (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
         """
-        self.network.eval()
         device = next(self.network.parameters()).device
-        normalise = Normalisation(self.spec.mean, self.spec.std)
         rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
         out = np.empty((len(rows), len(self.spec.classes)))
-
-        def logits(pixels: Tensor) -> Tensor:
-            """(n, C, H, W) float32 in [0, 1] → (n, K) float64, where float64 is: not on every accelerator."""
-            scores: Tensor = self.network(normalise(pixels).contiguous(memory_format=torch.channels_last))
-            return scores.cpu().double()
-
-        def log_probabilities(pixels: Tensor) -> Tensor:
-            return logits(pixels).log_softmax(dim=1)
-
         for start in range(0, len(rows), PREDICT_BATCH):
             part = images[rows[start : start + PREDICT_BATCH]]
             batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
             batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
-            if self.second_look is None:
-                answers = logits(batch).softmax(dim=1)
-            else:
-                answers = self.second_look(batch, log_probabilities).exp()
-            out[start : start + len(part)] = answers[: len(part)].numpy()
+            out[start : start + len(part)] = self.answer(batch)[: len(part)].numpy()
         return out
+
+    @torch.inference_mode()
+    def answer(self, pixels: Tensor) -> Tensor:
+        """Return probabilities (n, K) float64, on the CPU, of (n, C, H, W) float32 in [0, 1]."""
+        self.network.eval()
+
+        def logits(pixels: Tensor) -> Tensor:
+            scores: Tensor = self.network(self.prepare(pixels))
+            return scores.cpu().double()  # in this order: not every accelerator has float64
+
+        if self.second_look is None:
+            return logits(pixels).softmax(dim=1)
+        return self.second_look(pixels, lambda pixels: logits(pixels).log_softmax(dim=1)).exp()
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Return what the network is given of (n, C, H, W) float32 in [0, 1]."""
+        normalise = Normalisation(self.spec.mean, self.spec.std)
+        return normalise(pixels).contiguous(memory_format=torch.channels_last)
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all."""

@@ -56,13 +56,15 @@ class SecondLook:
         other = self.probe(images.to(self.probe.slope.device)).to(first.device)
         again = torch.lerp(torch.stack(views).mean(dim=0), other, self.weight)
         named = first.argmax(dim=1)
-        among = self.partners[named]
-        concerned = among.any(dim=1, keepdim=True)
-        among = among.scatter(1, named[:, None], value=True)
+        among = self.partners[named].scatter(1, named[:, None], value=True)
         nothing = torch.full_like(first, -torch.inf)
         share = torch.where(among, again, nothing).log_softmax(dim=1)
         mass = torch.where(among, first, nothing).logsumexp(dim=1, keepdim=True)
-        return torch.where(among & concerned, share + mass, first)
+        return torch.where(among & self.concerns(first)[:, None], share + mass, first)
+
+    def concerns(self, first: Tensor) -> Tensor:
+        """Say, (N,) bool, which answers (N, K) name a class of a pair, so that there is a second look."""
+        return self.partners[first.argmax(dim=1)].any(dim=1)
 
     def views(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the images (N, C, H, W) as they are, then laid every other way that is as good."""
