@@ -41,8 +41,6 @@ def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
     settings = dict(suite["settings"])
     first = settings.get("split_seed", 0)
     settings["split_seed"] = max(first, from_split)
-    if source := suite.get("source"):
-        settings["weights"] = train_source(source["sets"], source["settings"], out)
     sources = []
     for one in (BY_NAME[name] for name in suite["sets"]):
         own = {"augment": one.augment} | ({"groups": one.groups} if one.groups else {})
@@ -54,6 +52,8 @@ def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
         seeds=suite.get("seeds", 1),
         labels=tuple(suite.get("labels", ())),
     )
+    if source := suite.get("source"):
+        settings["weights"] = train_source(source["sets"], source["settings"], out)
     parts = [Part(grid, make_config(settings))]
     for variant, changes in suite.get("variants", {}).items():
         own = dict(changes)
