@@ -108,6 +108,10 @@ class TestKey:
     def test_what_trains_alike_has_one_training_key(self):
         looks = (job(method=f"second-look{pairs}", groups=tuple("aabbccddeeff")) for pairs in ("", "@all"))
         assert {look.training_key() for look in looks} == {job(method="plain").key()}
+        smoothed = with_config(second_network="label-smoothing", label_smoothing=0.3)
+        look, other = (dataclasses.replace(smoothed, method=m) for m in ("second-look", "label-smoothing"))
+        assert look.training_key() == other.key() != job(method="label-smoothing").key()
+        assert look.key() != dataclasses.replace(job(), method="second-look").key()
         assert job().training_key() == job().key()
 
     def test_weights_count_by_content(self, tmp_path):

@@ -232,7 +232,7 @@ class TestBudget:
         assert any(pair.chosen for pair in run.pairs)
         assert list(passes) == list(EVERY_METHOD)
         counted.pop("folds")
-        trained = {method for method in EVERY_METHOD if trains_as(method) == method}
+        trained = {method for method in EVERY_METHOD if trains_as(method, config) == method}
         assert counted == {method: passes[method] for method in trained}  # the others share one's network
         # 23 training images × 2.3 epochs / 8 a batch = 6.6 → 7 full batches
         assert set(passes.values()) == {56}

@@ -288,11 +288,11 @@ class TestMany:
                 after, probabilities=None
             )
 
-    @pytest.mark.parametrize("workers", [1, 2])
-    def test_methods_that_train_alike_share_a_network(self, workers, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(("workers", "trainer"), [(1, "plain"), (2, "plain"), (1, "label-smoothing")])
+    def test_methods_that_train_alike_share_a_network(self, workers, trainer, tmp_path, monkeypatch):
         """The bits of each are those of a training of its own."""
-        names = ("second-look", "plain", "second-look@all", "mixup")
-        jobs = [(name, make_job(name, epochs=0.6)) for name in names]
+        names = ("second-look", trainer, "second-look@all", "mixup")
+        jobs = [(name, make_job(name, epochs=0.6, second_network=trainer)) for name in names]
         shared = share_networks(jobs, tmp_path)
         assert len({job.shared for _, job in shared[:3]}) == 1
         assert shared[3][1].shared is None
@@ -320,8 +320,19 @@ class TestMany:
         alike = [("a", make_job("plain")), ("b", make_job("second-look", second_weight=0.5))]
         assert share_networks(alike, None) == alike
         assert all(job.shared for _, job in share_networks(alike, tmp_path))
+        smoothed = ("c", make_job("second-look", second_network="label-smoothing"))
+        assert share_networks([*alike, smoothed], tmp_path)[2] == smoothed
         tuned = [(name, dataclasses.replace(job, trials=2)) for name, job in alike]
         assert share_networks(tuned, tmp_path) == tuned
+
+    def test_a_network_that_is_there_is_shared_by_jobs_that_come_later(self, tmp_path, monkeypatch):
+        first = [(name, make_job(name, epochs=0.6)) for name in ("plain", "second-look")]
+        run_all(share_networks(first, tmp_path), workers=1, screen=self.screen(), title="x", keep=tmp_path)
+        late = make_job("second-look", epochs=0.6, second_weight=0.0)
+        ((_, job),) = share_networks([("late", late)], tmp_path)
+        expected = run_job(late).probabilities
+        monkeypatch.setattr("sit2.job.Training.run", lambda _: pytest.fail("it was trained again"))
+        assert np.array_equal(run_job(job).probabilities, expected)
 
     def test_a_damaged_network_is_trained_again(self, tmp_path):
         job = dataclasses.replace(make_job("second-look", epochs=0.6), shared=tmp_path / "one.network")

@@ -158,6 +158,12 @@ class Config:
         low=0.0,
         high=1.0,
     )
+    second_network: str = setting(
+        "plain",
+        "second-look: the method that trains the network",
+        section="method",
+        choices=("plain", "label-smoothing"),
+    )
     second_weight: float = setting(
         0.3,
         "second-look: the share of the probe, beside the network, in what is said at the second look",

@@ -63,11 +63,11 @@ class Job:
 
     def training_key(self) -> str:
         """Return the key of the training alone: the same for all methods that train alike."""
-        return replace(self, method=trains_as(self.method)).key()
+        return replace(self, method=trains_as(self.method, self.config)).key()
 
     def key(self) -> str:
         """Return 40 hexadecimal digits that change with anything that the probabilities depend on."""
-        own = {"threads", "image_size", *settings_of(self.method)}
+        own = {"threads", "image_size", *settings_of(self.method, self.config)}
         values = [  # of those that are not as usual: a setting that is new one day changes no key of today
             (f.name, getattr(self.config, f.name))
             for f in fields(Config)

@@ -105,13 +105,17 @@ class _Task:
 
 
 def share_networks(jobs: Sequence[tuple[str, Job]], folder: Path | None) -> list[tuple[str, Job]]:
-    """Let jobs that train alike share one network, kept in ``folder``: the first of them trains it."""
+    """Let jobs that train alike share one network, kept in ``folder``: the first of them trains it.
+
+    A network that is there already, from other jobs, is shared with any job that would train it.
+    """
     if folder is None:
         return list(jobs)
     keys = [job.training_key() if job.trials == 1 else "" for _, job in jobs]
-    common = {key for key, count in Counter(keys).items() if key and count > 1}
+    files = {key: folder / f"{key}.network" for key in keys if key}
+    common = {key for key, count in Counter(keys).items() if key and (count > 1 or files[key].exists())}
     return [
-        (name, replace(job, shared=folder / f"{key}.network") if key in common else job)
+        (name, replace(job, shared=files[key]) if key in common else job)
         for key, (name, job) in zip(keys, jobs, strict=True)
     ]
 

@@ -86,7 +86,7 @@ def _ranges(job: Job) -> dict[str, tuple[float, float, float]]:
     ranges = {"lr": (lr / 4, lr * 4, lr)}
     if decay > 0:
         ranges["weight_decay"] = (decay / 10, decay * 10, decay)
-    for name in settings_of(job.method):
+    for name in settings_of(job.method, config):
         if name in RANGES:
             low, high = RANGES[name]
             default = float(getattr(config, name))

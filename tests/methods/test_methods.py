@@ -9,7 +9,7 @@ import torch
 from sit2.config import METHOD_NAMES, PAIR_METHODS, Config
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ConfigError
-from sit2.methods import METHODS, make_phases, trains_as, uses_pairs
+from sit2.methods import METHODS, make_phases, settings_of, trains_as, uses_pairs
 from sit2.methods.batches import Originals
 from sit2.methods.targets import one_class
 from sit2.seeds import Seeds
@@ -231,6 +231,7 @@ CHANGED = {
     "smoothing_emphasis": 0.9,
     "not_sure_classes": "pairs",
     "sure_classes": "classes",
+    "second_network": "label-smoothing",
     "operators": ("blend",),
 }
 
@@ -252,8 +253,25 @@ def test_no_setting_of_the_methods_is_forgotten():
     assert own | {"operators"} == set(CHANGED) | AFTER_TRAINING
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.trains_as])
-def test_a_method_that_trains_as_another_has_its_phases(name):
+@pytest.mark.parametrize("trainer", ["plain", "label-smoothing"])
+@pytest.mark.parametrize("name", ["second-look", "second-look@random", "second-look@all"])
+def test_a_method_that_trains_as_another_has_its_phases(name, trainer):
     """So that the two may share one network."""
-    assert str(phases_of(name, 3)) == str(phases_of(trains_as(name), 3))
-    assert not uses_pairs(trains_as(name))
+    settings = {"second_network": trainer, "label_smoothing": 0.3}
+    assert trains_as(name, config(**settings)) == trainer
+    assert str(phases_of(name, 3, **settings)) == str(phases_of(trainer, 3, **settings))
+    without = make_phases(name, config(**settings), [], classes(3), Seeds(0))
+    assert str(without) == str(phases_of(trainer, 3, **settings))
+    assert not uses_pairs(trainer)
+
+
+def test_most_methods_train_as_themselves():
+    for name in (*METHODS, "not-sure@random"):
+        assert trains_as(name, config()) == (name if name != "second-look" else "plain")
+
+
+def test_a_second_look_depends_on_the_settings_of_its_training():
+    assert settings_of("second-look", config()) == ("second_network", "second_weight")
+    smoothed = settings_of("second-look@all", config(second_network="label-smoothing"))
+    assert smoothed == ("second_network", "second_weight", "label_smoothing")
+    assert settings_of("mixup", config()) == ("mixup_alpha",)

@@ -43,9 +43,10 @@ def uses_pairs(name: str) -> bool:
     return METHODS[base].uses_pairs and source != "all"
 
 
-def settings_of(name: str) -> tuple[str, ...]:
-    """Return which settings a method has of its own, by its full name."""
-    return METHODS[name.partition("@")[0]].settings
+def settings_of(name: str, config: Config) -> tuple[str, ...]:
+    """Return which settings of its own a method depends on, by its full name, its training's included."""
+    own, training = METHODS[name.partition("@")[0]], METHODS[trains_as(name, config).partition("@")[0]]
+    return own.settings if own is training else (*own.settings, *training.settings)
 
 
 def looks_again(name: str) -> bool:
@@ -53,9 +54,9 @@ def looks_again(name: str) -> bool:
     return METHODS[name.partition("@")[0]].looks_again
 
 
-def trains_as(name: str) -> str:
+def trains_as(name: str, config: Config) -> str:
     """Return the method whose training this one's is, by its full name: itself, for most."""
-    return METHODS[name.partition("@")[0]].trains_as or name
+    return METHODS[name.partition("@")[0]](config).trains_as or name
 
 
 def pairs_of(name: str, chosen: Sequence[ClassPair], classes: Sequence[str], seeds: Seeds) -> list[ClassPair]:
@@ -76,7 +77,7 @@ def make_phases(
 ) -> list[Phase]:
     """Return the phases of a method by its full name, such as ``multi-label@random``.
 
-    A method that has no pairs to mix trains plainly.
+    A method that has no pairs to train with trains plainly.
 
     Raises:
         ConfigError: for an unknown name.
@@ -84,7 +85,7 @@ def make_phases(
     check_method(name)
     method = METHODS[name.partition("@")[0]](config)
     pairs = pairs_of(name, chosen, classes, seeds)
-    if method.uses_pairs and not pairs:
+    if method.uses_pairs and not pairs and method.trains_as is None:
         return [train_plainly(len(classes))]
     phases = method.phases(pairs, len(classes))
     if config.phase_smoothing and "phase_smoothing" in method.settings:

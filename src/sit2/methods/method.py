@@ -22,10 +22,14 @@ class Method(ABC):
 
     uses_pairs: ClassVar[bool] = False
     looks_again: ClassVar[bool] = False  # whether the model looks twice among classes that are pairs
-    trains_as: ClassVar[str | None] = None  # the method without pairs whose phases these are
     settings: ClassVar[
         tuple[str, ...]
     ] = ()  # of the sections "method" and "confusion" that the phases, or the second look, depend on
+
+    @property
+    def trains_as(self) -> str | None:
+        """Return the method without pairs whose phases these are; None for a training of its own."""
+        return None
 
     @abstractmethod
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
