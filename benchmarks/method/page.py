@@ -22,6 +22,7 @@ from sit2.report.ranks import draw_ranks
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
 BEGIN, END = "<!-- ten -->", "<!-- /ten -->"  # around the table that `summary` writes
+CONTROLS = ("plain", "plain-restart", "mixup")
 METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
 SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing", "second-look")
 
@@ -66,6 +67,12 @@ class Suite:
     @property
     def methods(self) -> list[str]:
         return list(dict.fromkeys(self.table["method"]))
+
+    @property
+    def controls(self) -> list[str]:
+        """What the others are tested against: plain training first, else a suite's first method."""
+        known = [name for name in CONTROLS if name in self.methods]
+        return known if "plain" in known else [self.methods[0], *known]
 
     @property
     def places(self) -> list[str]:
@@ -218,7 +225,9 @@ class Goal:
 
 
 def goal(suite: Suite) -> list[Goal]:
-    """Return how far each SIT² method gets."""
+    """Return how far each SIT² method gets; nothing where plain training is not in the suite."""
+    if "plain" not in suite.methods:
+        return []
     ranks, judged = suite.ranks(), suite.judge("plain")
     pair, other = suite.means("pair_error"), suite.means("other_error")
     rows = []
