@@ -257,6 +257,27 @@ def test_train_classifier_keeps_the_network():
         assert np.array_equal(classifier.predict_proba(job.images[PREDICT]), outcome.probabilities)
 
 
+class TestSecondWeight:
+    def numbers(self, **changes):
+        job = make_job("second-look@all", epochs=0.6, second_weight=changes.pop("second_weight", None))
+        look = train_classifier(dataclasses.replace(job, **changes))[0].second_look
+        return look.weight, look.sharpness
+
+    def test_it_is_fitted_to_the_validation_images_alone(self):
+        def other_labels(rows):
+            labels = LABELS.copy()
+            labels[rows] = (labels[rows] + 1) % len(CLASSES)
+            return labels
+
+        fitted = self.numbers()
+        assert self.numbers(labels=other_labels(np.setdiff1d(PREDICT, VAL))) == fitted
+        assert self.numbers(labels=other_labels(VAL)) != fitted
+
+    @pytest.mark.parametrize("changes", [{"second_weight": 0.3}, {"val_rows": np.empty(0, np.int64)}])
+    def test_it_is_as_usual_where_it_is_given_or_there_are_none(self, changes):
+        assert self.numbers(**changes) == (0.3, 1.0)
+
+
 class TestMany:
     def screen(self):
         return Screen(quiet=True)

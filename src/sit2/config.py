@@ -164,9 +164,10 @@ class Config:
         section="method",
         choices=("plain", "label-smoothing"),
     )
-    second_weight: float = setting(
-        0.3,
-        "second-look: the share of the probe, beside the network, in what is said at the second look",
+    second_weight: float | None = setting(
+        None,
+        "second-look: the share of the probe, beside the network, in what is said at the second look; "
+        "default: fitted to the validation images, with how sure both are",
         section="method",
         low=0.0,
         high=1.0,

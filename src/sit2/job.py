@@ -29,10 +29,11 @@ from sit2.training.classifier import Classifier, ModelSpec
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.feed import Feed, Normalisation
 from sit2.training.loop import Progress, Training, total_steps
-from sit2.training.second_look import SecondLook
+from sit2.training.second_look import USUAL_WEIGHT, SecondLook
 from sit2.untrusted import read_json
 
 RECIPE = 1  # of what jobs do: to be raised when one gives another result, or a default changes
+LOOK_RECIPE = 2  # likewise, of what comes after training where a model looks twice
 RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
 Report = Callable[[float, float], None]  # (share done in [0, 1], running loss)
 
@@ -41,8 +42,8 @@ Report = Callable[[float, float], None]  # (share done in [0, 1], running loss)
 class Job:
     """What determines one training, and nothing else.
 
-    The network sees the pixels of ``train_rows`` and, only where early stopping is on, of ``val_rows``;
-    ``predict_rows`` are looked at when it is finished.
+    The network sees the pixels of ``train_rows`` and, where early stopping is on or a second look is fitted,
+    of ``val_rows``; ``predict_rows`` are looked at when it is finished.
     """
 
     method: str
@@ -81,7 +82,7 @@ class Job:
         known = (
             (RECIPE, version("sit2"), version("torch"), self.method, values, self.trials, pairs),
             (self.seeds.root, self.seeds.path, self.classes, self.images.shape[1:]),
-            *((self.groups,) if looks_again(self.method) else ()),
+            *((LOOK_RECIPE, self.groups) if looks_again(self.method) else ()),
             *((device,) if device != "cpu" else ()),
         )
         digest = hashlib.blake2b(repr(known).encode(), digest_size=20)
@@ -304,10 +305,13 @@ def _look_again(job: Job, classifier: Classifier, device: torch.device) -> Class
         seeds=job.seeds,
         device="cpu" if device.type == "mps" else device,  # which has no float64
     )
-    second_look = SecondLook.of(
-        probe, pairs, num_classes=num_classes, weight=config.second_weight, augment=augment
-    )
-    return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=second_look)
+    weight = USUAL_WEIGHT if config.second_weight is None else config.second_weight
+    second_look = SecondLook.of(probe, pairs, num_classes=num_classes, weight=weight, augment=augment)
+    spec = replace(classifier.spec, second_look=True)
+    classifier = replace(classifier, spec=spec, second_look=second_look)
+    if config.second_weight is None:
+        return classifier.fit_second_look(job.images, job.val_rows, job.labels[job.val_rows])
+    return classifier
 
 
 def steps_in(job: Job) -> int:

@@ -30,7 +30,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "soft_emphasis": (0.0, 1.0),
     "soft_cut": (0.0, 1.0),
     "smoothing_emphasis": (0.0, 1.0),
-    "second_weight": (0.0, 1.0),
 }
 
 

@@ -129,6 +129,7 @@ class TestSecondLook:
         probe = fit_probe(images[:29], labels, 3, mirror=True, seeds=Seeds(0))[0]
         pair = all_pairs(SPEC.classes)[:1]
         look = SecondLook.of(probe, pair, num_classes=3, weight=0.3, augment=PRESETS["flip"])
+        look = replace(look, sharpness=1.5)
         return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=look)
 
     def test_only_images_of_the_pair_are_answered_anew(self, classifier, twice, images):
@@ -142,6 +143,28 @@ class TestSecondLook:
         for part in ([5], [70, 3], range(COUNT - 1, 0, -2)):
             rows = np.array(part)
             assert np.array_equal(twice.predict_proba(images[rows]), whole[rows])
+
+    def test_it_is_fitted_to_given_images(self, twice, images):
+        """However many there are; to one image after the other as to all at once."""
+        rows, labels = np.arange(3, COUNT), np.arange(COUNT - 3) % 3
+        assert len(rows) > 64
+        fitted = twice.fit_second_look(images, rows, labels).second_look
+
+        def ask(pixels):
+            return twice.network(twice.prepare(pixels)).double().log_softmax(dim=1)
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(images[rows]).float() / 255
+            expected = twice.second_look.fitted(
+                twice.second_look.asked(pixels, ask), torch.from_numpy(labels)
+            )
+        assert (fitted.weight, fitted.sharpness) == (expected.weight, expected.sharpness)
+        assert (fitted.weight, fitted.sharpness) != (0.3, 1.5)
+
+    def test_without_images_or_a_second_look_nothing_is_fitted(self, classifier, twice, images):
+        none = np.empty(0, np.int64)
+        assert twice.fit_second_look(images, none, none) is twice
+        assert classifier.fit_second_look(images, np.arange(3), np.arange(3)) is classifier
 
     def test_roundtrip(self, twice, images, tmp_path):
         twice.save(tmp_path)

@@ -1,16 +1,19 @@
 """A second look against a computation by hand, and what it leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss
 
 from sit2.confusion.pairs import all_pairs
 from sit2.confusion.probe import fit_probe
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
-from sit2.training.second_look import SecondLook
+from sit2.training.second_look import SHARPNESS, WEIGHTS, SecondLook
 
 CLASSES = ("ant", "bee", "cat", "dog")
 PAIRS = {(p.a, p.b): p for p in all_pairs(CLASSES)}
@@ -97,8 +100,70 @@ def test_an_image_that_is_not_square_is_not_laid_on_its_side(probe):
     assert [tuple(view.shape[2:]) for view in views] == [(8, 16)] * 4
 
 
+def test_sharper_by_hand(probe, images):
+    """Among all classes: the product of powers of both, and of that another power."""
+    sharper = replace(look(probe, *PAIRS, weight=0.25), sharpness=2.0)
+    expected = asked(images).exp() ** 1.5 * probe(images).exp() ** 0.5
+    torch.testing.assert_close(sharper(images, asked).exp(), expected / expected.sum(dim=1, keepdim=True))
+
+
+def some_answers(count, right, seed=0):
+    """Return labels (count,), and log-probabilities (count, 4) that favour them as much as ``right`` says."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 4
+    logits = torch.randn(count, 4, generator=generator, dtype=torch.float64)
+    logits[torch.arange(count), labels] += right
+    return labels, logits.log_softmax(dim=1)
+
+
+class TestFitted:
+    def fit(self, probe, network, other, labels, *pairs):
+        return look(probe, *(pairs or PAIRS)).fitted((network, network, other), labels)
+
+    def test_a_probe_that_guesses_is_not_listened_to(self, probe):
+        labels, network = some_answers(400, 3.0)
+        _, other = some_answers(400, 0.0, seed=1)
+        assert self.fit(probe, network, other, labels).weight <= 0.05
+
+    def test_a_probe_that_knows_more_is(self, probe):
+        labels, network = some_answers(400, 0.0)
+        _, other = some_answers(400, 3.0, seed=1)
+        assert self.fit(probe, network, other, labels).weight >= 0.85
+
+    def test_who_is_too_sure_becomes_less_so(self, probe):
+        """The sharpness undoes a factor on all log-probabilities, to the nearest step."""
+        labels, answers = some_answers(4000, 2.0)
+        even = self.fit(probe, answers, answers, labels)
+        surer = (4 * answers).log_softmax(dim=1)
+        assert self.fit(probe, surer, surer, labels).sharpness == pytest.approx(even.sharpness / 4)
+
+    @pytest.mark.parametrize("pairs", [[(0, 1)], [(0, 1), (1, 3)], sorted(PAIRS)])
+    def test_it_is_the_least_price_of_a_grid(self, probe, pairs):
+        """Against scikit-learn's log-loss and the prior as it is documented."""
+        labels, network = some_answers(60, 1.0)
+        _, other = some_answers(60, 1.0, seed=1)
+        one = look(probe, *pairs)
+
+        def price(weight, sharpness):
+            given = replace(one, weight=weight, sharpness=sharpness).said(network, network, other).exp()
+            total = log_loss(labels, given, normalize=False, labels=range(4))
+            return total + ((weight - 0.3) / 0.3) ** 2 + np.log(sharpness) ** 2
+
+        best = min(((w, s) for w in WEIGHTS for s in SHARPNESS), key=lambda at: price(*at))
+        fitted = one.fitted((network, network, other), labels)
+        assert (fitted.weight, fitted.sharpness) == best
+        assert (fitted.probe, fitted.partners is one.partners) == (one.probe, True)
+
+    def test_one_image_moves_little(self, probe):
+        labels, network = some_answers(1, 0.0)
+        _, other = some_answers(1, 5.0, seed=1)
+        fitted = self.fit(probe, network, other, labels)
+        assert 0.3 <= fitted.weight <= 0.6
+        assert 0.5 <= fitted.sharpness <= 2
+
+
 def test_taken_apart_and_put_together_it_is_the_same(probe, images):
-    one = look(probe, (0, 1), (1, 3))
+    one = replace(look(probe, (0, 1), (1, 3)), sharpness=1.5)
     again = SecondLook.restore(one.state(), channels=3, num_classes=4)
     assert torch.equal(again(images, asked), one(images, asked))
 
@@ -108,8 +173,10 @@ def test_taken_apart_and_put_together_it_is_the_same(probe, images):
     [
         ("numbers", None, "lacks its numbers"),
         ("numbers", torch.zeros(2, dtype=torch.float64), "lacks its numbers"),
-        ("numbers", torch.tensor([1.5, 0, 0]), "weight is not from 0 to 1"),
-        ("numbers", torch.tensor([torch.nan, 0, 0]), "weight is not from 0 to 1"),
+        ("numbers", torch.tensor([1.5, 0, 0, 1]), "weight is not from 0 to 1"),
+        ("numbers", torch.tensor([torch.nan, 0, 0, 1]), "weight is not from 0 to 1"),
+        ("numbers", torch.tensor([0.3, 0, 0, 0]), "sharpness is not above 0"),
+        ("numbers", torch.tensor([0.3, 0, 0, torch.inf]), "sharpness is not above 0"),
         ("partners", None, "pairs do not fit"),
         ("partners", torch.zeros(3, 3, dtype=torch.bool), "pairs do not fit"),
         ("partners", torch.zeros(4, 4), "pairs do not fit"),

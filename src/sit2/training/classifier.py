@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,28 +83,54 @@ class Classifier:
         Returns:
             (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
         """
-        device = next(self.network.parameters()).device
         rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
         out = np.empty((len(rows), len(self.spec.classes)))
+        start = 0
+        for batch, count in self._batches(images, rows):
+            out[start : start + count] = self.answer(batch)[:count].numpy()
+            start += count
+        return out
+
+    def fit_second_look(self, images: ByteArray, rows: IntArray, labels: IntArray) -> Classifier:
+        """Return the classifier with its second look fitted to N images ``rows`` that nothing was trained on.
+
+        ``labels`` are theirs, (N,) in [0, K). See :meth:`SecondLook.fitted`.
+        """
+        if self.second_look is None or not len(rows):
+            return self
+        with torch.inference_mode():
+            self.network.eval()
+            batches = [
+                [answer[:count] for answer in self.second_look.asked(batch, self._log_probabilities)]
+                for batch, count in self._batches(images, rows)
+            ]
+            first, mean, other = (torch.cat(answers) for answers in zip(*batches, strict=True))
+            fitted = self.second_look.fitted((first, mean, other), torch.from_numpy(labels.astype(np.int64)))
+        return replace(self, second_look=fitted)
+
+    def _batches(self, images: ByteArray, rows: IntArray) -> Iterator[tuple[Tensor, int]]:
+        """Yield (PREDICT_BATCH, C, H, W) float32 in [0, 1], and how many of its images are of ``rows``."""
+        device = next(self.network.parameters()).device
         for start in range(0, len(rows), PREDICT_BATCH):
             part = images[rows[start : start + PREDICT_BATCH]]
             batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
             batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
-            out[start : start + len(part)] = self.answer(batch)[: len(part)].numpy()
-        return out
+            yield batch, len(part)
 
     @torch.inference_mode()
     def answer(self, pixels: Tensor) -> Tensor:
         """Return probabilities (n, K) float64, on the CPU, of (n, C, H, W) float32 in [0, 1]."""
         self.network.eval()
-
-        def logits(pixels: Tensor) -> Tensor:
-            scores: Tensor = self.network(self.prepare(pixels))
-            return scores.cpu().double()  # in this order: not every accelerator has float64
-
         if self.second_look is None:
-            return logits(pixels).softmax(dim=1)
-        return self.second_look(pixels, lambda pixels: logits(pixels).log_softmax(dim=1)).exp()
+            return self._logits(pixels).softmax(dim=1)
+        return self.second_look(pixels, self._log_probabilities).exp()
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        scores: Tensor = self.network(self.prepare(pixels))
+        return scores.cpu().double()  # in this order: not every accelerator has float64
+
+    def _log_probabilities(self, pixels: Tensor) -> Tensor:
+        return self._logits(pixels).log_softmax(dim=1)
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Return what the network is given of (n, C, H, W) float32 in [0, 1]."""
