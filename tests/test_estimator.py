@@ -185,7 +185,7 @@ class TestSaved:
         np.testing.assert_array_equal(loaded.predict_proba(IMAGES), fitted.predict_proba(IMAGES))
         assert loaded.predict(IMAGES).tolist() == fitted.predict(IMAGES).tolist()
         assert loaded.classes_.tolist() == list(CLASSES)
-        assert (loaded.method, loaded.backbone, loaded.image_size) == ("confusion-smoothing", "small-cnn", 16)
+        assert (loaded.method, loaded.backbone, loaded.image_size) == ("second-look", "small-cnn", 16)
 
     def test_the_command_predicts_the_same(
         self, fitted: SIT2Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]

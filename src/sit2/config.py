@@ -110,7 +110,7 @@ class Config:
         0.2, "share of the images for the test, where no split is given", section="data", low=0.01, high=0.8
     )
 
-    method: str = setting("confusion-smoothing", "what to train", section="method")
+    method: str = setting("second-look", "what to train", section="method")
     control: str = setting("plain", "what to compare it with", section="method")
     label_smoothing: float = setting(
         0.1, "strength of the method label-smoothing", section="method", low=0.0, high=0.9

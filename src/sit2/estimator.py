@@ -32,7 +32,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     All images given to ``fit`` are trained on; nothing is held out but for the folds of the confusion.
 
     Args:
-        method: as `sit2 train --method`: "confusion-smoothing", "multi-label", "not-sure", "plain", …
+        method: as `sit2 train --method`: "second-look", "multi-label", "not-sure", "plain", …
         backbone: "small-cnn" or any timm model.
         image_size: working size in pixels; images are resized to it.
         epochs: budget: image passes = epochs × images, shared by all phases of the method.
@@ -55,7 +55,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def __init__(
         self,
-        method: str = "confusion-smoothing",
+        method: str = "second-look",
         *,
         backbone: str = "small-cnn",
         image_size: int = 64,
