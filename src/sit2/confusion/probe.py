@@ -153,7 +153,11 @@ class Kernel:
     def __call__(self, features: Tensor) -> Tensor:
         """(n, D) float32 features of images → (n, M) float64 in [0, 1]."""
         normal = self._normal(features)
-        parts = [torch.exp(-torch.cdist(normal, other).square() / self.width) for other in self._known]
+        mode = "use_mm_for_euclid_dist"  # as with many images: the other way, for few, is not known to ONNX
+        parts = [
+            torch.exp(-torch.cdist(normal, other, compute_mode=mode).square() / self.width)
+            for other in self._known
+        ]
         return torch.stack(parts).mean(dim=0).double()
 
     def _normal(self, features: Tensor) -> Tensor:
