@@ -264,14 +264,11 @@ class TestSecondWeight:
         return look.weight, look.sharpness
 
     def test_it_is_fitted_to_the_validation_images_alone(self):
-        def other_labels(rows):
-            labels = LABELS.copy()
-            labels[rows] = (labels[rows] + 1) % len(CLASSES)
-            return labels
-
-        fitted = self.numbers()
-        assert self.numbers(labels=other_labels(np.setdiff1d(PREDICT, VAL))) == fitted
-        assert self.numbers(labels=other_labels(VAL)) != fitted
+        other = (LABELS + 1) % len(CLASSES)
+        elsewhere = np.setdiff1d(PREDICT, VAL)
+        fitted, rows = self.numbers(), np.arange(len(LABELS))
+        assert self.numbers(labels=np.where(np.isin(rows, elsewhere), other, LABELS)) == fitted
+        assert self.numbers(labels=np.where(np.isin(rows, VAL), other, LABELS)) != fitted
 
     @pytest.mark.parametrize("changes", [{"second_weight": 0.3}, {"val_rows": np.empty(0, np.int64)}])
     def test_it_is_as_usual_where_it_is_given_or_there_are_none(self, changes):
