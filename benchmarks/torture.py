@@ -126,7 +126,9 @@ class Attempt:
     def start(cls, words: Sequence[str], out: Path) -> Attempt:
         """Start a command in a process that has torch loaded already: loading takes longer than training."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["sit2.experiment", "sit2.comparison", "sit2.verbs"])
+        context.set_forkserver_preload(
+            ["sit2.experiments.run", "sit2.experiments.comparison", "sit2.cli.data_verbs"]
+        )
         errors = out.with_suffix(".errors")
         process = context.Process(target=run, args=(list(words), errors))
         process.start()
@@ -166,7 +168,7 @@ class Attempt:
 
 def run(words: list[str], errors: Path) -> None:
     """Be the command, with a checkpoint after every epoch, so that kills meet some."""
-    from sit2.cli import main as command
+    from sit2.cli.command import main as command
     from sit2.training import loop
 
     loop.CHECKPOINT_SECONDS = 0.0

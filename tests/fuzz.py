@@ -26,22 +26,22 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sit2.config import make_config, read_config_file
+from sit2.cli.data_verbs import is_predictions_file
+from sit2.cli.screen import Screen
+from sit2.config.schema import make_config, read_config_file
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import read_predictions
 from sit2.data import cache
-from sit2.data.decode import Decoding, channels_of, decode, quiet_decoders
+from sit2.data.decoding.decode import Decoding, channels_of, decode, quiet_decoders
 from sit2.data.readers import read_dataset, read_images
 from sit2.errors import Sit2Error
-from sit2.files import DamagedStateError, load_state, save_state
-from sit2.parallel import load_outcome
-from sit2.prediction import _seen_in_training
+from sit2.execution.pool import load_outcome
+from sit2.inference.model import Classifier, ModelSpec, read_spec
+from sit2.inference.prediction import _seen_in_training
 from sit2.records import Dataset
-from sit2.runfolder import RunFolder
-from sit2.screen import Screen
+from sit2.storage.files import DamagedStateError, load_state, save_state
+from sit2.storage.run_folder import RunFolder
 from sit2.training.backbones import read_weights
-from sit2.training.classifier import Classifier, ModelSpec, read_spec
-from sit2.verbs import is_predictions_file
 
 CLASSES = ("ant", "bee", "cat")
 SPEC = ModelSpec("small-cnn", CLASSES, 3, 16, "stretch", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "plain")

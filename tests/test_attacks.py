@@ -19,15 +19,15 @@ import pytest
 import torch
 from PIL import Image
 
-from sit2.config import make_config, read_config_file
-from sit2.data.decode import decode, quiet_decoders
-from sit2.data.image import Decoding
+from sit2.config.schema import make_config, read_config_file
+from sit2.data.decoding.decode import decode, quiet_decoders
+from sit2.data.decoding.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.errors import Sit2Error
-from sit2.files import DamagedStateError, load_state
-from sit2.runfolder import RunFolder
+from sit2.inference.model import Classifier, ModelSpec
+from sit2.storage.files import DamagedStateError, load_state
+from sit2.storage.run_folder import RunFolder
 from sit2.training.backbones import read_weights
-from sit2.training.classifier import Classifier, ModelSpec
 
 SAFETY = Path(__file__).parents[1] / "docs" / "safety.md"
 SPEC = ModelSpec("small-cnn", ("ant", "bee"), 3, 16, "stretch", (0.5,) * 3, (0.2,) * 3, "plain")
@@ -244,7 +244,7 @@ def test_a_manifest_may_name_any_image_but_nothing_else_of_it_is_read(tmp_path: 
     rows = [(str(tmp_path / "0.png"), "a"), ("../1.png", "a"), (str(secret), "b"), ("/dev/zero", "b")]
     pd.DataFrame(rows, columns=["path", "label"]).to_csv(folder / "m.csv", index=False)
     dataset = read_dataset(folder / "m.csv")
-    from sit2.data.store import load_pixels
+    from sit2.data.pixels import load_pixels
 
     problems = load_pixels(dataset, size=8).problems
     assert problems == ("", "", "not an image, or of an unknown format", "not a file, but a device or a pipe")

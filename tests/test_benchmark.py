@@ -9,9 +9,9 @@ from benchmarks.datasets import BY_NAME, ImageSet
 from benchmarks.method import __main__ as benchmark
 from benchmarks.method import suite
 from benchmarks.method.results import MORE
-
-from sit2.comparison import COLUMNS
 from synthetic import SETTINGS, write_folder
+
+from sit2.experiments.comparison import COLUMNS
 
 SUITE = {
     "sets": ["shapes"],

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
-
-import sit2.comparison
-import sit2.experiment
-from sit2.config import make_config
 from synthetic import CLASSES, command, write_folder, write_manifest
+
+import sit2.experiments.comparison
+import sit2.experiments.run
+from sit2.config.schema import make_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -66,7 +66,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(page, place, monkeypatch):
-    for module in (sit2.experiment, sit2.comparison):
+    for module in (sit2.experiments.run, sit2.experiments.comparison):
         monkeypatch.setattr(module, "make_config", lambda *settings: make_config(*settings, SMALL))
     names = {"__name__": "page"}
     for kind, text in blocks(page):

@@ -16,9 +16,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from synthetic import CLASSES, arrays, command, save, write_folder
 
 from sit2 import ConfigError, DataError, ModelError, SIT2Classifier
-from synthetic import CLASSES, arrays, command, save, write_folder
 
 IMAGES, LABELS = arrays(8)
 
@@ -118,12 +118,12 @@ class TestFit:
         assert set(model.predict(IMAGES)) <= set(expected)
 
     def test_groups_stay_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import sit2.stages
+        import sit2.experiments.stages
 
         seen: list[Any] = []
-        folds = sit2.stages.folds
+        folds = sit2.experiments.stages.folds
         monkeypatch.setattr(
-            sit2.stages,
+            sit2.experiments.stages,
             "folds",
             lambda labels, groups, *rest, **more: (seen.append(groups), folds(labels, groups, *rest, **more))[
                 1

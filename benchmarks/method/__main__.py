@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.method import page, suite
 from benchmarks.method.results import RESULTS, write_results
-from sit2.cells import Cell, GridRun
+from sit2.cli.screen import Screen
 from sit2.errors import Sit2Error
-from sit2.screen import Screen
+from sit2.experiments.grid import Cell, GridRun
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.repeated import TTest, corrected_t_test
 from sit2.evaluation.statistics import ALPHA, holm
 from sit2.evaluation.words import p_value, points
-from sit2.files import atomic
 from sit2.report.ranks import draw_ranks
+from sit2.storage.files import atomic
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 import sit2
-from sit2.cells import Cell
-from sit2.comparison import COLUMNS
-from sit2.files import atomic
+from sit2.experiments.comparison import COLUMNS
+from sit2.experiments.grid import Cell
+from sit2.storage.files import atomic
 
 RESULTS = Path(__file__).parent / "results"
 MORE = (

@@ -12,10 +12,10 @@ import numpy as np
 
 import sit2
 from benchmarks.datasets import BY_NAME
-from sit2.config import Config, make_config
+from sit2.config.schema import Config, make_config
+from sit2.data.pixels import load_pixels_for
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
-from sit2.data.store import load_pixels_for
 from sit2.records import Dataset
 
 

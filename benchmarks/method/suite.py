@@ -9,8 +9,8 @@ import yaml
 
 from benchmarks.datasets import BY_NAME
 from benchmarks.method.source import train_source
-from sit2.cells import Grid, Source
-from sit2.config import Config, check_method, make_config
+from sit2.config.schema import Config, check_method, make_config
+from sit2.experiments.grid import Grid, Source
 
 SUITES = Path(__file__).parent / "suites"
 

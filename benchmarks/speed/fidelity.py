@@ -18,10 +18,10 @@ from scipy.stats import spearmanr
 
 from benchmarks.datasets import TEN, ImageSet
 from benchmarks.speed.timing import Ratio
-from sit2.config import Config
+from sit2.cli.screen import Screen
+from sit2.config.schema import Config
+from sit2.experiments.stages import Prepared, measure_confusion, prepare
 from sit2.records import FloatArray
-from sit2.screen import Screen
-from sit2.stages import Prepared, measure_confusion, prepare
 
 SEEDS = 4
 QUIET = Screen(quiet=True)

@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 
 from benchmarks.speed.timing import Ratio, Work, measure
 from benchmarks.speed.training import CASES, CLASSES, Case, _feed, _loop
-from sit2.data.decode import decode
-from sit2.data.image import Decoding
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.image import Decoding
 from sit2.methods import METHODS
 from sit2.training.backbones import build_network
 

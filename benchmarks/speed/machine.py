@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed.timing import Ratio
-from sit2.config import Config
+from sit2.config.schema import Config
 from sit2.methods.method import train_plainly
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS

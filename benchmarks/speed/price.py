@@ -8,11 +8,11 @@ import numpy as np
 
 from benchmarks.speed.timing import Ratio, Work, measure
 from benchmarks.speed.training import CLASSES
-from sit2.config import Config
+from sit2.config.schema import Config
 from sit2.confusion.pairs import choose_pairs, rank_pairs
 from sit2.confusion.pairs import measure as measure_confusion
-from sit2.confusion.probe import probe_probabilities
-from sit2.job import Job, run_job
+from sit2.execution.job import Job, run_job
+from sit2.features.closed_form import probe_probabilities
 from sit2.seeds import Seeds
 
 IMAGES = 400

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed.timing import Ratio, Work, measure
-from sit2.config import Config
+from sit2.config.schema import Config
 from sit2.confusion.pairs import all_pairs
 from sit2.methods import METHODS
 from sit2.methods.method import train_plainly

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sit2.confusion.pairs import select_pairs
     from sit2.errors import ConfigError, DataError, ModelError, RunFolderError, Sit2Error, TrainingError
     from sit2.estimator import SIT2Classifier
-    from sit2.experiment import Run, train
+    from sit2.experiments.run import Run, train
     from sit2.records import ClassPair
     from sit2.synthesis.mixer import Mixed, NotSureMixer
 
@@ -26,13 +26,13 @@ _HOMES = {
     "Mixed": "sit2.synthesis.mixer",
     "ModelError": "sit2.errors",
     "NotSureMixer": "sit2.synthesis.mixer",
-    "Run": "sit2.experiment",
+    "Run": "sit2.experiments.run",
     "RunFolderError": "sit2.errors",
     "SIT2Classifier": "sit2.estimator",
     "Sit2Error": "sit2.errors",
     "TrainingError": "sit2.errors",
     "select_pairs": "sit2.confusion.pairs",
-    "train": "sit2.experiment",
+    "train": "sit2.experiments.run",
 }
 
 __all__ = [  # noqa: RUF022 (the order of use)

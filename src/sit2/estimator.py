@@ -12,17 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sit2.config import Config, make_config
+from sit2.cli.screen import Screen
+from sit2.config.schema import Config, make_config
+from sit2.data.pixels import load_pixels_for
 from sit2.data.readers.arrays import pixels_of
-from sit2.data.store import load_pixels_for
 from sit2.errors import ConfigError, DataError
-from sit2.job import Job, train_classifier
+from sit2.execution.job import Job, train_classifier
+from sit2.experiments.stages import Prepared, measure_confusion
+from sit2.inference.model import Classifier, ModelSpec
 from sit2.methods import uses_pairs
 from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
-from sit2.screen import Screen
 from sit2.seeds import Seeds
-from sit2.stages import Prepared, measure_confusion
-from sit2.training.classifier import Classifier, ModelSpec
 from sit2.training.device import threads
 
 
@@ -42,7 +42,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         weights: local file of weights to start from.
         pretrained: start from timm's pretrained weights (download).
         random_state: seed; the same seed gives the same classifier.
-        settings: any other setting of :class:`~sit2.config.Config`, by name.
+        settings: any other setting of :class:`~sit2.config.schema.Config`, by name.
 
     Attributes:
         classes_: (K,) the class labels, sorted.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from synthetic import Finished, command, finished
 
 Printed = pytest.CaptureFixture[str]

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from synthetic import TINY, Finished, command, contents, listing, save, write_folder
 
 Printed = pytest.CaptureFixture[str]

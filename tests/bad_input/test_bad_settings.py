@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from synthetic import TINY, Finished, command, listing
 
 Printed = pytest.CaptureFixture[str]
@@ -204,6 +203,6 @@ def test_debug_shows_where_it_came_from(done: Finished, capsys: Printed) -> None
 def test_what_is_not_the_users_fault_keeps_its_traceback(
     done: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sit2.verbs.run_experiment", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("sit2.cli.data_verbs.run_experiment", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command(("train", done.data, "-o", "run"))

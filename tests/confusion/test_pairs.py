@@ -387,7 +387,7 @@ class TestTables:
 
 def test_pairs_estimates_and_files_never_import_torch():
     code = (
-        "import sys, sit2.confusion.pairs as p, sit2.confusion.estimate, sit2.confusion.predictions_file\n"
+        "import sys, sit2.confusion.pairs as p, sit2.confusion.out_of_fold, sit2.confusion.predictions_file\n"
         "assert not {'torch', 'pandas', 'statsmodels', 'sklearn'} & set(sys.modules), 'heavy at the start'\n"
         "p.pairs_table(p.select_pairs([[0.9, 0.1], [0.2, 0.8]], [0, 1]))\n"
         "assert 'torch' not in sys.modules"

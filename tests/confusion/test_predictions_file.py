@@ -10,8 +10,8 @@ from sit2.confusion.pairs import select_pairs
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import predictions_table, read_predictions, read_predictions_for
 from sit2.errors import DataError
-from sit2.escaping import neutral_table
 from sit2.records import Dataset, Predictions
+from sit2.storage.escaping import neutral_table
 
 GOOD = "id,label,p_cat,p_dog\n1.png,cat,0.9,0.1\n2.png,dog,0.25,0.75\n"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sit2.data.decode import decode
-from sit2.data.image import Decoding
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.data.readers.arrays import from_arrays
 from sit2.errors import DataError

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sit2.data import cache, store
-from sit2.data.image import UnreadableNow
+from sit2.data import cache
+from sit2.data import pixels as store
+from sit2.data.decoding.image import UnreadableNow
+from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset
-from sit2.data.store import load_pixels
 
 
 @pytest.fixture

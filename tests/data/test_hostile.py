@@ -20,8 +20,8 @@ from format_tools import SIDE, noise
 from PIL import Image
 
 from sit2.data import decode as module
-from sit2.data.decode import channels_of, decode, quiet_decoders
-from sit2.data.image import Decoding, Unreadable, UnreadableNow
+from sit2.data.decoding.decode import channels_of, decode, quiet_decoders
+from sit2.data.decoding.image import Decoding, Unreadable, UnreadableNow
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 

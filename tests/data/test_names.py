@@ -15,10 +15,10 @@ from format_dicom import dicom
 from format_tools import noise
 from PIL import Image
 
+from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset, read_images
 from sit2.data.readers.validate import alike
 from sit2.data.readers.walk import walk
-from sit2.data.store import load_pixels
 from sit2.data.words import left_out, listed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems forbid some of these names")

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sit2.data.checkup import check
-from sit2.data.copies import name_copies
+from sit2.data.duplicates import name_copies
+from sit2.data.pixels import load_pixels
+from sit2.data.quality import check
 from sit2.data.readers import read_dataset
 from sit2.data.splits import folds, make_splits
-from sit2.data.store import load_pixels
 from sit2.seeds import Seeds
 
 SETS = {  # classes, images, given splits, grouped

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sit2.config import METHOD_NAMES, PAIR_METHODS, Config
+from sit2.config.schema import METHOD_NAMES, PAIR_METHODS, Config
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ConfigError
 from sit2.methods import METHODS, make_phases, settings_of, trains_as, uses_pairs

@@ -15,22 +15,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made import write_run
+from made_run import write_run
 from PIL import Image
 from test_report_page import Page, check_page
 from torch import nn
 
 from sit2.confusion.pairs import all_pairs
 from sit2.confusion.predictions_file import predictions_table
-from sit2.confusion.probe import fit_probe
+from sit2.features.closed_form import fit_probe
+from sit2.inference.model import Classifier, ModelSpec
+from sit2.inference.second_look import SecondLook
 from sit2.records import Predictions
 from sit2.report.data import load_run
 from sit2.report.heat import Heat, Seer, brightest, last_map, overlay
 from sit2.report.page import render, run_context
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
-from sit2.training.classifier import Classifier, ModelSpec
-from sit2.training.second_look import SecondLook
 
 COLOURS = ("red", "green")
 SIDE = 32

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made import random_run, write_images, write_json, write_run
+from made_run import random_run, write_images, write_json, write_run
 
 from sit2.report.page import write_report
 

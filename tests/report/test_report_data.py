@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_run, write_json, write_run
+from made_run import random_run, write_json, write_run
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made import random_run, write_images, write_json, write_run
+from made_run import random_run, write_images, write_json, write_run
 from PIL import Image
+from synthetic import Finished, command, finished
 
 from sit2.report.page import write_report
-from synthetic import Finished, command, finished
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -191,9 +191,10 @@ def test_a_finished_training_has_its_page(tmp_path):
 
 def test_images_that_came_as_arrays_are_kept_small(tmp_path):
     """They are in no file: without copies in the run folder the page would have no pictures."""
+    from synthetic import SETTINGS, arrays
+
     from sit2 import train
     from sit2.data.readers.arrays import from_arrays
-    from synthetic import SETTINGS, arrays
 
     images, labels = arrays(6)
     run = train(

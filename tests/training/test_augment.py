@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sit2.config import AUGMENTATIONS
+from sit2.config.schema import AUGMENTATIONS
 from sit2.training.augment import PRESETS, Augmentation
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sit2.files import atomic, load_state, save_state
+from sit2.storage.files import atomic, load_state, save_state
 from sit2.training import loop
 from sit2.training.backbones import Network, build_network
 

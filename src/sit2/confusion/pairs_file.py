@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sit2.errors import DataError, did_you_mean
-from sit2.escaping import restored
 from sit2.records import ClassPair
+from sit2.storage.escaping import restored
 
 
 def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:

@@ -15,8 +15,8 @@ import numpy as np
 from sit2.confusion.pairs import bad_row
 from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
-from sit2.escaping import restored, restored_all
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
+from sit2.storage.escaping import restored, restored_all
 
 if TYPE_CHECKING:
     import pandas as pd

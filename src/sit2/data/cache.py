@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sit2.data.image import Decoding
+from sit2.data.decoding.image import Decoding
 from sit2.errors import RunFolderError
-from sit2.files import atomic, sweep
 from sit2.records import ByteArray, Dataset
-from sit2.untrusted import read_json, to_json
+from sit2.storage.files import atomic, sweep
+from sit2.storage.untrusted import read_json, to_json
 
 VERSION = 3  # of the entries; another decoder of ours makes another version
 DAY = 24 * 3600.0  # seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sit2.escaping import visible
+from sit2.storage.escaping import visible
 
 
 def counted(number: int, thing: str, things: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sit2.config import Config, check_method
+from sit2.config.schema import Config, check_method
 from sit2.confusion.pairs import all_pairs, random_pairs
 from sit2.methods.confusion_smoothing import ConfusionSmoothing
 from sit2.methods.method import Method, train_plainly

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sit2.config import Config
+from sit2.config.schema import Config
 from sit2.methods.batches import Originals
 from sit2.methods.targets import one_class
 from sit2.records import ClassPair

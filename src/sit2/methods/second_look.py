@@ -15,7 +15,7 @@ TRAINERS: dict[str, type[Method]] = {"plain": Plain, "label-smoothing": LabelSmo
 class SecondLook(Method):
     """Another method's training; the finished model looks twice among the classes of the pairs.
 
-    What a second look is stands in :mod:`sit2.training.second_look`. It costs no image passes: the probe that
+    What a second look is stands in :mod:`sit2.inference.second_look`. It costs no image passes: the probe that
     it asks is made in closed form.
     """
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from sit2.data.checkup.findings import Finding, Severity
+from sit2.data.quality.findings import Finding, Severity
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import METRICS
 from sit2.records import BoolArray, ClassPair, Confusion, FloatArray, IntArray

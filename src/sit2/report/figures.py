@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sit2.escaping import visible
-from sit2.files import atomic
 from sit2.records import IntArray
 from sit2.report.charts import Plot, Spans
 from sit2.report.confusion import rates, shortened
+from sit2.storage.escaping import visible
+from sit2.storage.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from sit2.errors import RunFolderError
-from sit2.escaping import read_neutral
-from sit2.untrusted import read_json_value
-from sit2.untrusted import read_yaml as safe_yaml
+from sit2.storage.escaping import read_neutral
+from sit2.storage.untrusted import read_json_value
+from sit2.storage.untrusted import read_yaml as safe_yaml
 
 
 def read_json(path: Path, default: Any = None) -> Any:

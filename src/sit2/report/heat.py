@@ -26,8 +26,8 @@ from sit2.report.images import Album
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from sit2.data.image import Decoding
-    from sit2.training.classifier import Classifier
+    from sit2.data.decoding.image import Decoding
+    from sit2.inference.model import Classifier
 
 TILE = 96  # pixels of a map on the page
 SHADE = 0.35  # how much of an image's light and shade is left under its map
@@ -86,7 +86,7 @@ class Heat:
             return None
 
     def _look(self, n: int, before: Seer, after: Seer) -> Look | None:
-        from sit2.data.decode import decode, quiet_decoders
+        from sit2.data.decoding.decode import decode, quiet_decoders
 
         answers = self.run.answers[before.method]
         how = before.decoding
@@ -132,7 +132,7 @@ class Heat:
         return seers[0], seers[1]
 
     def _seer(self, method: str, folder: Path) -> Seer | None:
-        from sit2.training.classifier import Classifier
+        from sit2.inference.model import Classifier
 
         try:
             classifier = Classifier.load(folder)
@@ -163,7 +163,7 @@ class Seer:
     @property
     def decoding(self) -> Decoding:
         """How an image becomes what the network is given, as in prediction."""
-        from sit2.data.image import Decoding
+        from sit2.data.decoding.image import Decoding
 
         spec = self.classifier.spec
         return Decoding.of(spec, channels=spec.channels)

@@ -82,8 +82,8 @@ class Album:
         if self.budget <= 0:
             self.left += 1
             return None
-        from sit2.data.decode import decode
-        from sit2.data.image import Decoding
+        from sit2.data.decoding.decode import decode
+        from sit2.data.decoding.image import Decoding
 
         try:
             pixels = self.kept.get(name)

@@ -12,7 +12,6 @@ from typing import Any
 
 from sit2.errors import ConfigError
 from sit2.evaluation.words import p_value, percent
-from sit2.files import atomic
 from sit2.records import SPLITS
 from sit2.report import charts, wording
 from sit2.report.about import about
@@ -26,6 +25,7 @@ from sit2.report.heat import Heat
 from sit2.report.images import Album
 from sit2.report.pairs import pair_rows, stories
 from sit2.report.tables import Table, comparison_tables, run_tables, write_tables
+from sit2.storage.files import atomic
 
 MEGABYTES = 5.0  # of the file
 # Of the file, for images; the rest is text.

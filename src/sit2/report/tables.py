@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sit2.escaping import neutral, visible
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.words import p_value
-from sit2.files import atomic
 from sit2.report.classes import class_rows
 from sit2.report.comparison import ComparisonData
 from sit2.report.data import Gap, RunData
 from sit2.report.pairs import pair_rows
+from sit2.storage.escaping import neutral, visible
+from sit2.storage.files import atomic
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
-from sit2.config import Config
+from sit2.config.schema import Config
 from sit2.errors import TrainingError
-from sit2.files import DamagedStateError, load_state, save_state
 from sit2.seeds import Seeds
+from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.backbones import Network
 from sit2.training.feed import Feed
 from sit2.training.phase import Phase, steps_of

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices, not_found
 from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean
-from sit2.escaping import restored, restored_all
 from sit2.records import Dataset
+from sit2.storage.escaping import restored, restored_all
 
 IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sit2.data.dicom import is_dicom
+from sit2.data.decoding.dicom import is_dicom
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 

@@ -1,0 +1,1 @@
+"""One image file or array -> uint8 pixels."""

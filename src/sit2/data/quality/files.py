@@ -1,0 +1,121 @@
+"""Image files: their formats, channels, bit depths and sizes, by their headers alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from sit2.data.pixels import source_of
+from sit2.data.quality.findings import FileRow, Finding
+from sit2.data.words import listed
+from sit2.records import ByteArray, Dataset
+
+SHORTCUT = 0.1  # how much better than the largest class's share the file alone may tell the class
+
+_GRAY = ("1", "L", "LA", "La", "I", "F")
+_BITS = {"1": 1, "I": 32, "F": 32}
+
+
+class Header(NamedTuple):
+    """What a file says about its image before it is decoded."""
+
+    kind: str
+    channels: str
+    bits: int
+    width: int
+    height: int
+
+
+def headers(dataset: Dataset, problems: Sequence[str]) -> list[Header | None]:
+    """Return N headers, None for an unreadable image and for one whose header is not Pillow's to read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd about a file is told when it is decoded
+        return [None if problems[n] else _header(source_of(dataset, n)) for n in range(len(dataset))]
+
+
+def file_table(found: Sequence[Header | None]) -> tuple[FileRow, ...]:
+    """Count the files of each kind, the most frequent first."""
+    kinds: dict[tuple[str, str, int], list[tuple[int, int]]] = defaultdict(list)
+    for header in found:
+        if header is not None:
+            kinds[header[:3]].append((header.width, header.height))
+    rows = []
+    for kind, sizes in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        sizes.sort(key=lambda size: (size[0] * size[1], size))
+        rows.append(FileRow(*kind, len(sizes), sizes[0], sizes[len(sizes) // 2], sizes[-1]))
+    return tuple(rows)
+
+
+def shortcuts(dataset: Dataset, found: Sequence[Header | None]) -> list[Finding]:
+    """Find out whether the file alone, its kind and size, tells the class: a network may learn just that.
+
+    Each image is guessed to be of the class that most *other* files like it are of.
+    """
+    known = [n for n, header in enumerate(found) if header is not None]
+    if not known:
+        return []
+    labels = dataset.labels[known]
+    largest = np.bincount(labels).max() / len(known)
+    tables: dict[Header, Counter[int]] = defaultdict(Counter)
+    for n, label in zip(known, labels.tolist(), strict=True):
+        header = found[n]
+        assert header is not None
+        tables[header][label] += 1
+    right = sum(_guessed(table) for table in tables.values())
+    if right / len(known) < largest + SHORTCUT:
+        return []
+    examples = [
+        f"{header.kind} {header.width} × {header.height} ({dataset.classes[table.most_common()[0][0]]})"
+        for header, table in sorted(tables.items(), key=lambda item: -_guessed(item[1]))
+        if _guessed(table)
+    ]
+    return [
+        Finding(
+            "shortcut",
+            "warning",
+            f"Kind and size of the file alone tell the class of {right / len(known):.0%} of the images "
+            f"(always the largest class: {largest:.0%}): {listed(examples)}.",
+            "save all classes alike; else a network may learn how the images were made, not what they show",
+        )
+    ]
+
+
+def _guessed(table: Counter[int]) -> int:
+    """Count the images of one kind of file whose class is that of most others; a tie guesses nothing."""
+    first, second = [*table.most_common(2), (-1, 0)][:2]
+    return first[1] if first[1] - 1 > second[1] else 0
+
+
+def _header(source: Path | ByteArray) -> Header | None:
+    if isinstance(source, np.ndarray):
+        height, width = source.shape[:2]
+        depth = 1 if source.ndim == 2 else source.shape[2]
+        channels = {1: "gray", 3: "colour", 4: "colour with alpha"}[depth]
+        return Header("array", channels, 8, width, height)
+    try:
+        with Image.open(source) as image:
+            return Header(image.format or "?", _channels(image), _bits(image), *image.size)
+    except Exception:  # a format of another decoder
+        return None
+
+
+def _channels(image: Image.Image) -> str:
+    gray = image.mode in _GRAY or image.mode.startswith("I;16")
+    return ("gray" if gray else "colour") + (" with alpha" if image.has_transparency_data else "")
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the bits of a channel in the file, where Pillow says so: 16-bit colour it gives out as 8."""
+    if image.mode.startswith("I;16"):
+        return 16
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(isinstance(word, str) and ";16" in word for word in arguments):
+            return 16
+    return _BITS.get(image.mode, 8)

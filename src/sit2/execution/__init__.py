@@ -1,0 +1,1 @@
+"""One training as a job, and what runs many."""

@@ -1,0 +1,182 @@
+"""Images to look at: not-sure images of each pair, on sheets or as single files, and what a network sees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from sit2.config.schema import Config
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.image import Decoding
+from sit2.records import ByteArray, ClassPair, Dataset
+from sit2.storage.escaping import visible
+from sit2.storage.files import atomic
+from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
+from sit2.training.feed import Feed
+from sit2.training.phase import Phase
+
+TILE = 96  # pixels of an image on a sheet, at least
+GAP = 6
+TITLE = 22
+EXAMPLES = 2  # of every operator, side by side
+BATCH = (2, 8)  # rows and columns of a sheet of a batch
+SMALL = 72  # pixels of a thumbnail, at most
+MOST = 4000  # thumbnails that are kept
+
+
+def file_name(pair: ClassPair) -> str:
+    """Return a name for a pair's files that every file system takes."""
+
+    def safe(name: str) -> str:
+        return re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "class"
+
+    return f"{safe(pair.class_a)}__{safe(pair.class_b)}"
+
+
+def write_examples(folder: Path, feed: Feed, pairs: Sequence[ClassPair], config: Config) -> list[Path]:
+    """Write one PNG sheet for each chosen pair: for every operator both parents and their not-sure image.
+
+    Parents are training images, augmented as the network sees them. ``feed`` must not normalise.
+    """
+    written = []
+    for number, pair in enumerate(pair for pair in pairs if pair.chosen):
+        generator = feed.generator(number)
+        rows = [_row(feed, pair, operator, generator) for operator in config.operators]
+        path = folder / f"{number + 1:03d}_{file_name(pair)}.png"
+        with atomic(path) as temporary:
+            _sheet(pair, rows, config.operators).save(temporary, format="PNG")
+        written.append(path)
+    return written
+
+
+def write_batches(folder: Path, feed: Feed, method: str, phases: Sequence[Phase], config: Config) -> None:
+    """Write <method>_<phase>.png: images of each phase's first batch, as the network sees them.
+
+    They are taken from all over the batch, which holds its kinds of images one after the other. ``feed`` must
+    not normalise, and must draw what the training draws.
+    """
+    count = min(BATCH[0] * BATCH[1], config.batch_size)
+    spread = torch.linspace(0, config.batch_size - 1, count).long()
+    for phase in phases:
+        images = phase.batches.draw(feed.for_phase(phase.name), 0, config.batch_size).images
+        with atomic(folder / f"{method.replace('@', '-at-')}_{phase.name}.png") as path:
+            _tiled(to_bytes(images[spread.to(images.device)]), BATCH[1]).save(path, format="PNG")
+
+
+def _tiled(images: ByteArray, columns: int) -> Image.Image:
+    """Return (N, C, H, W) uint8 as one picture, row by row."""
+    tile = images.shape[2] * max(1, -(-SMALL // images.shape[2]))
+    step, rows = tile + GAP, -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * step - GAP, rows * step - GAP), "white")
+    for n, pixels in enumerate(images):
+        image = picture(pixels).convert("RGB").resize((tile, tile), Image.Resampling.NEAREST)
+        sheet.paste(image, (n % columns * step, n // columns * step))
+    return sheet
+
+
+def write_thumbnails(path: Path, dataset: Dataset, config: Config) -> None:
+    """Keep small copies of images that came as arrays: ``ids`` (N,) and ``images`` (N, C, H, W) uint8.
+
+    A run's report shows images; those that are in no file could not be found again.
+    """
+    size = min(SMALL, config.image_size)
+    rows = range(min(MOST, len(dataset)))
+    how = Decoding.of(config, channels=3, size=size)
+    images = [decode(dataset.arrays[n], how) for n in rows]
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, ids=np.array([dataset.ids[n] for n in rows]), images=np.stack(images))
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Images that were made, and from what."""
+
+    images: ByteArray  # (N, C, H, W) uint8
+    parents: Parents  # rows in the feed
+    weight: Tensor  # (N,) float32, the left parent's share
+    operator: Tensor  # (N,) int64, index into config.operators
+
+
+def synthesize(feed: Feed, pairs: Sequence[ClassPair], config: Config, *, count: int, step: int) -> Composite:
+    """Make ``count`` not-sure images of ``pairs``, or sure composites where there are none.
+
+    ``feed`` must not normalise; ``step`` names the draw: another step, other images.
+    """
+    generator = feed.generator(step)
+    if pairs:
+        parents = draw_not_sure(feed.index, pair_tensor(pairs), count, generator=generator)
+    else:
+        parents = draw_sure(feed.index, count, generator=generator)
+    left = feed.take(parents.left, generator=generator)
+    right = feed.take(parents.right, generator=generator)
+    mixed, weight, operator = mix(left, right, config.operators, generator=generator)
+    return Composite(to_bytes(mixed), parents, weight, operator)
+
+
+def to_bytes(images: Tensor) -> ByteArray:
+    """Return float32 images in [0, 1] as uint8."""
+    pixels: ByteArray = (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return pixels
+
+
+def picture(pixels: ByteArray) -> Image.Image:
+    """Return (C, H, W) uint8, C = 1 or 3, as a Pillow image."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _row(feed: Feed, pair: ClassPair, operator: str, generator: torch.Generator) -> list[ByteArray]:
+    """Return left parent, right parent, not-sure image, EXAMPLES times."""
+    parents = draw_not_sure(feed.index, pair_tensor([pair]), EXAMPLES, generator=generator)
+    # On a sheet the first class stands left, so that one can see what became of which.
+    swap = feed.labels[parents.left] != pair.a
+    first = torch.where(swap, parents.right, parents.left)
+    second = torch.where(swap, parents.left, parents.right)
+    left = feed.take(first, generator=generator)
+    right = feed.take(second, generator=generator)
+    mixed, _, _ = mix(left, right, [operator], generator=generator)
+    return [to_bytes(images)[n] for n in range(EXAMPLES) for images in (left, right, mixed)]
+
+
+def _sheet(pair: ClassPair, rows: Sequence[Sequence[ByteArray]], names: Sequence[str]) -> Image.Image:
+    size = rows[0][0].shape[1]
+    scale = max(1, -(-TILE // size))
+    tile = size * scale
+    margin = 64
+    width = margin + len(rows[0]) * (tile + GAP) + (EXAMPLES - 1) * 2 * GAP + GAP
+    sheet = Image.new("RGB", (width, 2 * TITLE + len(rows) * (tile + GAP) + GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    write: Callable[..., None] = draw.text
+    pair_names = [visible(name, newlines=False) for name in (pair.class_a, pair.class_b)]
+    write((GAP, 4), "  and  ".join(pair_names), fill="black", font=font)
+    for column in range(len(rows[0])):
+        x = _column(column, tile, margin)
+        word = (*pair_names, "not sure")[column % 3]
+        write((x, TITLE), _fit(draw, word, tile, font), fill="#555555", font=font)
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+        y = 2 * TITLE + number * (tile + GAP)
+        write((GAP, y + tile // 2 - 8), name, fill="#555555", font=font)
+        for column, pixels in enumerate(row):
+            image = picture(pixels).convert("RGB").resize((tile, tile), Image.Resampling.NEAREST)
+            sheet.paste(image, (_column(column, tile, margin), y))
+    return sheet
+
+
+def _column(number: int, tile: int, margin: int) -> int:
+    return margin + number * (tile + GAP) + (number // 3) * 2 * GAP
+
+
+def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: Any) -> str:
+    """Shorten a text until it fits."""
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font=font) > width:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,1 @@
+"""After training: the model, its predictors, prediction and export."""

@@ -1,0 +1,166 @@
+"""A trained model as one ONNX file, for programs that have neither sit2 nor torch.
+
+The file takes pixels and gives probabilities: scaling to 0…1, normalisation and softmax are part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sit2 import __version__
+from sit2.errors import ConfigError, ModelError, RunFolderError
+from sit2.inference.model import Classifier, find_model
+from sit2.records import ByteArray
+from sit2.storage.files import atomic
+from sit2.training.feed import Normalisation
+
+FILE = "model.onnx"
+INPUT, OUTPUT = "images", "probabilities"
+NEAR = 1e-4  # by which a probability may differ from the model's own: runtimes order their sums differently
+INSTALL = "pip install 'sit2[onnx]'"
+
+
+class Deployed(nn.Module):
+    """A classifier with everything between decoded pixels and probabilities."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.network = classifier.network
+        self.normalise = Normalisation(classifier.spec.mean, classifier.spec.std)
+        self.second_look = classifier.second_look
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 → (N, K) float32 in [0, 1]; rows sum to 1."""
+        pixels = images.float() / 255
+        if self.second_look is None:
+            return self._logits(pixels).softmax(dim=1)
+        return self.second_look(pixels, self._log_probabilities).exp().float()
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.normalise(pixels))
+        return logits
+
+    def _log_probabilities(self, pixels: Tensor) -> Tensor:
+        return self._logits(pixels).double().log_softmax(dim=1)
+
+
+def export_onnx(model: Path, out: Path | None = None, *, overwrite: bool = False) -> tuple[Path, float]:
+    """Write a model as ``model.onnx``, compared with the model itself on images of noise before it is kept.
+
+    Its input ``images`` is (N, C, S, S) uint8 for any N, decoded and scaled as the metadata ``preprocessing``
+    says; its output ``probabilities`` is (N, K) float32. The metadata ``classes`` names the K columns. Both
+    are JSON. The same model gives the same bytes.
+
+    Args:
+        model: a run folder, or a model folder.
+        out: the folder to write into; None: beside the model's own files.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The file, and the largest difference of a probability from the model's own.
+
+    Raises:
+        ConfigError: when the packages that this needs are not installed.
+        ModelError: when there is no model, it is damaged, or its network cannot be expressed in ONNX.
+        RunFolderError: when the file cannot be written, or is there already.
+    """
+    path = _target(find_model(model) if out is None else out, overwrite=overwrite)
+    classifier = Classifier.load(model)
+    content = to_onnx(classifier)
+    difference = _largest_difference(content, classifier)
+    if not difference <= NEAR:
+        raise ModelError(
+            f"the exported {classifier.spec.backbone!r} gives other probabilities than the model, by up to "
+            f"{difference:.2g}\nnothing was written; this is a fault of the export to ONNX"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+    return path, difference
+
+
+def _target(folder: Path, *, overwrite: bool) -> Path:
+    if folder.suffix == ".onnx" or (folder.exists() and not folder.is_dir()):
+        raise RunFolderError(f"{folder} is not a folder\nname one with -o; {FILE} is written into it")
+    path = folder / FILE
+    if path.exists() and not overwrite:
+        raise RunFolderError(f"there is a {path} already\nuse --overwrite to replace it, or another -o")
+    return path
+
+
+def to_onnx(classifier: Classifier) -> bytes:
+    """Return a classifier as the bytes of an ONNX file. Raises as :func:`export_onnx` does."""
+    try:
+        import onnx_ir
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    except ImportError:
+        raise ConfigError(f"the export to ONNX needs packages that are not installed\n{INSTALL}") from None
+    spec = classifier.spec
+    deployed = Deployed(classifier).eval()
+    example = torch.from_numpy(_noise(classifier, 2)).to(next(deployed.parameters()).device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what torch's exporter does inside
+            program = torch.onnx.export(
+                deployed,
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        ClearMetadataAndDocStringPass()(program.model)  # the exporter leaves places of this machine in it
+        program.model.metadata_props.update(_metadata(classifier))
+        return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
+    except Exception as error:  # the exporter raises nearly anything for an operation it does not know
+        reason = " ".join(str(error).split())[:200]
+        what, cure = repr(spec.backbone), "train another --backbone"
+        if spec.second_look:
+            what, cure = (
+                f"{what} with its second look",
+                "export the model of plain beside it, or train another",
+            )
+        raise ModelError(f"{what} cannot be exported to ONNX: {reason}\n{cure}") from error
+
+
+def _metadata(classifier: Classifier) -> dict[str, str]:
+    spec = classifier.spec
+    return {
+        "classes": json.dumps(spec.classes, ensure_ascii=False),
+        "preprocessing": json.dumps(spec.preprocessing(), ensure_ascii=False),
+        "backbone": spec.backbone,
+        "method": spec.method,
+        "made_by": f"sit2 {__version__}",
+    }
+
+
+def _noise(classifier: Classifier, count: int) -> ByteArray:
+    """(count, C, S, S) uint8: images that every part of the network has something to say about."""
+    spec = classifier.spec
+    shape = (count, spec.channels, spec.image_size, spec.image_size)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _largest_difference(content: bytes, classifier: Classifier) -> float:
+    """Return by how much ONNX Runtime's probabilities differ from the model's, for batches of 1 and of 5."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError(f"the exported model is compared by ONNX Runtime\n{INSTALL}") from None
+    session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    differences = []
+    for count in (1, 5):
+        images = _noise(classifier, count)
+        (theirs,) = session.run([OUTPUT], {INPUT: images})
+        differences.append(np.abs(theirs - classifier.predict_proba(images)).max())
+    return float(np.max(differences))  # NaN if any is

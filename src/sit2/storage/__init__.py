@@ -1,0 +1,1 @@
+"""Files: whole or absent, locked, loaded without trust."""

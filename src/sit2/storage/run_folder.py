@@ -1,0 +1,349 @@
+"""What is on disk after a run, and its format version.
+
+run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
+model/  predictions/  metrics.json  comparison.json  history/ (loss by image passes)  batches/ (what the
+network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/  tables/  state/ (of an
+unfinished run only)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import math
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from sit2.errors import RunFolderError
+from sit2.storage.escaping import neutral_table
+from sit2.storage.files import atomic, is_temporary, sweep
+from sit2.storage.lock import NAME as LOCK
+from sit2.storage.lock import Lock
+from sit2.storage.untrusted import read_json as read_any_json
+from sit2.storage.untrusted import read_yaml, shown, to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_VERSION = 1  # 1: the first
+
+OURS = (
+    "run.json",
+    "config.yaml",
+    "samples.csv",
+    "check.json",
+    "metrics.json",
+    "comparison.json",
+    "report.html",
+    "sources.csv",
+    "predictions.csv",
+    "results.csv",
+    "summary.csv",
+    "ranks.json",
+    "pairs",
+    "figures",
+    "tables",
+    "batches",
+    "thumbnails.npz",
+    "confusion",
+    "synthesis",
+    "model",
+    "predictions",
+    "history",
+    "state",
+)
+BEGINNING = "beginning"  # the status until the results of an earlier run are removed
+_NO_MATTER = ("cache", "device", "workers")  # settings that may differ between a run and its resumption
+
+
+@dataclass
+class RunFolder:
+    """An output folder being written, by one process at a time. Every file in it is either whole or absent.
+
+    A context: whatever ends it, another process may write to the folder afterwards.
+    """
+
+    path: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    resumed: bool = False
+    overwrite: bool = False
+    begun: bool = False  # something was written
+    lock: Lock | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let another process write to the folder."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        settings: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        command: str,
+        resume: bool | None = None,
+        overwrite: bool = False,
+    ) -> RunFolder:
+        """Look whether a run can begin in ``path``, or an unfinished one go on; :meth:`begin` then writes.
+
+        ``settings`` become config.yaml, which ``--config`` reads; ``identity`` is what else makes the run
+        what it is (the data, the methods), and stands in run.json. ``resume`` is None where it is
+        not on offer.
+
+        Raises:
+            RunFolderError: when the folder holds something and neither flag is given, when it is not ours,
+                when another process writes to it, or when the unfinished run had other settings.
+        """
+        run = cls(path, dict(settings), overwrite=overwrite)
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
+        if present := _present(path):
+            run.lock = Lock(path) if "run.json" in present else None
+            try:
+                run._look(present, settings, identity, resume=resume)
+            except BaseException:
+                run.release()
+                raise
+        if not run.resumed:
+            run.info = {
+                "format_version": FORMAT_VERSION,
+                "status": "running",
+                "command": command,
+                **identity,
+                "versions": versions(),
+                "machine": {"system": platform.platform(terse=True), "processor": platform.machine()},
+                "seconds": {},
+            }
+        return run
+
+    def _look(
+        self,
+        present: list[str],
+        settings: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        *,
+        resume: bool | None,
+    ) -> None:
+        """Refuse what must not be touched; take up what is to be resumed."""
+        if not (resume or self.overwrite):
+            finish = "--resume to finish the run in it, " if resume is not None else ""
+            raise RunFolderError(
+                f"the output folder {self.path} is not empty\n"
+                f"use {finish}--overwrite to replace what a run wrote, or another -o"
+            )
+        if "run.json" not in present or not _is_ours(self.path / "run.json"):
+            raise RunFolderError(f"{self.path} is not a folder that sit2 made\ngive another -o")
+        if resume:
+            self.info = self.read_json("run.json")
+            if self.info.get("status") == BEGINNING:
+                return  # killed before it had done anything, so there is nothing to go on with
+            _check_info(self.info, self.path / "run.json")
+            self.resumed = True
+            self._check_same(settings, identity)
+
+    def begin(self) -> None:
+        """Write run.json and config.yaml, in place of what an earlier run wrote.
+
+        To be called when the input is known to be good: until then nothing is written, and nothing lost.
+        A kill at any moment leaves a folder that can be resumed, or begun again.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"cannot make the output folder {self.path}: {error.strerror}") from None
+        if self.lock is None:
+            self.lock = Lock(self.path)
+            if _present(self.path):
+                raise RunFolderError(f"another process has just written to {self.path}\ngive another -o")
+        self.begun = True
+        sweep(self.path)
+        if self.resumed:
+            self.info.pop("error", None)
+            self.save_info(status="running")
+            return
+        self.save_info(status=BEGINNING)
+        for target in (self.path / name for name in OURS if name != "run.json"):
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+        self.write_yaml("config.yaml", self.settings)
+        self.save_info(status="running")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run was finished before."""
+        return self.info.get("status") == "complete"
+
+    @property
+    def state(self) -> Path:
+        """The folder of what an unfinished run needs to go on."""
+        return self.path / "state"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Mark the run as failed when an error ends it; an interruption leaves it to be resumed."""
+        try:
+            yield
+        except Exception as error:
+            if not self.begun:  # nothing was written, and what is there is an earlier run's
+                raise
+            with contextlib.suppress(RunFolderError):  # on a full disk it stays unfinished, which is as good
+                self.save_info(status="failed", error=str(error))
+            raise
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage into run.json."""
+        began = time.monotonic()
+        yield
+        self.info["seconds"][name] = round(time.monotonic() - began, 2)
+        self.save_info()
+
+    def save_info(self, **more: Any) -> None:
+        """Write run.json, with ``more`` in it."""
+        self.info.update(more)
+        self.write_json("run.json", self.info)
+
+    def finish(self, **more: Any) -> None:
+        """Mark the run as complete, with ``more`` in run.json; remove what only an unfinished one needs."""
+        self.save_info(status="complete", **more)
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.release()
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write JSON; NaN and infinity, which JSON lacks, become null."""
+        with atomic(self.path / name) as path:
+            path.write_text(to_json(_finite(content)) + "\n", encoding="utf-8")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read JSON that this run wrote. Raises :class:`RunFolderError` when it is missing or damaged."""
+        return read_json(self.path / name)
+
+    def write_yaml(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write settings."""
+        with atomic(self.path / name) as path:
+            path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), "utf-8")
+
+    def write_table(self, name: str, table: pd.DataFrame, *, digits: int = 6) -> None:
+        """Write CSV with so many digits after the point; texts are made :func:`~sit2.storage.escaping.neutral`."""
+        with atomic(self.path / name) as path:
+            neutral_table(table).to_csv(path, index=False, float_format=f"%.{digits}f", lineterminator="\n")
+
+    def _check_same(self, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        try:
+            # The settings last: an entry of run.json may have a setting's name, as "passes" has.
+            before = {**self.info, **read_yaml(self.path / "config.yaml")}
+        except (OSError, TypeError, ValueError):
+            raise RunFolderError(
+                f"cannot read {self.path / 'config.yaml'}\nuse --overwrite to begin again"
+            ) from None
+        now = {**settings, **identity}
+        differ = [k for k, v in now.items() if before.get(k) != v and k not in _NO_MATTER]
+        if differ:
+            raise RunFolderError(
+                f"the run in {self.path} had other settings: "
+                + ", ".join(f"{k} was {_word(before.get(k))}, is {_word(now[k])}" for k in differ[:3])
+                + "\nuse the same settings to resume, --overwrite to begin again, or another -o"
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises :class:`RunFolderError` when it is missing or damaged."""
+    try:
+        return read_any_json(path)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"cannot read {path}: {error}\nrestore it, or run again with --overwrite"
+        ) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a run.json of sit2, damaged perhaps, from one that another program wrote."""
+    try:
+        info = read_any_json(path)
+    except (OSError, ValueError):
+        return True
+    return "format_version" in info and "status" in info
+
+
+def _check_info(info: Mapping[str, Any], path: Path) -> None:
+    """Raise :class:`RunFolderError` where run.json is not what :meth:`RunFolder.begin` writes."""
+    data = info.get("dataset", {})
+    seconds = info.get("seconds")
+    if (
+        info.get("format_version") != FORMAT_VERSION
+        or not isinstance(info.get("status"), str)
+        or not isinstance(data, dict)
+        or not isinstance(seconds, dict)
+    ):
+        raise RunFolderError(
+            f"{path} is damaged, or another version wrote it\nrun again with --overwrite, or give another -o"
+        )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) < 200 else shown(value)
+
+
+def _present(path: Path) -> list[str]:
+    """Return the names of what a folder holds, but for what a killed process may leave behind."""
+    try:
+        names = [p.name for p in path.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot list {path}: {error.strerror}\nexpected a folder to write to; give another -o"
+        ) from None
+    return [name for name in names if name != LOCK and not is_temporary(name)]
+
+
+def unfinished(path: Path) -> bool:
+    """Say whether a folder holds a run that was begun, and neither finished nor failed."""
+    try:
+        return read_json(path / "run.json").get("status") in ("running", BEGINNING)
+    except RunFolderError:
+        return False
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("sit2", "torch", "timm", "lightning-fabric", "scikit-learn", "numpy", "pillow")
+    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+
+
+def free_folder(base: Path) -> Path:
+    """Return ``base``, or ``base-2``, ``base-3`` …: the first that holds nothing yet."""
+    path, number = base, 1
+    while _present(path):
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

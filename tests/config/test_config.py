@@ -1,0 +1,310 @@
+"""The one configuration: every value is checked, and every message has its cure."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sit2 import config as module
+from sit2.config.schema import (
+    AUGMENTATIONS,
+    METHOD_NAMES,
+    OPERATOR_NAMES,
+    PAIR_METHODS,
+    Config,
+    check_method,
+    make_config,
+    read_config_file,
+)
+from sit2.errors import ConfigError
+
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+
+
+def message(*sources, **values):
+    with pytest.raises(ConfigError) as error:
+        make_config(*sources, values)
+    assert 1 <= len(str(error.value).split("\n")) <= 3
+    return str(error.value)
+
+
+def other_value(name):
+    """A value that the setting can take and that is not its default, as YAML would give it."""
+    rule, default = FIELDS[name].metadata, FIELDS[name].default
+    special = {
+        "seed": 7,
+        "labels_per_class": 5,
+        "groups": "patient",
+        "group_pattern": r"^(\d+)_",
+        "cache": "some/folder",
+        "depth_window": "-1000,400",
+        "method": "not-sure@all",
+        "control": "mixup",
+        "operators": ["halves"],
+        "pretrained": True,
+        "weights": "some/model.pth",
+        "backbone": "resnet18",
+        "confusion_epochs": 3.5,
+        "max_pairs": 11,
+        "split_seed": 5,
+        "phase_smoothing": 0.2,
+        "second_weight": 0.2,
+        "soft_cut": 0.3,
+        "passes": 700,
+        "lr": 0.017,
+        "weight_decay": 0.3,
+    }
+    if name in special:
+        return special[name]
+    if rule["choices"]:
+        return next(c for c in rule["choices"] if c != default)
+    for value in (default + 1, default * 1.5, default * 0.7):
+        if (rule["low"] is None or value >= rule["low"]) and (rule["high"] is None or value <= rule["high"]):
+            return type(default)(value)
+    raise AssertionError(name)
+
+
+class TestFields:
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_has_a_text_and_a_section(self, name):
+        rule = FIELDS[name].metadata
+        assert rule["text"]
+        assert not rule["text"].endswith(".")
+        assert rule["section"] in {"run", "data", "method", "confusion", "training"}
+
+    def test_sections_are_not_scattered(self):
+        sections = [f.metadata["section"] for f in FIELDS.values()]
+        assert [s for n, s in enumerate(sections) if s not in sections[:n]] == [
+            s for n, s in enumerate(sections) if n == 0 or s != sections[n - 1]
+        ]
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_every_setting_goes_through_yaml_and_back(self, name):
+        value = other_value(name)
+        changed = make_config({name: value})
+        assert getattr(changed, name) != FIELDS[name].default
+        again = make_config(yaml.safe_load(yaml.safe_dump(changed.as_dict())))
+        assert again == changed
+        assert list(changed.as_dict()) == list(FIELDS)
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_the_command_lines_text_means_the_same_as_a_value(self, name):
+        value = other_value(name)
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        assert make_config({name: text}) == make_config({name: value})
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_defaults_are_allowed_and_none_is_only_where_it_means_something(self, name):
+        make_config({name: FIELDS[name].default})
+        optional = {
+            "labels_per_class",
+            "groups",
+            "group_pattern",
+            "confusion_epochs",
+            "max_pairs",
+            "second_weight",
+            "split_seed",
+            "passes",
+            "weights",
+            "lr",
+            "weight_decay",
+        }
+        if name in optional:
+            assert getattr(make_config({name: None}), name) is None
+        else:
+            assert message({name: None})
+
+    def test_the_names_are_those_of_the_dicts(self):
+        from sit2.methods import METHODS
+        from sit2.synthesis import SYNTHESIZERS
+        from sit2.synthesis.mixer import DEFAULT_OPERATORS
+        from sit2.training.augment import PRESETS
+
+        assert tuple(METHODS) == METHOD_NAMES
+        assert tuple(SYNTHESIZERS) == OPERATOR_NAMES
+        assert tuple(SYNTHESIZERS) == DEFAULT_OPERATORS
+        assert tuple(PRESETS) == AUGMENTATIONS
+
+    def test_is_frozen(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Config().seed = 1  # type: ignore[misc]
+
+
+class TestTypes:
+    @pytest.mark.parametrize(
+        ("name", "value", "stored"),
+        [
+            ("seed", "12", 12),
+            ("seed", 12.0, 12),
+            ("seed", 2**63 + 1, 2**63 + 1),
+            ("epochs", 3, 3.0),
+            ("epochs", "1e2", 100.0),
+            ("pretrained", "True", True),
+            ("pretrained", "false", False),
+            ("channels", 1, "1"),
+            ("operators", " blend , halves", ("blend", "halves")),
+            ("operators", "patches", ("patches",)),
+            ("operators", ("halves", "blend"), ("halves", "blend")),
+            ("weights", "a/b.pth", Path("a/b.pth")),
+            ("lr", 1e30, 1e30),
+        ],
+    )
+    def test_is_stored_as(self, name, value, stored):
+        made = getattr(make_config({name: value}), name)
+        assert made == stored
+        assert type(made) is type(stored)
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("values", "sentence"),
+        [
+            ({"epoch": 3}, "unknown setting 'epoch'\ndid you mean 'epochs'?"),
+            ({"image-sise": 3}, "unknown setting 'image-sise'\ndid you mean 'image_size'?"),
+            ({"seed": "seven"}, "seed is 'seven'\nexpected a whole number"),
+            ({"seed": True}, "seed is True\nexpected a whole number"),
+            ({"seed": 1.5}, "seed is 1.5\nexpected a whole number"),
+            ({"seed": [1]}, "seed is [1]\nexpected a whole number"),
+            ({"seed": None}, "seed is None\nexpected a whole number"),
+            ({"seed": -1}, "seed is -1\nexpected a whole number at least 0"),
+            ({"batch_size": float("inf")}, "batch_size is inf\nexpected a whole number"),
+            ({"batch_size": "inf"}, "batch_size is 'inf'\nexpected a whole number"),
+            ({"batch_size": "nan"}, "batch_size is 'nan'\nexpected a whole number"),
+            ({"epochs": "many"}, "epochs is 'many'\nexpected a number"),
+            ({"epochs": False}, "epochs is False\nexpected a number"),
+            ({"epochs": float("inf")}, "epochs is inf\nexpected a number"),
+            ({"epochs": "nan"}, "epochs is 'nan'\nexpected a number"),
+            ({"epochs": 0}, "epochs is 0\nexpected a number at least 0.01"),
+            ({"image_size": 7}, "image_size is 7\nexpected a whole number from 8 to 1024"),
+            ({"image_size": "2048"}, "image_size is '2048'\nexpected a whole number from 8 to 1024"),
+            ({"val_fraction": 0.6}, "val_fraction is 0.6\nexpected a number from 0.01 to 0.5"),
+            ({"pretrained": 1}, "pretrained is 1\nexpected true or false"),
+            ({"pretrained": "yes"}, "pretrained is 'yes'\nexpected true or false"),
+            ({"weights": 3}, "weights is 3\nexpected a path"),
+            ({"backbone": 1.5}, "backbone is 1.5\nexpected a word"),
+            ({"device": "gpu"}, "device cannot be 'gpu'\ndid you mean 'cpu'?"),
+            ({"augment": "flop"}, "augment cannot be 'flop'\ndid you mean 'flip'?"),
+            ({"channels": 4}, "channels cannot be 4\nchoose from auto, 1, 3"),
+            ({"operators": "blend,halfs"}, "operators cannot be 'halfs'\ndid you mean 'halves'?"),
+            ({"operators": ""}, "operators cannot be ''\nchoose from blend, halves, patches"),
+            ({"operators": ["blend", 3]}, "operators cannot be 3\nchoose from blend, halves, patches"),
+            ({"operators": []}, "operators is empty\nname at least one of blend, halves, patches"),
+            (
+                {"operators": 3},
+                "operators is 3\nexpected names with commas between: ('blend', 'halves', 'patches')",
+            ),
+            (
+                {"method": "multilabel"},
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
+            (
+                {"method": "multilabel@all"},
+                "unknown method 'multilabel@all'\ndid you mean 'multi-label' or 'soft-label'?",
+            ),
+            ({"control": "zzz"}, f"unknown method 'zzz'\nchoose from {', '.join(METHOD_NAMES)}"),
+            (
+                {"method": "plain@random"},
+                (
+                    "'plain' uses no pairs, so 'plain@random' means nothing\n"
+                    "'@random' and '@all' follow " + ", ".join(PAIR_METHODS)
+                ),
+            ),
+            (
+                {"method": "multi-label@foo"},
+                "unknown pairs '@foo' in 'multi-label@foo'\nexpected '@random' or '@all'",
+            ),
+            (
+                {"control": "multi-label@"},
+                "unknown pairs '@' in 'multi-label@'\nexpected '@random' or '@all'",
+            ),
+            (
+                {"val_fraction": 0.5, "test_fraction": 0.5},
+                (
+                    "val_fraction 0.5 and test_fraction 0.5 leave less than a tenth of the images for "
+                    "training\nexpected a sum of at most 0.9; lower one of them"
+                ),
+            ),
+        ],
+    )
+    def test_whole_sentences(self, values, sentence):
+        assert message(values) == sentence
+
+    def test_an_unknown_setting_nothing_is_near_to_lists_them_all(self):
+        assert message({"qqq": 1}) == f"unknown setting 'qqq'\nchoose from {', '.join(FIELDS)}"
+
+    @pytest.mark.parametrize("name", [n for n, f in FIELDS.items() if f.metadata["low"] is not None])
+    def test_limits_are_inclusive(self, name):
+        rule = FIELDS[name].metadata
+        low, high = rule["low"], rule["high"]
+        room = {"test_fraction": 0.05, "val_fraction": 0.05}
+        assert getattr(make_config(room, {name: low}), name) == low
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        assert message({name: low - 1}).endswith(f" {limits}")
+        if high is not None:
+            assert getattr(make_config(room, {name: high}), name) == high
+            assert message({name: high + 1}).endswith(f" {limits}")
+
+    @pytest.mark.parametrize("name", METHOD_NAMES)
+    def test_what_may_follow_a_method(self, name):
+        check_method(name)
+        for source in ("random", "all"):
+            if name in PAIR_METHODS:
+                check_method(f"{name}@{source}")
+            else:
+                with pytest.raises(ConfigError, match="uses no pairs"):
+                    check_method(f"{name}@{source}")
+
+
+def test_later_sources_win_and_dashes_are_underscores():
+    made = make_config({"batch-size": 5, "seed": 1}, {"batch_size": 7}, {"seed": 2})
+    assert (made.batch_size, made.seed) == (7, 2)
+
+
+class TestFile:
+    def test_settings(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("image-size: 32\noperators: [halves, blend]\nlr: null\n")
+        made = make_config(read_config_file(tmp_path / "c.yaml"))
+        assert (made.image_size, made.operators, made.lr) == (32, ("halves", "blend"), None)
+
+    def test_an_empty_file_sets_nothing(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("# nothing\n")
+        assert read_config_file(tmp_path / "c.yaml") == {}
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ("- a\n- b\n", "{} is not a list of settings\nexpected lines such as 'epochs: 60'"),
+            ("epochs", "{} is not a list of settings\nexpected lines such as 'epochs: 60'"),
+        ],
+    )
+    def test_no_settings(self, content, sentence, tmp_path):
+        file = tmp_path / "c.yaml"
+        file.write_text(content)
+        with pytest.raises(ConfigError) as error:
+            read_config_file(file)
+        assert str(error.value) == sentence.format(file)
+
+    @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"!!python/object/apply:os.getcwd []"])
+    def test_not_yaml(self, content, tmp_path):
+        file = tmp_path / "c.yaml"
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="cannot read the settings file") as error:
+            read_config_file(file)
+        assert len(str(error.value).split("\n")) == 1
+
+    def test_no_file(self, tmp_path):
+        with pytest.raises(ConfigError) as error:
+            read_config_file(tmp_path / "none.yaml")
+        assert (
+            str(error.value)
+            == f"no such settings file: {tmp_path / 'none.yaml'}\n--config expects a YAML file"
+        )
+
+
+def test_reading_settings_needs_no_torch():
+    code = "import sys, sit2.config.schema; sit2.config.schema.make_config({'seed': 1}); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert module.__doc__

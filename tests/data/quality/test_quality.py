@@ -1,0 +1,155 @@
+"""What is wrong with a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from sit2.data import checkup as package
+from sit2.data.duplicates import name_copies
+from sit2.data.pixels import Pixels, load_pixels
+from sit2.data.quality import Checkup, Finding
+from sit2.data.readers import read_dataset
+from sit2.data.readers.arrays import from_arrays
+from sit2.records import Dataset
+
+
+@pytest.fixture
+def photos(save_image, tmp_path):
+    """Write five images of two classes, read them again after whatever was done to them."""
+    for name in ("ant", "bee"):
+        for n in range(5):
+            save_image(f"DATA/{name}/{n}.png")
+
+    def read(**changes) -> Dataset:
+        return dataclasses.replace(read_dataset(tmp_path / "DATA"), **changes)
+
+    return read
+
+
+def check(dataset: Dataset, *, problems=None, **options) -> Checkup:
+    """Check a dataset up, its images decoded as `sit2 check` does; ``problems`` stand in for real ones."""
+    pixels = load_pixels(dataset, size=package.SIZE)
+    pixels = Pixels(pixels.images, tuple(problems or pixels.problems))
+    return package.check(name_copies(dataset, pixels), pixels, **options)
+
+
+def found(checkup: Checkup, kind: str) -> Finding:
+    return next(finding for finding in checkup.findings if finding.kind == kind)
+
+
+def test_nothing_is_wrong(photos):
+    checkup = check(photos())
+    assert checkup.findings == ()
+    assert checkup.exit_code == 0
+    assert checkup.imbalance == 1
+    assert [(row.name, row.images, row.unreadable) for row in checkup.classes] == [
+        ("ant", 5, 0),
+        ("bee", 5, 0),
+    ]
+
+
+def test_counts_by_split(photos):
+    checkup = check(photos(splits=("train", "train", "train", "val", "test") * 2))
+    row = checkup.classes[1]
+    assert (row.train, row.val, row.test) == (3, 1, 1)
+
+
+def test_unreadable_images_are_named(photos, tmp_path):
+    (tmp_path / "DATA/bee/3.png").write_bytes(b"")
+    checkup = check(photos())
+    finding = found(checkup, "unreadable")
+    assert finding.text == "1 image cannot be read and will be left out: bee/3.png: an empty file."
+    assert (finding.severity, finding.files) == ("warning", ("bee/3.png",))
+    assert [row.unreadable for row in checkup.classes] == [0, 1]
+    assert checkup.exit_code == 0
+
+
+def test_problems_may_be_known_already(photos):
+    checkup = check(photos(), problems=["truncated"] + [""] * 9)
+    assert found(checkup, "unreadable").files == ("ant/0.png",)
+
+
+def test_copies_in_one_class(photos, tmp_path):
+    shutil.copy(tmp_path / "DATA/ant/1.png", tmp_path / "DATA/ant/9.png")
+    checkup = check(photos())
+    finding = found(checkup, "duplicates")
+    assert finding.text == "1 image stands more than once in a class: ant/1.png = ant/9.png."
+    assert (finding.severity, checkup.exit_code) == ("warning", 0)
+
+
+def test_copies_in_two_classes(photos, tmp_path):
+    shutil.copy(tmp_path / "DATA/ant/1.png", tmp_path / "DATA/bee/9.png")
+    checkup = check(photos())
+    finding = found(checkup, "label conflict")
+    assert finding.text == "1 image stands in several classes: ant/1.png = bee/9.png."
+    assert (finding.severity, checkup.exit_code) == ("wrong", 1)
+    assert [f.kind for f in checkup.findings] == ["label conflict"]
+
+
+def test_copies_in_two_splits(photos, tmp_path):
+    for n in (0, 1):
+        shutil.copy(tmp_path / f"DATA/ant/{n}.png", tmp_path / f"DATA/ant/{n + 3}.png")
+    checkup = check(photos(splits=("train", "train", "train", "val", "test") * 2))
+    finding = found(checkup, "leak")
+    assert finding.text == ("2 images stand in several splits: ant/0.png = ant/3.png, ant/1.png = ant/4.png.")
+    assert (finding.severity, checkup.exit_code) == ("wrong", 1)
+    assert len(finding.files) == 4
+
+
+def test_copies_of_arrays():
+    images = np.random.default_rng(1).integers(0, 256, (6, 7, 7), dtype=np.uint8)
+    images[4] = images[1]
+    checkup = check(from_arrays(images, [0, 0, 0, 1, 1, 1], "set"))
+    assert found(checkup, "label conflict").files == ("000001", "000004")
+
+
+def test_groups_in_two_splits(photos):
+    checkup = check(photos(groups=tuple("abcde" * 2), splits=("train",) * 8 + ("test", "val")))
+    finding = found(checkup, "group leak")
+    assert finding.text == "2 groups stand in several splits: d (test, train), e (train, val)."
+    assert finding.files == ("ant/3.png", "ant/4.png", "bee/3.png", "bee/4.png")
+    assert (finding.severity, checkup.exit_code) == ("wrong", 1)
+
+
+def test_classes_missing_from_a_given_split(photos):
+    checkup = check(photos(splits=("train",) * 4 + ("test",) + ("train",) * 5))
+    assert found(checkup, "missing class").text == "No test image for 1 class of 2: bee."
+    assert sum(finding.kind == "missing class" for finding in checkup.findings) == 1
+
+
+def test_small_classes(photos):
+    finding = found(check(photos(), folds=7), "small class")
+    assert finding.text == "2 classes with fewer training images than the 7 folds: ant (5), bee (5)."
+    assert finding.severity == "warning"
+
+
+def test_small_classes_by_group(photos):
+    checkup = check(photos(groups=tuple("aabbc" + "ddddd")), folds=3)
+    assert found(checkup, "small class").text.endswith("fewer training groups than the 3 folds: bee (1).")
+    assert found(checkup, "lone group").text.startswith(
+        "All training images of 1 class belong to one group: bee."
+    )
+
+
+def test_a_class_without_a_readable_image(photos):
+    checkup = check(photos(), problems=[""] * 5 + ["truncated"] * 5)
+    assert found(checkup, "class without images").text == "No readable training image for 1 class: bee."
+    assert checkup.exit_code == 1
+    assert checkup.findings[0].severity == "wrong"
+
+
+def test_imbalance():
+    images = np.random.default_rng(1).integers(0, 256, (55, 7, 7), dtype=np.uint8)
+    checkup = check(from_arrays(images, [0] * 50 + [1] * 5, "set"))
+    assert found(checkup, "imbalance").text == "Class 0 has 10 times as many images as 1 (50 to 5)."
+    assert checkup.imbalance == 10
+
+
+def test_what_the_reader_ignored(photos, tmp_path):
+    (tmp_path / "DATA/notes.txt").write_text("x")
+    finding = found(check(photos()), "ignored")
+    assert (finding.severity, finding.text) == ("note", "ignored 1 file that is not an image: notes.txt")

@@ -1,0 +1,92 @@
+"""A small training set, and a training of a few steps on it."""
+
+import numpy as np
+import pytest
+import torch
+
+from sit2.config.schema import Config
+from sit2.confusion.pairs import all_pairs
+from sit2.methods import make_phases
+from sit2.seeds import Seeds
+from sit2.training.augment import PRESETS
+from sit2.training.backbones import build_network
+from sit2.training.device import make_fabric
+from sit2.training.feed import Feed, Normalisation
+from sit2.training.loop import Training
+
+torch.set_num_threads(1)  # two on busy cores wait for each other
+
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """29 noisy images of three classes, each class a little brighter than the one before."""
+    rng = np.random.default_rng(7)
+    labels = (np.arange(29) % 3).astype(np.int64)
+    noise = rng.integers(0, 160, (29, 3, 16, 16))
+    return (noise + 40 * labels[:, None, None, None]).astype(np.uint8), labels
+
+
+@pytest.fixture
+def make_feed(toy):
+    """Make a feed of the toy images."""
+
+    def make(*, seed=0, augment="flip", balanced=False):
+        images, labels = toy
+        return Feed.of(
+            images,
+            labels,
+            3,
+            normalise=Normalisation.of(images),
+            augment=PRESETS[augment],
+            seeds=Seeds(seed).child("training"),
+            balanced=balanced,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_training(make_feed):
+    """Make a training: three epochs of 29 images in batches of 7, so 12 steps, unless told otherwise."""
+
+    def make(method="multi-label", *, seed=0, network=None, phases=None, **settings):
+        parts = {k: settings.pop(k) for k in ("watch", "validate", "checkpoint") if k in settings}
+        config = Config(
+            **{
+                "image_size": 16,
+                "batch_size": 7,
+                "epochs": 3,
+                "lr": 0.01,
+                "weight_decay": 0.05,
+                "warmup": 0.1,
+                "pretrain_share": 0.5,
+                "finetune_lr": 0.5,
+                "precision": "32-true",
+                "device": "cpu",
+                **settings,
+            }
+        )
+        seeds = Seeds(seed)
+        if network is None:
+            integer = seeds.integer("network")
+            network = build_network("small-cnn", channels=3, image_size=16, outputs=3, seed=integer)
+        if phases is None:
+            phases = make_phases(method, config, all_pairs(CLASSES)[:2], CLASSES, seeds)
+        feed = make_feed(seed=seed, augment=config.augment, balanced=config.balance == "sampling")
+        fabric = make_fabric(config.device, config.precision)
+        return Training(network, feed, phases, config, seeds, fabric, **parts)
+
+    return make
+
+
+@pytest.fixture
+def same_weights():
+    """Say whether two networks, or state dicts, are equal to the last bit."""
+
+    def same(one, other):
+        one, other = (x if isinstance(x, dict) else x.state_dict() for x in (one, other))
+        return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+    return same

@@ -1,0 +1,228 @@
+"""predict and evaluate: a model on images gives what it gave in its run, however the images come."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from synthetic import SETTINGS, Finished, arrays, command, finished, save
+
+from sit2.experiments.run import train
+from sit2.inference.model import PREDICT_BATCH
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Several threads wait for each other where other tests use the same cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(name="done")
+def _done() -> Finished:
+    return finished()
+
+
+def rows(text: str) -> dict[str, str]:
+    """Return the lines of a CSV by their first cell, without the header."""
+    return {line.split(",")[0]: line for line in text.splitlines()[1:]}
+
+
+def probabilities(text: str) -> dict[str, list[str]]:
+    """Return what is printed for each file's name: the predicted class and the probabilities."""
+    table = csv.reader(io.StringIO(text))
+    next(table)
+    return {Path(row[1]).name: row[3:] for row in table}
+
+
+def of_the_run(done: Finished, method: str = "multi-label", split: str = "test") -> dict[str, str]:
+    """Return the run's own lines of one split."""
+    samples = pd.read_csv(done.run / "samples.csv")
+    wanted = set(samples[samples["split"] == split]["id"])
+    own = rows((done.run / "predictions" / f"{method}.csv").read_text())
+    return {name: line for name, line in own.items() if name in wanted}
+
+
+class TestPredict:
+    def test_a_folder_gives_the_lines_of_the_run(self, done: Finished, capsys: Printed) -> None:
+        assert command(("predict", done.data, "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert printed.out.splitlines()[0] == "id,path,label,predicted,p_cross,p_disc,p_oval"
+        lines = rows(printed.out)
+        assert len(lines) == 36
+        own = of_the_run(done) | of_the_run(done, split="val")
+        assert len(own) == 13
+        assert {name: lines[name] for name in own} == own
+
+    @pytest.mark.parametrize(("folder", "method"), [("model", "multi-label"), ("model/plain", "plain")])
+    def test_a_model_folder_does_as_well(
+        self, done: Finished, capsys: Printed, folder: str, method: str
+    ) -> None:
+        assert command(("predict", done.data, "--model", done.run / folder)) == 0
+        lines = rows(capsys.readouterr().out)
+        own = of_the_run(done, method)
+        assert {name: lines[name] for name in own} == own
+
+    def test_a_moved_model_needs_nothing_else(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        shutil.copytree(done.run / "model", tmp_path / "elsewhere")
+        assert command(("predict", done.data, "--model", tmp_path / "elsewhere")) == 0
+        lines = rows(capsys.readouterr().out)
+        assert {name: lines[name] for name in of_the_run(done)} == of_the_run(done)
+
+    def test_files_in_any_order_and_company(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        own = {Path(name).name: line.split(",")[3:] for name, line in of_the_run(done).items()}
+        files = [done.data / name for name in of_the_run(done)]
+        assert command(("predict", *files[::-1], "--model", done.run)) == 0
+        printed = capsys.readouterr().out
+        assert probabilities(printed) == own
+        assert [row["path"] for row in csv.DictReader(io.StringIO(printed))] == [
+            file.as_posix() for file in files[::-1]
+        ]
+        assert command(("predict", files[3], "--model", done.run)) == 0
+        alone = capsys.readouterr().out
+        assert probabilities(alone) == {files[3].name: own[files[3].name]}
+        # With more images than fit into one batch, each has other company.
+        crowd = tmp_path / "crowd"
+        for n in range(2 * PREDICT_BATCH):
+            save(crowd / f"{n:03d}.png", np.full((16, 16, 3), n, np.uint8))
+        assert command(("predict", crowd, *files, "--model", done.run)) == 0
+        crowded = probabilities(capsys.readouterr().out)
+        assert len(crowded) == 2 * PREDICT_BATCH + len(files)
+        assert {name: crowded[name] for name in own} == own
+
+    def test_an_unlabelled_heap_of_images(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        heap = tmp_path / "heap"
+        heap.mkdir()
+        for name in of_the_run(done):
+            shutil.copy(done.data / name, heap)
+        assert command(("predict", heap, "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        own = {Path(name).name: line.split(",")[3:] for name, line in of_the_run(done).items()}
+        assert probabilities(printed.out) == own
+        assert [row["label"] for row in csv.DictReader(io.StringIO(printed.out))] == [""] * len(own)
+
+    def test_a_manifest(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        own = of_the_run(done)
+        manifest = tmp_path / "list.csv"
+        lines = [f"{done.data / name},{name.split('/')[0]}" for name in own]
+        manifest.write_text("\n".join(["path,label", *lines[:-1], f"{done.data / [*own][-1]},newt"]) + "\n")
+        assert command(("predict", manifest, "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == "note: 1 label unknown to the model, taken as no label: newt\n"
+        expected = {Path(name).name: line.split(",")[3:] for name, line in own.items()}
+        assert probabilities(printed.out) == expected
+
+    def test_into_a_folder(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        out = tmp_path / "out"
+        assert command(("predict", done.data, "--model", done.run)) == 0
+        printed = capsys.readouterr().out
+        assert command(("predict", done.data, "--model", done.run, "-o", out)) == 0
+        assert capsys.readouterr() == (f"36 images predicted: {out / 'predictions.csv'}\n", "")
+        assert [p.name for p in out.iterdir()] == ["predictions.csv"]
+        assert (out / "predictions.csv").read_text() == printed
+        assert command(("predict", done.data, "--model", done.run, "-o", out)) == 2
+        assert capsys.readouterr().err == (
+            f"sit2: the output folder {out} is not empty\nuse --overwrite, or another -o\n"
+        )
+        assert command(("predict", done.data, "--model", done.run, "-o", out, "--overwrite", "--quiet")) == 0
+        assert capsys.readouterr() == ("", "")
+
+    def test_what_cannot_be_read_is_named_and_left_out(
+        self, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        data = tmp_path / "data"
+        shutil.copytree(done.data / "disc", data)
+        (data / "disc_00.png").write_bytes(b"")
+        assert command(("predict", data, "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == "note: 1 image cannot be read and is left out: disc_00.png (an empty file)\n"
+        assert len(rows(printed.out)) == 11
+        assert command(("predict", data / "disc_00.png", "--model", done.run)) == 2
+        assert capsys.readouterr().err == (
+            f"sit2: no image can be read: {data / 'disc_00.png'} (an empty file)\n"
+            "expected at least one that can\n"
+        )
+
+    def test_a_run_of_a_grey_npz_file(self, tmp_path: Path, capsys: Printed) -> None:
+        images, labels = arrays()
+        np.savez(tmp_path / "shapes.npz", images=images[:, :, :, 0], labels=labels)
+        run = train(tmp_path / "shapes.npz", out=tmp_path / "run", **{**SETTINGS, "method": "mixup"})
+        assert command(("predict", tmp_path / "shapes.npz", "--model", run.folder)) == 0
+        lines = rows(capsys.readouterr().out)
+        own = rows((run.folder / "predictions" / "mixup.csv").read_text())
+        assert {name: lines[name] for name in own} == own
+
+        # An .npz that the model was trained on is no better a test than a folder it was trained on.
+        assert command(("evaluate", tmp_path / "shapes.npz", "--model", run.folder)) == 0
+        printed = capsys.readouterr()
+        assert "note: 29 images left out: the model was trained or validated on them" in printed.err
+        assert "Test on 7 images" in printed.out
+
+
+class TestEvaluate:
+    def test_it_leaves_out_what_the_model_has_seen(
+        self, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        out = tmp_path / "out"
+        assert command(("evaluate", done.data, "--model", done.run, "-o", out)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == (
+            "note: 29 images left out: the model was trained or validated on them, so they say nothing "
+            "about new images\n"
+        )
+        assert printed.out.startswith("\nTest on 7 images, in percent except log-loss\n")
+        own = json.loads((done.run / "metrics.json").read_text())["multi-label"]["test"]
+        assert json.loads((out / "metrics.json").read_text()) == {"multi-label": {"test": own}}
+        assert rows((out / "predictions.csv").read_text()) == of_the_run(done)
+
+    def test_images_that_are_new_to_it(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        images, labels = arrays(4, seed=8)
+        for n, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+            save(tmp_path / "new" / label / f"{n}.png", pixels)
+        save(tmp_path / "new" / "newt" / "1.png", images[0])
+        assert command(("evaluate", tmp_path / "new", "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == "note: 1 image without a label of the model left out\n"
+        assert "Test on 12 images" in printed.out
+
+    def test_a_copy_of_the_training_images(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        copied = shutil.copytree(done.data, tmp_path / "copied")
+        assert command(("evaluate", copied, "--model", done.run)) == 0
+        told = " ".join(capsys.readouterr().err.split())
+        assert told.startswith(
+            f"note: 29 images in {copied} have the names of images in {done.data.resolve()}"
+        )
+
+    def test_a_runs_own_metrics_stay(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        run = shutil.copytree(done.run, tmp_path / "run")
+        before = (run / "metrics.json").read_bytes()
+        assert command(("evaluate", done.data, "--model", run, "-o", run, "--overwrite")) == 2
+        assert "is the folder of a run" in capsys.readouterr().err
+        assert (run / "metrics.json").read_bytes() == before
+
+    def test_nothing_is_left(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        shutil.copytree(done.data / "disc", tmp_path / "heap")
+        assert command(("evaluate", tmp_path / "heap", "--model", done.run)) == 2
+        assert capsys.readouterr().err == (
+            "note: 12 images without a label of the model left out\n"
+            "sit2: no labelled image is left to evaluate\n"
+            "expected images in folders named like the classes\n"
+        )
+        training = list(of_the_run(done, split="val"))
+        files = [done.data / name for name in training]
+        assert command(("evaluate", *files, "--model", done.run, "--quiet")) == 2
+        assert capsys.readouterr().err.startswith("sit2: no labelled image is left to evaluate\n")
