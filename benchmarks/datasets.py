@@ -21,23 +21,23 @@ class ImageSet:
 
 
 TEN = (
-    ImageSet("pbc_blood", "any-way-up"),
-    ImageSet("ham10000", "any-way-up", "group"),
-    ImageSet("chula_rbc12", "any-way-up"),  # by image: split by smear, some classes have one smear only
+    ImageSet("pbc_blood", "dihedral"),
+    ImageSet("ham10000", "dihedral", "group"),
+    ImageSet("chula_rbc12", "dihedral"),  # by image: split by smear, some classes have one smear only
     ImageSet("knee_oa", "flip", "group"),
     ImageSet("busi", "flip"),
     ImageSet("clothing", "flip"),
     ImageSet("trashnet", "flip"),
     ImageSet("cifar10", "flip"),
     ImageSet("gtsrb12", "no-flip", "group"),
-    ImageSet("magnetic_tile", "any-way-up", "group"),
+    ImageSet("magnetic_tile", "dihedral", "group"),
 )
-MANY_CLASSES = (ImageSet("plankton", "any-way-up"), ImageSet("grocery81", "no-flip"))
+MANY_CLASSES = (ImageSet("plankton", "dihedral"), ImageSet("grocery81", "no-flip"))
 BY_NAME = {one.name: one for one in (*TEN, *MANY_CLASSES)}
 
 
 def folder() -> Path:
-    """Return the folder of the sets; exit with a cure where none is named."""
+    """Return the folder of the sets; exit with a hint where none is named."""
     named = os.environ.get("SIT2_DATASETS")
     if not named or not Path(named).is_dir():
         raise SystemExit("set SIT2_DATASETS to the folder that holds the image sets")

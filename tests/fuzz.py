@@ -164,7 +164,7 @@ PAIRS = pd.DataFrame(
         "chosen": [True, False],
     }
 )
-OUTCOME = {"passes": 8, "seconds": 1.5, "history": [], "spec": vars(SPEC), "chosen": {}, "notes": []}
+OUTCOME = {"samples_seen": 8, "seconds": 1.5, "history": [], "spec": vars(SPEC), "chosen": {}, "notes": []}
 MODEL = {
     "format_version": 1, "backbone": "small-cnn", "classes": CLASSES, "method": "plain",
     "preprocessing": {k: vars(SPEC)[k] for k in ("channels", "image_size", "resize", "mean", "std")},

@@ -25,7 +25,7 @@ SUITE = {
         "test_fraction": 0.3,
         "val_fraction": 0.1,
     },
-    "variants": {"multi-label+rare": {"method": "multi-label", "pretrain_share": 0.25}},
+    "variants": {"multi-label+rare": {"method": "multi-label", "pretrain_fraction": 0.25}},
 }
 
 

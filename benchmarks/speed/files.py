@@ -36,16 +36,16 @@ def ratios(rounds: int) -> Iterator[Ratio]:
             )
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            config, feed = _feed(case)
-            config = replace(config, epochs=case.steps * config.batch_size / len(feed))
-            _pictures(Path(folder), case.size, case.size, len(feed))
+            config, training_set = _feed(case)
+            config = replace(config, epochs=case.steps * config.batch_size / len(training_set))
+            _pictures(Path(folder), case.size, case.size, len(training_set))
             ours = METHODS["mixup"](config).phases([], CLASSES)[0]
             yield measure(
                 "versus_conventional",
                 f"{case.title}: images/s of our loop with mixup over ImageFolder, v2 transforms, DataLoader "
                 "and v2 MixUp or CutMix (no workers: the clock is one process's), each with its defaults",
                 _conventional(case, Path(folder)),
-                _loop(case, config, feed, ours),
+                _loop(case, config, training_set, ours),
                 rounds=rounds,
             )
 

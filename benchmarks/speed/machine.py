@@ -20,7 +20,7 @@ from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training
 
 STEPS = 60
@@ -102,7 +102,7 @@ def _wall(threads: int) -> None:
 def train_steps(images: np.ndarray) -> float:
     """Train a small-cnn for some steps on (N, 3, H, W) uint8 images; return the CPU seconds."""
     config = Config(image_size=images.shape[-1], epochs=STEPS * 64 / len(images))
-    feed = Feed.of(
+    training_set = TrainingSet.of(
         images,
         np.arange(len(images)) % 10,
         10,
@@ -113,5 +113,5 @@ def train_steps(images: np.ndarray) -> float:
     network = build_network("small-cnn", channels=3, image_size=config.image_size, outputs=10, seed=0)
     fabric = make_fabric("cpu", config.precision)
     began = time.process_time()
-    Training(network, feed, [train_plainly(10)], config, Seeds(0), fabric).run()
+    Training(network, training_set, [train_plainly(10)], config, Seeds(0), fabric).run()
     return time.process_time() - began

@@ -17,7 +17,7 @@ from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training, _make_optimizer
 from sit2.training.phase import Phase
 
@@ -43,13 +43,13 @@ CASES = (Case("small-cnn", 32, 60), Case("resnet18", 64, 12))
 def ratios(rounds: int) -> Iterator[Ratio]:
     """Measure every case."""
     for case in CASES:
-        config, feed = _feed(case)
+        config, training_set = _feed(case)
         plain = train_plainly(CLASSES)
         yield measure(
             "loop_vs_limit",
             f"{case.title}: images/s of the loop over the same steps on pre-made tensors",
-            _premade(case, config, feed),
-            _loop(case, config, feed, plain),
+            _premade(case, config, training_set),
+            _loop(case, config, training_set, plain),
             rounds=rounds,
         )
         mixing = METHODS["multi-label"](config).phases(all_pairs([str(k) for k in range(CLASSES)]), CLASSES)[
@@ -58,19 +58,19 @@ def ratios(rounds: int) -> Iterator[Ratio]:
         yield measure(
             "mix_cost",
             f"{case.title}: time of multi-label's pretraining pass over a plain pass",
-            _loop(case, config, feed, mixing),
-            _loop(case, config, feed, plain),
+            _loop(case, config, training_set, mixing),
+            _loop(case, config, training_set, plain),
             rounds=rounds,
         )
 
 
-def _feed(case: Case) -> tuple[Config, Feed]:
+def _feed(case: Case) -> tuple[Config, TrainingSet]:
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (1000, 3, case.size, case.size), dtype=np.uint8)
     labels = np.arange(1000) % CLASSES
     epochs = case.steps * Config().batch_size / len(labels)
     config = Config(backbone=case.backbone, image_size=case.size, epochs=epochs)
-    feed = Feed.of(
+    training_set = TrainingSet.of(
         images,
         labels,
         CLASSES,
@@ -79,24 +79,24 @@ def _feed(case: Case) -> tuple[Config, Feed]:
         seeds=Seeds(0),
         device=make_fabric(config.device, config.precision).device,
     )
-    return config, feed
+    return config, training_set
 
 
-def _loop(case: Case, config: Config, feed: Feed, phase: Phase) -> Work:
+def _loop(case: Case, config: Config, training_set: TrainingSet, phase: Phase) -> Work:
     """Return the real loop over one phase."""
 
     def work() -> None:
         network = build_network(case.backbone, channels=3, image_size=case.size, outputs=CLASSES, seed=0)
         fabric = make_fabric(config.device, config.precision)
-        Training(network, feed, [phase], config, Seeds(0), fabric).run()
+        Training(network, training_set, [phase], config, Seeds(0), fabric).run()
 
     return work
 
 
-def _premade(case: Case, config: Config, feed: Feed) -> Work:
+def _premade(case: Case, config: Config, training_set: TrainingSet) -> Work:
     """Return the same number of steps of the same network on tensors that lie ready."""
     phase = train_plainly(CLASSES)
-    mixed = phase.batches.draw(feed, 0, config.batch_size)
+    mixed = phase.batches.draw(training_set, 0, config.batch_size)
     targets = phase.targets(mixed, CLASSES)
     images = mixed.images.contiguous(memory_format=torch.channels_last)
 

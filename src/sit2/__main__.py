@@ -2,6 +2,6 @@
 
 import sys
 
-from sit2.cli.command import main
+from sit2.cli import main
 
 sys.exit(main())

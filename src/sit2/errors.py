@@ -14,13 +14,19 @@ else that escapes is a bug of ours, and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.__dict__.update({"maxlevel": 3, "maxstring": 80, "maxlong": 40, "maxother": 80})
 
 
 class Sit2Error(Exception):
     """An error that the user can mend.
 
-    Its text is one to three lines: the thing, what was expected, the cure.
+    Its text is one to three lines: the thing, what was expected, the hint.
     """
 
 
@@ -48,9 +54,23 @@ class TrainingError(Sit2Error):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Name the nearest known words, or list them all: the cure in a message about an unknown word."""
+    """Name the nearest known words, or list them all: the hint in a message about an unknown word."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
     return "choose from " + ", ".join(known)
+
+
+def shown(value: Any) -> str:
+    """Return a value's repr, shortened where it is long or deep, for a message."""
+    return _SHORT.repr(value)
+
+
+def not_found(path: Path, expected: str) -> DataError:
+    """Return the error about a path that does not exist, naming a neighbour with a similar name."""
+    hint = expected
+    if path.parent.is_dir():
+        guess = did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+        hint = guess if guess.startswith("did you mean") else expected
+    return DataError(f"no such file or folder: {path}\n{hint}")

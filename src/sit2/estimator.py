@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,18 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sit2.cli.screen import Screen
 from sit2.config.schema import Config, make_config
-from sit2.data.pixels import load_pixels_for
+from sit2.data.pixels import PixelStore, load_pixels_for
 from sit2.data.readers.arrays import pixels_of
 from sit2.errors import ConfigError, DataError
-from sit2.execution.job import Job, train_classifier
-from sit2.experiments.stages import Prepared, measure_confusion
-from sit2.inference.model import Classifier, ModelSpec
-from sit2.methods import uses_pairs
+from sit2.events import nobody
+from sit2.execution.parts import Part
+from sit2.execution.runner import train_here
+from sit2.experiments.confusion import Measured, measure_confusion
+from sit2.experiments.planning import plan
+from sit2.experiments.prepare import Prepared
+from sit2.inference.model import Model
+from sit2.inference.spec import ModelSpec
 from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
 from sit2.seeds import Seeds
-from sit2.training.device import threads
 
 
 class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -32,12 +35,12 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     All images given to ``fit`` are trained on; nothing is held out but for the folds of the confusion.
 
     Args:
-        method: as `sit2 train --method`: "second-look", "multi-label", "not-sure", "plain", …
+        method: a recipe as `sit2 train --method` takes it: "plain+tta", "multi-label", "not-sure+tta", …
         backbone: "small-cnn" or any timm model.
         image_size: working size in pixels; images are resized to it.
-        epochs: budget: image passes = epochs × images, shared by all phases of the method.
+        epochs: budget: samples seen = epochs × images, shared by all phases of the method.
         batch_size: images a step.
-        augment: preset of augmentation: "none", "no-flip", "flip" or "any-way-up".
+        augment: preset of augmentation: "none", "no-flip", "flip" or "dihedral".
         lr: peak learning rate; None: the optimiser's default.
         weights: local file of weights to start from.
         pretrained: start from timm's pretrained weights (download).
@@ -51,11 +54,11 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     classes_: NDArray[Any]
     pairs_: list[ClassPair]
-    classifier_: Classifier
+    model_: Model
 
     def __init__(
         self,
-        method: str = "second-look",
+        method: str = "plain+tta+ensemble",
         *,
         backbone: str = "small-cnn",
         image_size: int = 64,
@@ -103,34 +106,43 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         dataset = _dataset(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
         images = _pixels(dataset, config)
         everything = np.arange(len(dataset), dtype=np.int64)
-        prepared = Prepared(dataset, images, np.full(len(dataset), "train"), pd.DataFrame(), "")
-        self.pairs_ = []
-        if uses_pairs(config.method):
-            self.pairs_ = measure_confusion(prepared, config, Screen(quiet=True))[1]
-        job = Job(
-            config.method,
-            config,
-            Seeds(config.seed),
-            dataset.classes,
-            images,
-            dataset.labels,
-            train_rows=everything,
-            predict_rows=everything[:0],
-            pairs=tuple(pair for pair in self.pairs_ if pair.chosen),
-            groups=prepared.bound_groups("train"),
+        store, splits = PixelStore.of(images), np.full(len(dataset), "train")
+        prepared = Prepared(dataset, store, everything, splits, pd.DataFrame(), "")
+        measured = self._measure(prepared, config)
+        self.pairs_ = [] if measured is None else list(measured.pairs)
+        job = plan(
+            config.recipe,
+            config=config,
+            seeds=Seeds(config.seed),
+            classes=dataset.classes,
+            store=store,
+            train=prepared.part(everything),
+            val=Part.empty(),
+            predict=Part.empty(),
+            chosen=() if measured is None else measured.chosen,
         )
-        with threads(config.threads):
-            self.classifier_, _ = train_classifier(job)
+        self.model_ = train_here(job)
         return self
+
+    @staticmethod
+    def _measure(prepared: Prepared, config: Config) -> Measured | None:
+        """Return the confusion, where the recipe needs it."""
+        if not config.recipe.needs_confusion:
+            return None
+        with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
+            (measured,) = measure_confusion(
+                [(prepared, config)], needed=True, networks=Path(scratch), keep=None, listener=nobody
+            )
+        return measured
 
     def predict_proba(self, X: ArrayLike | Sequence[str | Path]) -> FloatArray:
         """Return (N, K) probabilities, columns as ``classes_``."""
         check_is_fitted(self)
-        spec, given = self.classifier_.spec, _images(X)
+        spec, given = self.model_.spec, _images(X)
         if len(given) == 0:
             return np.empty((0, len(spec.classes)))
         dataset = _dataset(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
-        return self.classifier_.predict_proba(_pixels(dataset, spec))
+        return self.model_.probabilities(_pixels(dataset, spec))
 
     def predict(self, X: ArrayLike | Sequence[str | Path]) -> NDArray[Any]:
         """Return (N,) the most probable label of each image."""
@@ -140,7 +152,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def save(self, folder: str | Path) -> None:
         """Write the model as `sit2 train` does, so that `sit2 predict --model FOLDER` takes it."""
         check_is_fitted(self)
-        self.classifier_.save(Path(folder))
+        self.model_.save(Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -149,10 +161,10 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Raises:
             ModelError: when there is none, or it is damaged.
         """
-        classifier = Classifier.load(Path(folder))
-        spec = classifier.spec
-        loaded = cls(spec.method, backbone=spec.backbone, image_size=spec.image_size)
-        loaded.classifier_, loaded.pairs_ = classifier, []
+        model = Model.load(Path(folder))
+        spec = model.spec
+        loaded = cls(spec.recipe, backbone=spec.backbone, image_size=spec.image_size)
+        loaded.model_, loaded.pairs_ = model, []
         loaded.classes_ = np.array(spec.classes)
         return loaded
 

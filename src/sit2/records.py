@@ -27,7 +27,7 @@ class Dataset:
     """A labelled set of images that were found, not yet decoded.
 
     ``labels[n]`` indexes ``classes``; -1 means that the image has no known label (only ``predict`` accepts
-    that). ``groups`` and ``splits`` are empty tuples where the source gives none, ``copies`` where there are
+    that). ``groups`` and ``splits`` are empty tuples where the source gives none, ``duplicates`` where there are
     none.
     """
 
@@ -41,7 +41,8 @@ class Dataset:
     splits: tuple[str, ...] = ()  # N or none, each "train", "val" or "test"
     arrays: tuple[ByteArray, ...] = ()  # N images (H, W[, C]) uint8, if pixels came along
     notes: tuple[str, ...] = ()  # what was ignored on the way, for the screen
-    copies: tuple[str, ...] = ()  # N or none: one name for all images that are equal to the byte
+    duplicates: tuple[str, ...] = ()  # N or none: one name for all images that are equal to the byte
+    layout: str = ""  # what the folders mean, such as "class" or "split/class"; "" where there are none
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,7 +61,7 @@ class Dataset:
             labels=self.labels[rows],
             groups=pick(self.groups),
             splits=pick(self.splits),
-            copies=pick(self.copies),
+            duplicates=pick(self.duplicates),
             arrays=tuple(self.arrays[r] for r in keep) if self.arrays else (),
         )
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Seeds:
 
     def numpy(self, *names: str | int) -> np.random.Generator:
         """Return a NumPy generator for this purpose."""
+        import numpy as np
+
         return np.random.default_rng(self.integer(*names))
 
     def sklearn(self, *names: str | int) -> int:

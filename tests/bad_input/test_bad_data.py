@@ -1,4 +1,4 @@
-"""Bad data and bad folders end in one to three lines that name the thing and the cure, and cost nothing."""
+"""Bad data and bad folders end in one to three lines that name the thing and the hint, and cost nothing."""
 
 from __future__ import annotations
 
@@ -144,16 +144,16 @@ class TestData:
         assert message.startswith("cannot read the weights file w.safetensors: ")
 
     @pytest.mark.parametrize(
-        ("name", "cure"),
+        ("name", "hint"),
         [
             ("smal-cnn", "did you mean 'small-cnn'"),
             ("resnet-18", "did you mean 'resnet18'"),
             ("zzzz", "expected 'small-cnn' or a timm model, such as 'resnet18' or 'convnext_atto'"),
         ],
     )
-    def test_an_unknown_backbone(self, error: Error, done: Finished, name: str, cure: str) -> None:
+    def test_an_unknown_backbone(self, error: Error, done: Finished, name: str, hint: str) -> None:
         message = error("train", done.data, "-o", "run", *TINY, "--backbone", name)
-        assert message.startswith(f"unknown backbone {name!r}\n{cure}")
+        assert message.startswith(f"unknown backbone {name!r}\n{hint}")
 
 
 class TestLeftOut:

@@ -1,4 +1,4 @@
-"""Bad settings and models end in one to three lines that name the thing and the cure, and cost nothing."""
+"""Bad settings and models end in one to three lines that name the thing and the hint, and cost nothing."""
 
 from __future__ import annotations
 

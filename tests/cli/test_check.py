@@ -67,7 +67,7 @@ class TestJson:
         assert finding(report, "unreadable")["details"] == [
             {"id": "oval/oval_01.png", "problem": "not an image, or of an unknown format"}
         ]
-        assert all(found["cure"] for found in report["findings"])
+        assert all(found["hint"] for found in report["findings"])
 
     def test_bad_input_prints_no_json(self, tmp_path: Path, capsys: Printed) -> None:
         assert command(("check", tmp_path / "nothing", "--json")) == 2

@@ -60,7 +60,7 @@ def test_end_to_end(
     assert all(place.exists() for place in named)
     info = json.loads((out / "run.json").read_text())
     assert info["status"] == "complete"
-    assert set(info["passes"].values()) == {128}  # 60 images × 2 epochs in batches of 16
+    assert set(info["samples_seen"].values()) == {128}  # 60 images × 2 epochs in batches of 16
 
     assert command(("demo", "-o", out)) == 2
     error = capsys.readouterr().err

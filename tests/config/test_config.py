@@ -1,4 +1,4 @@
-"""The one configuration: every value is checked, and every message has its cure."""
+"""The one configuration: every value is checked, and every message has its hint."""
 
 import dataclasses
 import subprocess
@@ -53,7 +53,7 @@ def other_value(name):
         "phase_smoothing": 0.2,
         "second_weight": 0.2,
         "soft_cut": 0.3,
-        "passes": 700,
+        "samples_seen": 700,
         "lr": 0.017,
         "weight_decay": 0.3,
     }
@@ -107,7 +107,7 @@ class TestFields:
             "max_pairs",
             "second_weight",
             "split_seed",
-            "passes",
+            "samples_seen",
             "weights",
             "lr",
             "weight_decay",

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sit2.data.duplicates import name_copies
+from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import load_pixels
 from sit2.data.quality import check
 from sit2.data.readers import read_dataset
@@ -77,7 +77,7 @@ def test_every_image_is_readable(datasets_root, name):
 def test_known_faults_are_found(datasets_root, name, conflicts):
     dataset = read_dataset(datasets_root / name)
     pixels = load_pixels(dataset, size=32)
-    checkup = check(name_copies(dataset, pixels), pixels)
+    checkup = check(name_duplicates(dataset, pixels), pixels)
     files = [f for finding in checkup.findings if finding.kind == "label conflict" for f in finding.files]
     assert len(files) == 2 * conflicts
     assert checkup.exit_code == (1 if conflicts else 0)

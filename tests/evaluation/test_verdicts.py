@@ -8,7 +8,7 @@ import pytest
 
 from sit2.evaluation.repeated import corrected_t_test
 from sit2.evaluation.statistics import holm
-from sit2.evaluation.verdicts import Contest, judge, tally
+from sit2.evaluation.verdicts import PairedComparison, judge, tally
 from sit2.records import Predictions
 from sit2.seeds import Seeds
 
@@ -20,12 +20,12 @@ def predictions(share, n=200, seed=0, split=0):
     return Predictions(tuple(f"{split}-{k}" for k in range(n)), labels, 0.1 + 0.8 * np.eye(2)[predicted])
 
 
-def contest(shares, control_shares, *, dataset="eyes", method="not-sure"):
+def comparison(shares, control_shares, *, dataset="eyes", method="not-sure"):
     repeats = tuple(
         (predictions(a, seed=n, split=n), predictions(b, seed=100 + n, split=n))
         for n, (a, b) in enumerate(zip(shares, control_shares, strict=True))
     )
-    return Contest(
+    return PairedComparison(
         dataset,
         50,
         method,
@@ -38,9 +38,9 @@ def contest(shares, control_shares, *, dataset="eyes", method="not-sure"):
     )
 
 
-BETTER = contest([0.95] * 5, [0.6] * 5)
-LEVEL = contest([0.8] * 5, [0.8] * 5, dataset="ears")
-WORSE = contest([0.5] * 5, [0.9] * 5, dataset="skin")
+BETTER = comparison([0.95] * 5, [0.6] * 5)
+LEVEL = comparison([0.8] * 5, [0.8] * 5, dataset="ears")
+WORSE = comparison([0.5] * 5, [0.9] * 5, dataset="skin")
 
 
 def test_each_verdict_and_its_words():
@@ -67,7 +67,7 @@ def test_an_interval_does_not_depend_on_who_else_takes_part():
 
 
 def test_one_repeat_is_no_verdict():
-    one = judge([contest([0.99], [0.5])], seeds=Seeds(0), resamples=50)[0]
+    one = judge([comparison([0.99], [0.5])], seeds=Seeds(0), resamples=50)[0]
     assert one.verdict == "no evidence"
     assert one.sentence.endswith("one repeat cannot show whether it would come again.")
     assert one.single_p[0] < 0.001  # of this one test set alone
@@ -82,7 +82,7 @@ def test_seeds_of_one_split_are_averaged():
         for n, ids in enumerate(names)
     ]
     scores = draw.random((2, 6))
-    both = Contest(
+    both = PairedComparison(
         "eyes", 50, "mixup", "plain", "accuracy", *map(tuple, scores), tuple(map(tuple, made)), 0.2
     )
     result = judge([both], seeds=Seeds(0), resamples=50)[0]

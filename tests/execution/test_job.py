@@ -74,7 +74,7 @@ class TestOutcome:
         assert outcome.probabilities.shape == (11, 3)
         np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1)
         assert steps_in(job) == 10
-        assert outcome.passes == 70
+        assert outcome.samples_seen == 70
         assert outcome.seconds > 0
         assert [share for share, _ in told] == [0.3, 0.5, 0.8, 1.0]
         assert [row["step"] for row in outcome.history] == [3, 5, 8, 10]
@@ -116,12 +116,12 @@ class TestBudget:
 
         monkeypatch.setattr(SmallCNN, "forward", spy)
         outcome = run_job(job)
-        assert sum(count) == outcome.passes
+        assert sum(count) == outcome.samples_seen
         return sum(count)
 
     @pytest.mark.parametrize("method", ["plain", "multi-label", "not-sure@all", "mixup-finetune"])
     def test_methods_see_exactly_as_many_images(self, method, monkeypatch):
-        assert self.seen(monkeypatch, make_job(method, pretrain_share=0.31)) == 70
+        assert self.seen(monkeypatch, make_job(method, pretrain_fraction=0.31)) == 70
 
     def test_a_validation_is_no_pass(self, monkeypatch):
         assert self.seen(monkeypatch, make_job("plain", early_stop=50)) == 70
@@ -325,9 +325,9 @@ class TestMany:
         for (_, job), outcome in zip(jobs, outcomes, strict=True):
             alone = run_job(job)
             assert np.array_equal(alone.probabilities, outcome.probabilities)
-            assert (alone.history, alone.passes, alone.spec) == (
+            assert (alone.history, alone.samples_seen, alone.spec) == (
                 outcome.history,
-                outcome.passes,
+                outcome.samples_seen,
                 outcome.spec,
             )
         assert not np.array_equal(outcomes[1].probabilities, outcomes[2].probabilities)
@@ -362,7 +362,7 @@ class TestMany:
 
     def test_nothing_to_keep(self):
         (outcome,) = run_all(self.jobs()[:1], workers=2, screen=self.screen(), title="x")
-        assert outcome.passes == 14
+        assert outcome.samples_seen == 14
 
     def test_other_processes_give_the_same_bits(self, tmp_path):
         def run(workers):

@@ -161,7 +161,10 @@ class TestFromPython:
         found = compare(
             folders[0], out=tmp_path / "c", methods=["mixup"], splits=1, labels=[2, 4], **SETTINGS
         )
-        assert [(r.contest.labels, r.contest.method) for r in found.results] == [(2, "mixup"), (4, "mixup")]
+        assert [(r.comparison.labels, r.comparison.method) for r in found.results] == [
+            (2, "mixup"),
+            (4, "mixup"),
+        ]
 
     def test_overwrite_trains_anew(self, folders, tmp_path):
         first = compare(folders[0], out=tmp_path / "c", methods=[], splits=1, **SETTINGS)
@@ -214,7 +217,7 @@ class TestTuning:
                 **{**SETTINGS, **chosen},
             )
             assert np.array_equal(single.cells[0].predictions.probabilities, cell.predictions.probabilities)
-            assert cell.outcome.passes == 3 * single.cells[0].outcome.passes
+            assert cell.outcome.samples_seen == 3 * single.cells[0].outcome.samples_seen
 
     def test_a_setting_may_be_nothing(self, folders, tmp_path):
         methods, more = ["label-smoothing", "soft-label"], {**SETTINGS, "label_smoothing": 0.0}

@@ -67,7 +67,7 @@ class TestKey:
             job(train_rows=np.arange(11)),
             job(classes=("a", "b", "c")),
             with_config(epochs=5),
-            with_config(pretrain_share=0.6),
+            with_config(pretrain_fraction=0.6),
             with_config(lr=0.01),
             with_config(threads=2),
             with_config(augment="none"),
@@ -188,7 +188,7 @@ class TestGridRun:
         assert tested["plain", (0, 0)] != tested["plain", (1, 0)]
         probabilities = {c.repeat: c.predictions.probabilities for c in cells if c.method == "plain"}
         assert len({p.tobytes() for p in probabilities.values()}) == 4
-        assert {c.outcome.passes for c in cells} == {cells[0].outcome.passes}
+        assert {c.outcome.samples_seen for c in cells} == {cells[0].outcome.samples_seen}
 
     def test_it_says_what_is_finished_as_it_goes(self, source, tmp_path):
         seen = []

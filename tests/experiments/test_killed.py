@@ -96,7 +96,7 @@ class TestKilled:
         assert contents(out, *RESULTS) == contents(done.run, *RESULTS)
         resumed, whole = (json.loads((run / "run.json").read_text()) for run in (out, done.run))
         assert resumed["status"] == "complete"
-        assert resumed["passes"] == whole["passes"]
+        assert resumed["samples_seen"] == whole["samples_seen"]
         assert not list(out.rglob("*.tmp"))
         assert not (out / "state").exists()
 

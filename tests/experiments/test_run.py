@@ -229,17 +229,19 @@ class TestBudget:
 
         monkeypatch.setattr(Network, "forward", counting)
         monkeypatch.setattr(sit2.execution.pool, "run_job", named)
-        config = make_config(SETTINGS, {"epochs": 2.3, "pretrain_share": 0.4})
+        config = make_config(SETTINGS, {"epochs": 2.3, "pretrain_fraction": 0.4})
         run = run_experiment(data, tmp_path / "run", config, EVERY_METHOD, screen=QUIET)
 
-        passes = json.loads((run.folder / "run.json").read_text())["passes"]
+        samples_seen = json.loads((run.folder / "run.json").read_text())["samples_seen"]
         assert any(pair.chosen for pair in run.pairs)
-        assert list(passes) == list(EVERY_METHOD)
+        assert list(samples_seen) == list(EVERY_METHOD)
         counted.pop("folds")
         trained = {method for method in EVERY_METHOD if trains_as(method, config) == method}
-        assert counted == {method: passes[method] for method in trained}  # the others share one's network
+        assert counted == {
+            method: samples_seen[method] for method in trained
+        }  # the others share one's network
         # 23 training images × 2.3 epochs / 8 a batch = 6.6 → 7 full batches
-        assert set(passes.values()) == {56}
+        assert set(samples_seen.values()) == {56}
 
     def test_every_method_has_its_files(self, tmp_path: Path) -> None:
         """Names with an @ are names of files too."""

@@ -90,7 +90,7 @@ def test_few_landmarks_approximate_the_kernel(monkeypatch):
     assert np.abs(exact - approximate).mean() < 0.05
 
 
-@pytest.mark.parametrize("options", [{}, {"mirror": True}, {"any_way_up": True}])
+@pytest.mark.parametrize("options", [{}, {"mirror": True}, {"dihedral": True}])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_names_the_pair_that_looks_alike(options, channels):
     images, labels = textures(channels=channels)
@@ -182,7 +182,7 @@ class TestOfOtherImages:
         assert min(np.abs(given - answer).max() for answer in answers) < 1e-3
         assert left_out.shape == (44, 4)
 
-    @pytest.mark.parametrize("options", [{}, {"mirror": True}, {"any_way_up": True}])
+    @pytest.mark.parametrize("options", [{}, {"mirror": True}, {"dihedral": True}])
     def test_it_knows_the_classes(self, options):
         images, labels = textures()
         others, truth = textures(seed=1)
@@ -195,7 +195,7 @@ class TestOfOtherImages:
 
     def test_a_flipped_image_gets_nearly_the_same_answer(self):
         images, labels = textures(per_class=7)
-        fitted, _ = fit_probe(images, labels, 4, any_way_up=True, seeds=Seeds(0))
+        fitted, _ = fit_probe(images, labels, 4, dihedral=True, seeds=Seeds(0))
         pixels = torch.from_numpy(images[:5]).float() / 255
         for flip in FLIPS[1:]:
             torch.testing.assert_close(
@@ -206,7 +206,7 @@ class TestOfOtherImages:
     def test_taken_apart_and_put_together_it_is_the_same(self, channels):
         images, labels = textures(per_class=5, channels=channels)
         fitted, _ = fit_probe(images, labels, 4, mirror=True, seeds=Seeds(0))
-        how = {"channels": channels, "num_classes": 4, "mirror": True, "any_way_up": False}
+        how = {"channels": channels, "num_classes": 4, "mirror": True, "dihedral": False}
         again = Probe.of(fitted.state(), **how)
         pixels = torch.from_numpy(images[:7]).float() / 255
         assert torch.equal(again(pixels), fitted(pixels))
@@ -224,10 +224,10 @@ class TestOfOtherImages:
         elif change == "infinite":
             state[name] = tensor * torch.inf
         with pytest.raises(ValueError, match=r"^the probe"):
-            Probe.of(state, channels=3, num_classes=4, mirror=False, any_way_up=False)
+            Probe.of(state, channels=3, num_classes=4, mirror=False, dihedral=False)
 
     def test_the_number_of_classes_must_fit(self):
         images, labels = textures(per_class=3)
         state = fit_probe(images, labels, 4, seeds=Seeds(0))[0].state()
         with pytest.raises(ValueError, match="slope"):
-            Probe.of(state, channels=3, num_classes=5, mirror=False, any_way_up=False)
+            Probe.of(state, channels=3, num_classes=5, mirror=False, dihedral=False)

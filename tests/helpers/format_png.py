@@ -170,7 +170,7 @@ def _(path):
 @case("PNG, interlaced", "the same pixels", "a.png", channels=3)
 def _(path):
     pixels = noise(3)
-    passes = [
+    samples_seen = [
         (0, 0, 8, 8),
         (0, 4, 8, 8),
         (4, 0, 8, 4),
@@ -179,7 +179,7 @@ def _(path):
         (0, 1, 2, 2),
         (1, 0, 2, 1),
     ]
-    rows = b"".join(png_rows(pixels[top::down, left::right]) for top, left, down, right in passes)
+    rows = b"".join(png_rows(pixels[top::down, left::right]) for top, left, down, right in samples_seen)
     png(path, 8, 2, rows, interlaced=True)
     return pixels
 

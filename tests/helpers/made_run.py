@@ -61,7 +61,9 @@ def write_run(
     table.to_csv(folder / "samples.csv", index=False)
     for m, p in predictions.items():
         predictions_table(p, classes, ids).to_csv(folder / "predictions" / f"{m}.csv", index=False)
-        steps = [{"phase": "train", "passes": 10 * n, "loss": 1 / n, "validation": None} for n in (1, 2, 3)]
+        steps = [
+            {"phase": "train", "samples_seen": 10 * n, "loss": 1 / n, "validation": None} for n in (1, 2, 3)
+        ]
         write_json(folder / "history" / f"{m}.json", {"progress": steps})
     pairs_table(pairs).to_csv(folder / "confusion" / "pairs.csv", index=False)
     matrix_table(confusion).to_csv(folder / "confusion" / "matrix.csv", index=False)
@@ -83,7 +85,7 @@ def write_run(
         "seconds": {"images": 1.0},
         "root": str(images or folder / "nowhere"),
         "dataset": {"name": "made", "fingerprint": "f" * 32, "classes": list(classes), "images": len(labels)},
-        "passes": dict.fromkeys(given, 100),
+        "samples_seen": dict.fromkeys(given, 100),
         "training_seconds": dict.fromkeys(given, 2.0),
     }
     write_json(folder / "run.json", base | info)

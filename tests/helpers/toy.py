@@ -11,7 +11,7 @@ from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training
 
 torch.set_num_threads(1)  # two on busy cores wait for each other
@@ -29,12 +29,12 @@ def toy():
 
 
 @pytest.fixture
-def make_feed(toy):
-    """Make a feed of the toy images."""
+def make_training_set(toy):
+    """Make a training_set of the toy images."""
 
     def make(*, seed=0, augment="flip", balanced=False):
         images, labels = toy
-        return Feed.of(
+        return TrainingSet.of(
             images,
             labels,
             3,
@@ -48,7 +48,7 @@ def make_feed(toy):
 
 
 @pytest.fixture
-def make_training(make_feed):
+def make_training(make_training_set):
     """Make a training: three epochs of 29 images in batches of 7, so 12 steps, unless told otherwise."""
 
     def make(method="multi-label", *, seed=0, network=None, phases=None, **settings):
@@ -61,7 +61,7 @@ def make_training(make_feed):
                 "lr": 0.01,
                 "weight_decay": 0.05,
                 "warmup": 0.1,
-                "pretrain_share": 0.5,
+                "pretrain_fraction": 0.5,
                 "finetune_lr": 0.5,
                 "precision": "32-true",
                 "device": "cpu",
@@ -74,9 +74,9 @@ def make_training(make_feed):
             network = build_network("small-cnn", channels=3, image_size=16, outputs=3, seed=integer)
         if phases is None:
             phases = make_phases(method, config, all_pairs(CLASSES)[:2], CLASSES, seeds)
-        feed = make_feed(seed=seed, augment=config.augment, balanced=config.balance == "sampling")
+        training_set = make_training_set(seed=seed, augment=config.augment, balanced=config.balance == "sampling")
         fabric = make_fabric(config.device, config.precision)
-        return Training(network, feed, phases, config, seeds, fabric, **parts)
+        return Training(network, training_set, phases, config, seeds, fabric, **parts)
 
     return make
 

@@ -214,9 +214,9 @@ def message(folder):
 
 class TestDamaged:
     def test_no_folder(self, tmp_path):
-        cure = "\nexpected a run folder that `sit2 train` finished, or its model folder"
-        assert message(tmp_path / "none") == f"no such folder: {tmp_path / 'none'}{cure}"
-        assert message(tmp_path) == f"there is no model.json in {tmp_path}{cure}"
+        hint = "\nexpected a run folder that `sit2 train` finished, or its model folder"
+        assert message(tmp_path / "none") == f"no such folder: {tmp_path / 'none'}{hint}"
+        assert message(tmp_path) == f"there is no model.json in {tmp_path}{hint}"
 
     @pytest.mark.parametrize("version", [0, 3, "1", None])
     def test_another_version(self, folder, version):

@@ -13,16 +13,16 @@ from sit2.methods.batches import Composites, InBatch, Originals, SoftMixtures, _
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import pair_tensor
 from sit2.training.augment import PRESETS
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 
 PLAIN = Normalisation((0.0,), (1.0,))
 
 
 def numbered(labels, *, size=8, augment="none", seed=0):
-    """A feed whose images are flat, each with its own row number as the value."""
+    """A training_set whose images are flat, each with its own row number as the value."""
     count = len(labels)
     images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 1, size, size))
-    return Feed.of(
+    return TrainingSet.of(
         images,
         np.array(labels),
         max(labels) + 1,
@@ -61,13 +61,13 @@ class TestPortion:
 
 class TestOriginals:
     def test_every_image_once_in_an_epoch_as_it_is(self):
-        feed = numbered([0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 1])
-        drawn = [Originals().draw(feed, step, 7) for step in range(11)]  # 7 epochs of 11 images
+        training_set = numbered([0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 1])
+        drawn = [Originals().draw(training_set, step, 7) for step in range(11)]  # 7 epochs of 11 images
         rows = torch.cat([m.left_row for m in drawn])
         assert all(sorted(part.tolist()) == list(range(11)) for part in rows.split(11))
         for m in drawn:
             assert torch.equal(values(m.images), m.left_row)
-            assert torch.equal(m.left, feed.labels[m.left_row])
+            assert torch.equal(m.left, training_set.labels[m.left_row])
             assert torch.equal(m.left, m.right)
             assert torch.equal(m.left_row, m.right_row)
             assert m.weight.tolist() == [1] * 7
@@ -78,17 +78,17 @@ class TestComposites:
     LABELS = (0, 1, 2, 0, 1, 2, 2, 2, 0, 1, 3)
 
     def test_originals_then_sure_then_not_sure(self):
-        feed = numbered(self.LABELS)
+        training_set = numbered(self.LABELS)
         batches = Composites([(0, 2), (1, 3)], original_share=0.3, sure_share=0.3)
         count = np.zeros(3, int)
         for step in range(50):
-            m = batches.draw(feed, step, 7)
+            m = batches.draw(training_set, step, 7)
             assert len(m.images) == 7
             original = m.operator == -1
             kind = torch.where(original, 0, torch.where(m.not_sure, 2, 1))
             assert torch.equal(kind, kind.sort().values)
-            assert torch.equal(m.left, feed.labels[m.left_row])
-            assert torch.equal(m.right, feed.labels[m.right_row])
+            assert torch.equal(m.left, training_set.labels[m.left_row])
+            assert torch.equal(m.right, training_set.labels[m.right_row])
             assert torch.equal(m.left_row[original], m.right_row[original])
             assert (m.left_row[~original] != m.right_row[~original]).all()
             pairs = {tuple(sorted(p)) for p in zip(m.left.tolist(), m.right.tolist(), strict=True)}
@@ -97,29 +97,29 @@ class TestComposites:
         assert count.tolist() == [105, 105, 140]
 
     def test_a_batch_without_not_sure_images_is_never_too_long(self):
-        feed = numbered(self.LABELS)
+        training_set = numbered(self.LABELS)
         batches = Composites([(0, 2)], original_share=0.25, sure_share=0.75)  # 2 and 6 of 7 in some steps
         for step in range(8):
-            assert len(batches.draw(feed, step, 7).images) == 7
+            assert len(batches.draw(training_set, step, 7).images) == 7
 
     def test_images_hold_what_the_record_says(self):
-        feed = numbered(self.LABELS)
-        m = Composites([(0, 2)], original_share=0.25, sure_share=0.25).draw(feed, 3, 31)
+        training_set = numbered(self.LABELS)
+        m = Composites([(0, 2)], original_share=0.25, sure_share=0.25).draw(training_set, 3, 31)
         share = m.weight * m.left_row + (1 - m.weight) * m.right_row
         torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
 
     def test_originals_go_on_from_step_to_step(self):
-        feed = numbered(self.LABELS)
+        training_set = numbered(self.LABELS)
         batches = Composites([(0, 2)], original_share=0.4, sure_share=0.0)
-        rows = [batches.draw(feed, step, 11).left_row[: portion(step, 11, 0.4)[1]] for step in range(5)]
+        rows = [batches.draw(training_set, step, 11).left_row[: portion(step, 11, 0.4)[1]] for step in range(5)]
         read = torch.cat(rows)  # 22 images: two epochs
         assert len(read) == 22
         assert sorted(read[:11].tolist()) == sorted(read[11:].tolist()) == list(range(11))
 
     def test_all_parents_take_part(self):
-        feed = numbered(self.LABELS)
+        training_set = numbered(self.LABELS)
         batches = Composites([(0, 2), (1, 3)], sure_share=0.0)
-        drawn = [batches.draw(feed, step, 31) for step in range(5)]
+        drawn = [batches.draw(training_set, step, 31) for step in range(5)]
         assert torch.cat([m.left_row for m in drawn]).unique().tolist() == list(range(11))
         assert torch.cat([m.right_row for m in drawn]).unique().tolist() == list(range(11))
         kinds = torch.stack([torch.cat([m.left for m in drawn]), torch.cat([m.right for m in drawn])])
@@ -128,8 +128,8 @@ class TestComposites:
     def test_parents_are_augmented_each_on_its_own(self):
         generator = np.random.default_rng(0)
         images = np.repeat(generator.integers(0, 256, (1, 1, 8, 8), np.uint8), 2, axis=0)
-        feed = Feed.of(images, np.array([0, 1]), 2, normalise=PLAIN, augment=PRESETS["flip"], seeds=Seeds(0))
-        mixed = Composites([(0, 1)], sure_share=0.0, operators=("halves",)).draw(feed, 0, 13)
+        training_set = TrainingSet.of(images, np.array([0, 1]), 2, normalise=PLAIN, augment=PRESETS["flip"], seeds=Seeds(0))
+        mixed = Composites([(0, 1)], sure_share=0.0, operators=("halves",)).draw(training_set, 0, 13)
         # Both parents are one picture, so without augmentation all mixtures would be that picture.
         assert len(mixed.images.flatten(1).unique(dim=0)) == 13
 
@@ -149,17 +149,17 @@ class TestInBatch:
     LABELS = tuple(n % 3 for n in range(23))
 
     def test_images_hold_what_the_record_says(self, cut):
-        feed = numbered(self.LABELS, size=16)
-        m = InBatch(1.0, cut=cut).draw(feed, 2, 11)
-        assert torch.equal(m.left, feed.labels[m.left_row])
-        assert torch.equal(m.right, feed.labels[m.right_row])
+        training_set = numbered(self.LABELS, size=16)
+        m = InBatch(1.0, cut=cut).draw(training_set, 2, 11)
+        assert torch.equal(m.left, training_set.labels[m.left_row])
+        assert torch.equal(m.right, training_set.labels[m.right_row])
         assert sorted(m.left_row.tolist()) == sorted(m.right_row.tolist())
         share = m.weight * m.left_row + (1 - m.weight) * m.right_row
         torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
 
     def test_left_parents_are_the_shuffled_reading(self, cut):
-        feed = numbered(self.LABELS)
-        rows = torch.cat([InBatch(1.0, cut=cut).draw(feed, step, 5).left_row for step in range(23)])
+        training_set = numbered(self.LABELS)
+        rows = torch.cat([InBatch(1.0, cut=cut).draw(training_set, step, 5).left_row for step in range(23)])
         assert all(sorted(part.tolist()) == list(range(23)) for part in rows.split(23))
 
     def test_the_step_alone_decides(self, cut):
@@ -172,8 +172,8 @@ class TestInBatch:
 
 
 def test_mixups_weight_is_beta_distributed():
-    feed = numbered([0, 1])
-    weight = torch.cat([InBatch(0.4, cut=False).draw(feed, step, 500).weight for step in range(8)]).double()
+    training_set = numbered([0, 1])
+    weight = torch.cat([InBatch(0.4, cut=False).draw(training_set, step, 500).weight for step in range(8)]).double()
     assert weight.mean() == pytest.approx(0.5, abs=0.02)
     assert weight.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(α, α)
 
@@ -270,8 +270,8 @@ class TestSoftMixtures:
         )
 
     def test_a_class_without_images_is_never_drawn(self):
-        feed = numbered([0, 2, 3] * 8)
-        mixed = SoftMixtures(self.scores(p01=1.0), emphasis=1.0, alpha=0.8).draw(feed, 0, 32)
+        training_set = numbered([0, 2, 3] * 8)
+        mixed = SoftMixtures(self.scores(p01=1.0), emphasis=1.0, alpha=0.8).draw(training_set, 0, 32)
         assert 1 not in {*mixed.left.tolist(), *mixed.right.tolist()}
 
     def test_the_same_step_gives_the_same_batch(self):

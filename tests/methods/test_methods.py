@@ -15,7 +15,7 @@ from sit2.methods.targets import one_class
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.phase import cross_entropy
 
 SIT2 = [name for name, method in METHODS.items() if method.uses_pairs]
@@ -32,7 +32,7 @@ VARIANTS = [(name, {}) for name in NAMES] + [
 
 def config(**settings):
     return Config(
-        **{"image_size": 16, "batch_size": 7, "pretrain_share": 0.6, "finetune_lr": 0.2, **settings}
+        **{"image_size": 16, "batch_size": 7, "pretrain_fraction": 0.6, "finetune_lr": 0.2, **settings}
     )
 
 
@@ -56,7 +56,7 @@ def feeds():
     for num_classes in (2, 3, 7):
         labels = np.arange(5 * num_classes) % num_classes
         images = np.random.default_rng(0).integers(0, 256, (len(labels), 3, 16, 16), np.uint8)
-        made[num_classes] = Feed.of(
+        made[num_classes] = TrainingSet.of(
             images,
             labels,
             num_classes,
@@ -78,10 +78,10 @@ class TestContract:
 
     def test_batches_targets_and_gradients(self, name, settings, num_classes, feeds):
         for phase in phases_of(name, num_classes, **settings):
-            feed = feeds[num_classes].for_phase(phase.name)
+            training_set = feeds[num_classes].for_phase(phase.name)
             network = build_network("small-cnn", channels=3, image_size=16, outputs=phase.outputs, seed=0)
             for step, size in ((0, 7), (1, 7), (12, 13)):
-                mixed = phase.batches.draw(feed, step, size)
+                mixed = phase.batches.draw(training_set, step, size)
                 assert mixed.images.shape == (size, 3, 16, 16)
                 assert mixed.images.isfinite().all()
                 for values in (mixed.left, mixed.right, mixed.weight, mixed.operator, mixed.left_row):
@@ -221,7 +221,7 @@ def test_settings_reach_the_methods():
 CHANGED = {
     "label_smoothing": 0.3,
     "mixup_alpha": 0.7,
-    "pretrain_share": 0.3,
+    "pretrain_fraction": 0.3,
     "finetune_lr": 0.9,
     "soft_originals": 0.6,
     "soft_alpha": 0.3,

@@ -71,10 +71,10 @@ def colour_classifier(prefers: str, *, backbone: str = "small-cnn", method: str 
 def twice(classifier: Classifier, *, pairs: bool = True) -> Classifier:
     """Return a network that looks a second time, at images laid all eight ways, with a probe of no weight."""
     images = np.stack([patches(*place) for place in 2 * QUADRANTS]).transpose(0, 3, 1, 2)
-    flips = {"mirror": True, "any_way_up": True}
+    flips = {"mirror": True, "dihedral": True}
     probe, _ = fit_probe(images, np.arange(8) // 4, 2, seeds=Seeds(0), **flips)
     look = SecondLook.of(
-        probe, all_pairs(COLOURS) if pairs else [], num_classes=2, weight=0, augment=PRESETS["any-way-up"]
+        probe, all_pairs(COLOURS) if pairs else [], num_classes=2, weight=0, augment=PRESETS["dihedral"]
     )
     return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=look)
 

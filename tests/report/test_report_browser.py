@@ -148,7 +148,7 @@ def violations(tab: Tab) -> list[str]:
     """Return what axe-core finds against WCAG, levels A and AA."""
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
     found = axe.Axe().run(tab.page, options={"runOnly": {"type": "tag", "values": tags}}).response
-    assert found["passes"]
+    assert found["samples_seen"]
     return [f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found["violations"]]
 
 

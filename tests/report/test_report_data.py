@@ -185,7 +185,7 @@ class TestWords:
     def test_a_leak_comes_first(self, run, tmp_path):
         write_json(
             run.folder / "check.json",
-            {"findings": [{"severity": "wrong", "text": "A leak.", "cure": "Mend."}]},
+            {"findings": [{"severity": "wrong", "text": "A leak.", "hint": "Mend."}]},
         )
         again = load_run(run.folder)
         assert what_next(again, [])[0][1] == "sit2 check /data/set"
@@ -234,7 +234,7 @@ class TestTolerance:
 
     def test_a_loss_that_is_no_number_has_no_point(self, run):
         path = run.folder / "history" / "plain.json"
-        path.write_text('{"progress": [{"phase": "train", "passes": 10, "loss": NaN}]}')
+        path.write_text('{"progress": [{"phase": "train", "samples_seen": 10, "loss": NaN}]}')
         assert load_run(run.folder).history["plain"] == ()
 
     def test_a_score_that_is_no_number(self, run):
@@ -333,7 +333,7 @@ class TestCharts:
         assert [tick_text(v) for v in (40000, -2.5, 0.2, 3e6)] == ["40k", "−2.5", "0.2", "3M"]
 
     def test_losses_have_a_line_for_each_phase(self, run):
-        steps = [{"phase": p, "passes": n, "loss": n, "validation": 0.5 if p == "fine-tune" else None}
+        steps = [{"phase": p, "samples_seen": n, "loss": n, "validation": 0.5 if p == "fine-tune" else None}
                  for n, p in ((1, "pretrain"), (2, "pretrain"), (3, "fine-tune"))]  # fmt: skip
         write_json(run.folder / "history" / "multi-label.json", {"progress": steps})
         plot = losses(load_run(run.folder))[1]

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.texts: list[str] = []
         self._inside: list[str] = []
         self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
+        self.training_set(self.source)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -123,7 +123,7 @@ def test_names_are_text_and_nothing_else(tmp_path):
     info["dataset"]["name"] = info["command"] = info["error"] = HOSTILE[1]
     write_json(run / "run.json", info | {"status": HOSTILE[0]})
     write_json(
-        run / "check.json", {"findings": [{"severity": "note", "text": HOSTILE[1], "cure": HOSTILE[0]}]}
+        run / "check.json", {"findings": [{"severity": "note", "text": HOSTILE[1], "hint": HOSTILE[0]}]}
     )
     page = page_of(run)
     check_page(page)

@@ -109,7 +109,7 @@ class TestRetry:
             tmp_path / "low"
         )  # as if it had been the rate at first
         assert np.array_equal(outcome.probabilities, low.probabilities)
-        assert outcome.passes == low.passes
+        assert outcome.samples_seen == low.samples_seen
 
     def test_a_killed_retry_goes_on_as_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sit2.training.loop, "CHECKPOINT_SECONDS", -1.0)

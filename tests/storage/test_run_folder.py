@@ -54,7 +54,7 @@ class TestContract:
         assert info["dataset"]["classes"] == list(CLASSES)
         assert info["dataset"]["images"] == 36
         assert len(info["dataset"]["fingerprint"]) == 32
-        assert set(info["passes"]) == set(info["training_seconds"]) == set(METHODS)
+        assert set(info["samples_seen"]) == set(info["training_seconds"]) == set(METHODS)
 
     def test_config_yaml_holds_every_setting(self, done: Finished) -> None:
         written = yaml.safe_load((done.run / "config.yaml").read_text(encoding="utf-8"))
@@ -155,10 +155,10 @@ class TestContract:
         assert entry["verdict"] in ("better", "worse", "no evidence")
 
     def test_history_counts_the_passes(self, done: Finished) -> None:
-        passes = read(done.run / "run.json")["passes"]
+        samples_seen = read(done.run / "run.json")["samples_seen"]
         for method in METHODS:
             progress = read(done.run / "history" / f"{method}.json")["progress"]
-            assert progress[-1]["passes"] == passes[method]
+            assert progress[-1]["samples_seen"] == samples_seen[method]
             assert progress[-1]["step"] == progress[-1]["steps"]
 
 

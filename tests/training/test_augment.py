@@ -65,7 +65,7 @@ def test_none_returns_the_very_pixels():
     ("augmentation", "turns", "mirrors"),
     [
         (Augmentation(mirror=True), [0], [False, True]),
-        (Augmentation(any_way_up=True), range(4), [False, True]),
+        (Augmentation(dihedral=True), range(4), [False, True]),
     ],
 )
 @pytest.mark.parametrize("size", [16, 13])
@@ -80,7 +80,7 @@ def test_mirroring_and_quarter_turns_change_no_pixel_but_its_place(augmentation,
 
 def test_a_shape_that_is_not_square_keeps_its_sides():
     images = torch.rand(97, 1, 7, 11, generator=rng())
-    changed = Augmentation(any_way_up=True)(images, generator=rng())
+    changed = Augmentation(dihedral=True)(images, generator=rng())
     kinds = [images, images.flip(3), images.flip(2), images.flip((2, 3))]
     assert torch.stack([(changed == kind).flatten(1).all(dim=1) for kind in kinds]).any(dim=0).all()
 
@@ -94,10 +94,10 @@ def test_no_flip_never_mirrors(seed):
         assert all(correlation(changed, image.flip(axes)) < alike - 0.2 for axes in ((3,), (2,), (2, 3)))
 
 
-@pytest.mark.parametrize(("name", "ways"), [("no-flip", 1), ("flip", 2), ("any-way-up", 8)])
+@pytest.mark.parametrize(("name", "ways"), [("no-flip", 1), ("flip", 2), ("dihedral", 8)])
 def test_how_a_picture_may_lie(name, ways):
     preset = PRESETS[name]
-    still = Augmentation(mirror=preset.mirror, any_way_up=preset.any_way_up)
+    still = Augmentation(mirror=preset.mirror, dihedral=preset.dihedral)
     changed = still(pictures(97), generator=rng())
     assert len((changed * 1000).round().flatten(1).unique(dim=0)) == ways
 

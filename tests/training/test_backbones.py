@@ -79,14 +79,14 @@ class TestBuild:
         assert look(build(backbone, image_size=size), size).shape == (2, 5)
 
     @pytest.mark.parametrize(
-        ("backbone", "cure"),
+        ("backbone", "hint"),
         [
             ("resnet81", "did you mean 'resnet18' or 'resnet61q'?"),
             ("smal-cnn", "did you mean 'small-cnn'?"),
             ("qqqqqqqq", "expected 'small-cnn' or a timm model, such as 'resnet18' or 'convnext_atto'"),
         ],
     )
-    def test_an_unknown_backbone(self, backbone, cure):
+    def test_an_unknown_backbone(self, backbone, hint):
         with pytest.raises(ConfigError) as error:
             build(backbone)
         first, second = str(error.value).split("\n")
@@ -94,7 +94,7 @@ class TestBuild:
         if backbone == "resnet81":  # the second guess depends on timm's version
             assert second.startswith("did you mean 'resnet18'")
         else:
-            assert second == cure
+            assert second == hint
 
     def test_a_network_that_is_too_deep_for_the_images(self):
         with pytest.raises(ConfigError) as error:

@@ -14,7 +14,7 @@ from sit2.methods.batches import Composites, Originals
 from sit2.methods.method import train_plainly
 from sit2.records import ClassPair
 from sit2.training.backbones import Network
-from sit2.training.loop import EarlyStop, _epochs, lr_share, total_steps
+from sit2.training.loop import EarlyStop, _epochs, lr_fraction, total_steps
 from sit2.training.phase import Phase
 
 PAIRS = (ClassPair(0, 1, "a", "b", 0.4, 0.1, 0.6, 3.0, 12, True),)
@@ -44,9 +44,9 @@ class TestBudget:
     @pytest.mark.parametrize("method", [*METHODS, "multi-label@all", "not-sure@random"])
     def test_every_method_sees_exactly_as_many_images(self, method, make_training):
         network = small()
-        training = make_training(method, network=network, pretrain_share=0.37)
+        training = make_training(method, network=network, pretrain_fraction=0.37)
         training.run()
-        assert network.encoder.seen == training.history[-1].passes == 12 * 7
+        assert network.encoder.seen == training.history[-1].samples_seen == 12 * 7
 
     @pytest.mark.parametrize(("epochs", "steps"), [(3, 12), (0.5, 2), (0.01, 1), (1, 4), (10, 41)])
     def test_epochs_are_passes_over_the_training_images(self, epochs, steps, make_training):
@@ -57,9 +57,9 @@ class TestBudget:
 
     def test_progress_once_an_epoch_of_each_phase(self, make_training):
         reports = []
-        training = make_training(network=small(), watch=reports.append, pretrain_share=0.5)
+        training = make_training(network=small(), watch=reports.append, pretrain_fraction=0.5)
         training.run()
-        assert [(p.phase, p.step, p.steps, p.passes) for p in reports] == [
+        assert [(p.phase, p.step, p.steps, p.samples_seen) for p in reports] == [
             ("pretrain", 4, 12, 28),
             ("pretrain", 6, 12, 42),
             ("fine-tune", 10, 12, 70),
@@ -91,12 +91,12 @@ class TestLearningRate:
     def test_by_hand(self):
         # 10 steps, two of them to warm up; the cosine falls over the other eight.
         expected = [1 / 3, 2 / 3, *(0.5 * (1 + math.cos(math.pi * n / 8)) for n in range(8))]
-        assert [lr_share(step, 10, 0.2) for step in range(10)] == pytest.approx(expected)
+        assert [lr_fraction(step, 10, 0.2) for step in range(10)] == pytest.approx(expected)
 
     @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.37, 0.9])
     @pytest.mark.parametrize("steps", [1, 2, 7, 101])
     def test_rises_to_at_most_one_then_falls_and_is_never_zero(self, steps, warmup):
-        shares = [lr_share(step, steps, warmup) for step in range(steps)]
+        shares = [lr_fraction(step, steps, warmup) for step in range(steps)]
         peak = shares.index(max(shares))
         assert all(0 < share <= 1 for share in shares)
         assert shares[: peak + 1] == sorted(shares[: peak + 1])
@@ -112,7 +112,7 @@ class TestLearningRate:
             theirs.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             schedule.step()
-        assert [lr_share(step, 13, 0.0) for step in range(13)] == pytest.approx(theirs)
+        assert [lr_fraction(step, 13, 0.0) for step in range(13)] == pytest.approx(theirs)
 
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
     def test_a_kept_encoder_learns_at_its_share_and_a_new_head_in_full(
@@ -137,7 +137,7 @@ class TestLearningRate:
         ).run()
         assert len(seen) == 12
         for n, rates in enumerate(seen):
-            lr = 0.02 * lr_share(n % 6, 6, 0.0)
+            lr = 0.02 * lr_fraction(n % 6, 6, 0.0)
             kept = 0.25 if n >= 6 else 1.0
             assert rates["encoder.layer.weight"] == pytest.approx((kept * lr, 0.03))
             assert rates["encoder.layer.bias"] == pytest.approx((kept * lr, 0.0))
@@ -234,7 +234,7 @@ class TestBalance:
         training = make_training(balance="weights")
         batches = Composites(PAIRS, original_share=originals, sure_share=1 - originals)
         weight = training._output_weight(phase(3, batches))
-        count = torch.bincount(training.feed.labels, minlength=3).double()
+        count = torch.bincount(training.training_set.labels, minlength=3).double()
         held = originals * count / count.sum() + (1 - originals) / 3
         np.testing.assert_allclose(weight.double() * held, 1 / 3, rtol=1e-6)
 
@@ -275,7 +275,7 @@ class TestEarlyStopping:
         assert len(states) == 4
         told = [(p.phase, p.validation) for p in training.history if p.validation is not None]
         assert told == [("fine-tune", loss) for loss in (0.9, 0.4, 0.6, 0.5)]
-        assert training.history[-1].passes == (25 + 4 * 4) * 7
+        assert training.history[-1].samples_seen == (25 + 4 * 4) * 7
 
     def test_training_goes_on_in_training_mode_after_a_validation(self, make_training):
         network = small()
@@ -304,7 +304,7 @@ class TestDivergence:
         training = make_training("multi-label", lr=1e30, optimizer="sgd", warmup=0.0)
         with pytest.raises(TrainingError) as error:
             training.run()
-        lr = 1e30 * lr_share(1, 6, 0.0)  # the second step is the first that sees what the first one did
+        lr = 1e30 * lr_fraction(1, 6, 0.0)  # the second step is the first that sees what the first one did
         assert str(error.value) == (
             f"the loss became nan in phase 'pretrain' at step 2 of 6, at learning rate {lr:.2g}\n"
             "expected a finite loss; lower --lr"

@@ -50,7 +50,7 @@ def checkpoint_always(monkeypatch):
 
 
 # Six epochs of 29 images are 25 batches of 7: pretraining has three epochs of four, fine-tuning four.
-SETTINGS = {"epochs": 6, "pretrain_share": 0.5}
+SETTINGS = {"epochs": 6, "pretrain_fraction": 0.5}
 CASES = {
     "small-cnn": {"method": "multi-label", "network": None},
     "not-sure": {"method": "not-sure"},
@@ -111,7 +111,7 @@ class TestResume:
                 make_training,
                 "not-sure",
                 epochs=12,
-                pretrain_share=1 / 3,
+                pretrain_fraction=1 / 3,
                 early_stop=2,
                 optimizer=optimizer,
                 validate=lambda _: next(losses),

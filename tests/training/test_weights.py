@@ -98,20 +98,20 @@ class TestRefused:
         )
 
     @pytest.mark.parametrize(
-        ("saved", "wanted", "cure"),
+        ("saved", "wanted", "hint"),
         [
             (1, 3, "set --channels 1, or choose other weights"),
             (4, 1, "choose other weights"),
             (4, 3, "choose other weights"),
         ],
     )
-    def test_channels_that_cannot_be_adapted(self, saved, wanted, cure, tmp_path):
+    def test_channels_that_cannot_be_adapted(self, saved, wanted, hint, tmp_path):
         state = state_of(build().encoder)
         state["conv1.0.weight"] = torch.zeros(state["conv1.0.weight"].shape[0], saved, 3, 3)
         torch.save(state, tmp_path / "odd.pth")
         file = tmp_path / "odd.pth"
         assert self.message(file, build(channels=wanted)) == (
-            f"{file} is for images of {saved} channels, but these have {wanted}\n{cure}"
+            f"{file} is for images of {saved} channels, but these have {wanted}\n{hint}"
         )
 
     @pytest.mark.parametrize("name", ["none.pth", "none.safetensors"])

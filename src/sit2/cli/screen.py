@@ -1,26 +1,18 @@
-"""What a person sees while sit2 works: progress with time left on a terminal, plain lines in a pipe."""
+"""What a person sees: sentences, tables and paths, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from sit2.storage.escaping import visible
-
-Show = Callable[[float, str], None]
-
-
-def _show_nothing(_share: float, _words: str) -> None:
-    """Stand in for a bar."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -40,8 +32,6 @@ class Screen:
     quiet: bool = False
     out: Console = field(default_factory=lambda: _console(stderr=False))
     err: Console = field(default_factory=lambda: _console(stderr=True))
-    notes: list[str] = field(default_factory=list)  # every warning so far, for the record
-    place: str = ""  # in the whole, such as "2/5"; stands before the title of every bar
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print a line of the result; on a terminal it wraps between words, and keeps its indent."""
@@ -65,7 +55,6 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Print something that the user should know but that stops nothing."""
-        self.notes.append(text)
         if not self.quiet:
             self.err.print(
                 "note: " + visible(text),
@@ -83,29 +72,12 @@ class Screen:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for number, column in enumerate(columns):
             justify: JustifyMethod = "left" if number == 0 else "right"
-            table.add_column(_cell(column), justify=justify, no_wrap=number > 0, overflow="fold")
+            table.add_column(cell(column), justify=justify, no_wrap=number > 0, overflow="fold")
         for row in rows:
-            table.add_row(*(_cell(cell) for cell in row))
+            table.add_row(*(cell(one) for one in row))
         self.out.print(table, soft_wrap=False)
 
-    @contextlib.contextmanager
-    def progress(self, title: str) -> Iterator[Show]:
-        """Show a bar with the time left while the context lasts; nothing at all in a pipe."""
-        if self.quiet or not self.err.is_terminal:
-            yield _show_nothing
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[words]}"),
-        )
-        with Progress(*columns, console=self.err, transient=True) as bar:
-            title = f"{self.place} {title}".strip()
-            task = bar.add_task(_cell(title), total=None, words="")  # moves until a share is known
-            yield lambda share, words: bar.update(task, total=1.0, completed=share, words=_cell(words))
 
-
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text for one cell or bar: nothing in it is taken for markup or obeyed by the terminal."""
     return escape(visible(text, newlines=False))

@@ -206,7 +206,7 @@ def matrix_table(confusion: Confusion) -> pd.DataFrame:
 
 
 def bad_row(probabilities: FloatArray) -> tuple[int, str] | None:
-    """Find the first row of (N, K) that holds no probabilities: its number from 0, what it does, the cure."""
+    """Find the first row of (N, K) that holds no probabilities: its number from 0, what it does, the hint."""
     sums = probabilities.sum(axis=1)
     fine = np.isfinite(sums) & (probabilities >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE)
     if fine.all():
@@ -214,10 +214,10 @@ def bad_row(probabilities: FloatArray) -> tuple[int, str] | None:
     row = int(np.argmin(fine))
     if not np.isfinite(sums[row]):
         return row, "holds a number that is not finite\nexpected probabilities from 0 to 1"
-    cure = "expected probabilities that sum to 1; apply softmax to scores or logits first"
+    hint = "expected probabilities that sum to 1; apply softmax to scores or logits first"
     if (probabilities[row] < 0).any():
-        return row, f"holds the negative number {probabilities[row].min():.6g}\n{cure}"
-    return row, f"sums to {sums[row]:.6g}\n{cure}"
+        return row, f"holds the negative number {probabilities[row].min():.6g}\n{hint}"
+    return row, f"sums to {sums[row]:.6g}\n{hint}"
 
 
 def _share(count: FloatArray, samples: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -248,6 +248,6 @@ def _label_indices(labels: np.ndarray, names: list[str], rows: int, *, by_name: 
     position = {name: k for k, name in enumerate(names)}
     for row, label in enumerate(labels):
         if str(label) not in position:
-            cure = did_you_mean(str(label), names)
-            raise DataError(f"label {str(label)!r} of row {row} is no class\n{cure}")
+            hint = did_you_mean(str(label), names)
+            raise DataError(f"label {str(label)!r} of row {row} is no class\n{hint}")
     return np.array([position[str(label)] for label in labels], dtype=np.int64)

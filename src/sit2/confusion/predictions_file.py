@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 EXPECTED = "expected a column 'label' and a column p_<class> for each class"
 
 
+def is_predictions_file(path: Path) -> bool:
+    """Say whether a file is a table with a column p_<class>."""
+    import pandas as pd
+
+    if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():
+        return False
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet
+
+            columns = pyarrow.parquet.read_schema(path).names
+        else:
+            columns = list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
+    except Exception:  # pyarrow raises nearly anything; the reader of manifests says what is wrong
+        return False
+    return any(restored(str(column)).startswith("p_") for column in columns)
+
+
 def read_predictions(path: Path) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
     """Read a CSV or Parquet file: (N, K) float64 probabilities, (N,) int64 labels, K class names.
 
@@ -80,9 +98,9 @@ def _parsed(path: Path, table: pd.DataFrame) -> tuple[FloatArray, IntArray, tupl
     labels = list(table["label"])
     for line, label in zip(lines, labels, strict=True):
         if label not in position:
-            cure = did_you_mean(label, classes) if label else "expected the name of the image's true class"
+            hint = did_you_mean(label, classes) if label else "expected the name of the image's true class"
             what = f"label {label!r} has no column {'p_' + label!r}" if label else "the label is empty"
-            raise DataError(f"{line}: {what}\n{cure}")
+            raise DataError(f"{line}: {what}\n{hint}")
 
     probabilities = np.column_stack([_numbers(table["p_" + name], lines) for name in classes])
     if bad := bad_row(probabilities):

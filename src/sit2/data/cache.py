@@ -27,6 +27,8 @@ from sit2.storage.untrusted import read_json, to_json
 VERSION = 3  # of the entries; another decoder of ours makes another version
 DAY = 24 * 3600.0  # seconds
 ENVIRONMENT = "SIT2_CACHE"
+NETWORKS = "networks"  # the folder of trained networks, in the cache
+MOST_NETWORKS = 4 << 30  # bytes that they may take
 
 
 class Entry(NamedTuple):
@@ -35,6 +37,7 @@ class Entry(NamedTuple):
     images: ByteArray  # (N, C, size, size) uint8
     problems: tuple[str, ...]  # N
     notes: tuple[str, ...]  # sentences for the screen
+    path: Path  # the file
 
 
 def cache_folder(setting: str) -> Path | None:
@@ -47,6 +50,12 @@ def cache_folder(setting: str) -> Path | None:
         return None if named == "off" else Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
     return Path(base).expanduser() / "sit2"
+
+
+def networks_folder(setting: str, other: Path) -> Path:
+    """Return where trained networks are kept: in the cache, or in ``other`` where there is none."""
+    folder = cache_folder(setting)
+    return other if folder is None else folder / NETWORKS
 
 
 def key_of(dataset: Dataset, how: Decoding, channels: str) -> str | None:
@@ -84,13 +93,16 @@ def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> Entry | None
         return None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):
         return None
-    return Entry(pixels.transpose(0, 3, 1, 2), problems, notes)
+    return Entry(pixels.transpose(0, 3, 1, 2), problems, notes, path)
 
 
 def save(
     folder: Path, key: str, pixels: ByteArray, problems: tuple[str, ...], notes: tuple[str, ...]
-) -> None:
-    """Keep pixels (N, size, size, C), problems and notes; a cache that cannot be written to stops nothing."""
+) -> Path | None:
+    """Keep pixels (N, size, size, C), problems and notes; return the file.
+
+    A cache that cannot be written to stops nothing: None.
+    """
     with contextlib.suppress(OSError, RunFolderError):
         sweep(folder, older=DAY)  # what another process writes now is younger
         if isinstance(pixels, np.memmap) and pixels.filename is not None:
@@ -101,21 +113,44 @@ def save(
                 np.save(file, pixels)
         with atomic(folder / f"{key}.json") as path:
             path.write_text(to_json({"problems": problems, "notes": notes}, indent=None), encoding="utf-8")
+        return folder / f"{key}.npy"
+    return None
 
 
-def size(folder: Path) -> int:
-    """Return how many bytes all entries take."""
-    return sum(path.stat().st_size for path in _entries(folder))
+def size(folder: Path) -> tuple[int, int]:
+    """Return how many bytes decoded images and trained networks take."""
+    images, networks = (sum(path.stat().st_size for path in paths) for paths in _entries(folder))
+    return images, networks
 
 
-def clear(folder: Path) -> int:
-    """Remove all entries; return how many bytes they took. Files that are not ours stay."""
+def clear(folder: Path) -> tuple[int, int]:
+    """Remove all entries; return how many bytes they took, as :func:`size`. Files that are not ours stay."""
     freed = size(folder)
-    for path in _entries(folder):
-        path.unlink(missing_ok=True)
+    for paths in _entries(folder):
+        for path in paths:
+            path.unlink(missing_ok=True)
     return freed
 
 
-def _entries(folder: Path) -> list[Path]:
+def make_room(folder: Path, most: int = MOST_NETWORKS) -> None:
+    """Remove the networks that were used longest ago until all take at most so many bytes."""
+    with contextlib.suppress(OSError):
+        paths = sorted(_networks(folder), key=lambda path: path.stat().st_mtime)
+        total = sum(path.stat().st_size for path in paths)
+        for path in paths:
+            if total <= most:
+                return
+            total -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files of decoded images, and those of trained networks."""
     files = folder.glob("*") if folder.is_dir() else ()
-    return [path for path in files if len(path.stem) == 40 and path.suffix in (".npy", ".json")]
+    images = [path for path in files if len(path.stem) == 40 and path.suffix in (".npy", ".json")]
+    return images, _networks(folder / NETWORKS)
+
+
+def _networks(folder: Path) -> list[Path]:
+    files = folder.glob("*.network") if folder.is_dir() else ()
+    return [path for path in files if len(path.stem) == 40]

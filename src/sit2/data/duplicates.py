@@ -14,20 +14,20 @@ from sit2.data.pixels import Pixels, source_of
 from sit2.records import Dataset
 
 
-def name_copies(dataset: Dataset, pixels: Pixels) -> Dataset:
-    """Return the dataset with ``copies``: for each image the id of the first that is equal to it.
+def name_duplicates(dataset: Dataset, pixels: Pixels) -> Dataset:
+    """Return the dataset with ``duplicates``: for each image the id of the first that is equal to it.
 
     Unchanged where no image has a copy. An unreadable image counts as no copy of anything.
     """
-    sets = find_copies(dataset, pixels)
+    sets = find_duplicates(dataset, pixels)
     names = list(dataset.ids)
     for rows in sets:
         for n in rows:
             names[n] = dataset.ids[rows[0]]
-    return replace(dataset, copies=tuple(names)) if sets else dataset
+    return replace(dataset, duplicates=tuple(names)) if sets else dataset
 
 
-def find_copies(dataset: Dataset, pixels: Pixels) -> list[list[int]]:
+def find_duplicates(dataset: Dataset, pixels: Pixels) -> list[list[int]]:
     """Return the sets of rows, each at least two and ascending, whose files or arrays are equal.
 
     Only files of one size that were decoded to the same pixels can be equal; no others are read again.
@@ -48,9 +48,9 @@ def find_copies(dataset: Dataset, pixels: Pixels) -> list[list[int]]:
     return _alike(readable, size, looks, content)
 
 
-def copy_sets(dataset: Dataset) -> list[list[int]]:
-    """Return the rows of each image that stands more than once, as ``dataset.copies`` names them."""
-    return _alike(range(len(dataset.copies)), lambda n: dataset.copies[n])
+def duplicate_sets(dataset: Dataset) -> list[list[int]]:
+    """Return the rows of each image that stands more than once, as ``dataset.duplicates`` names them."""
+    return _alike(range(len(dataset.duplicates)), lambda n: dataset.duplicates[n])
 
 
 def _alike(rows: Sequence[int], *keys: Callable[[int], object]) -> list[list[int]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Pixels:
     images: ByteArray  # (N, C, size, size) uint8, channels last in memory, as augmentation reads them
     problems: tuple[str, ...]  # N, "" where the image is fine, else why it cannot be read
     notes: tuple[str, ...] = ()  # sentences about images that can be read, for the screen
+    path: Path | None = None  # the .npy file (N, size, size, C) that holds them, where there is one
 
 
 def load_pixels(
@@ -79,10 +80,12 @@ def load_pixels(
     # What is so only today, or of a file that has changed meanwhile, must not be remembered.
     lasting = all(one.lasting for one in told)
     if cache is not None and key is not None and lasting and key == key_of(dataset, how, channels):
-        save(cache, key, pixels, problems, notes)
+        kept = save(cache, key, pixels, problems, notes)
         if isinstance(pixels, np.memmap) and (found := load(cache, key, fits=fits)) is not None:
             return Pixels(*found)  # mapped from where it lies now
-    return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes)
+        return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes, kept)
+    path = Path(pixels.filename) if isinstance(pixels, np.memmap) and pixels.filename else None
+    return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes, path)
 
 
 def load_pixels_for(
@@ -106,6 +109,49 @@ def load_pixels_for(
         cache=cache,
     )
 
+
+@dataclass(frozen=True)
+class PixelStore:
+    """Decoded images that trainings share, with the digest of each.
+
+    It travels to another process as the path of its file, never as pixels: see :meth:`on_disk`.
+    """
+
+    images: ByteArray  # (M, C, size, size) uint8
+    digests: ByteArray  # (M, 16) uint8: of each image's pixels
+    path: Path | None = None  # the .npy file (M, size, size, C) that holds the images
+
+    @classmethod
+    def of(cls, images: ByteArray, path: Path | None = None) -> PixelStore:
+        """Digest every image once."""
+        digests = np.empty((len(images), _DIGEST), np.uint8)
+        for n in range(len(images)):
+            data = np.ascontiguousarray(images[n].transpose(1, 2, 0)).data
+            digests[n] = np.frombuffer(hashlib.blake2b(data, digest_size=_DIGEST).digest(), np.uint8)
+        return cls(images, digests, path)
+
+    def on_disk(self, folder: Path) -> PixelStore:
+        """Return the same images, in a file in ``folder`` if they are in none yet."""
+        if self.path is not None and self.path.exists():
+            return self
+        path = folder / "pixels.npy"
+        with path.open("wb") as file:
+            np.save(file, self.images.transpose(0, 2, 3, 1))
+        return PixelStore(self.images, self.digests, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.path is None:
+            raise ValueError("pixels that are in no file cannot be sent to another process")
+        return {"digests": self.digests, "path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pixels: ByteArray = np.load(state["path"], mmap_mode="r", allow_pickle=False)
+        object.__setattr__(self, "images", pixels.transpose(0, 3, 1, 2))
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+_DIGEST = 16  # bytes
 
 _SHORT_OF_MEMORY = "memory ran out in decoding: images were decoded one by one, and are mapped from disk"
 
@@ -204,21 +250,19 @@ def source_of(dataset: Dataset, n: int) -> Path | ByteArray:
     return dataset.arrays[n] if dataset.arrays else dataset.root / dataset.paths[n]
 
 
-def fingerprint(dataset: Dataset, pixels: Pixels) -> str:
+def fingerprint(dataset: Dataset, problems: Sequence[str], store: PixelStore) -> str:
     """Return 32 hexadecimal digits that change with any id, label, group, split, problem or pixel."""
-    images = pixels.images
     table = (
         dataset.classes,
         dataset.ids,
         dataset.labels.tolist(),
         dataset.groups,
         dataset.splits,
-        pixels.problems,
-        images.shape,
+        problems,
+        store.images.shape,
     )
     digest = hashlib.blake2b(repr(table).encode(), digest_size=16)
-    for n in range(0, len(images), 1024):  # a memory map must not come into memory all at once
-        digest.update(np.ascontiguousarray(images[n : n + 1024]).data)
+    digest.update(store.digests.tobytes())
     return digest.hexdigest()
 
 

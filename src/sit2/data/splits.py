@@ -30,11 +30,12 @@ def draw_splits(
     val_fraction: float,
     test_fraction: float,
     labels_per_class: int | None = None,
+    val_per_class: int | None = None,
     seeds: Seeds,
 ) -> SplitArray:
     """Return (N,) "train", "val", "test" or "unused": the splits of a run.
 
-    Those of :func:`make_splits`, with the copies of an image in one of them, and limited labels.
+    Those of :func:`make_splits`, with the duplicates of an image in one of them, and limited labels.
 
     Raises:
         DataError: when there is too little to make a split of, or a class has no image to train on.
@@ -42,10 +43,14 @@ def draw_splits(
     drawn = make_splits(
         dataset, val_fraction=val_fraction, test_fraction=test_fraction, seeds=seeds.child("splits")
     )
-    splits = unite_copies(drawn, dataset)
-    if labels_per_class is None:
-        return splits
-    return limit_labels(splits, dataset.labels, labels_per_class, seeds.child("labels"), drawn=drawn)
+    splits = unite_duplicates(drawn, dataset)
+    if labels_per_class is not None:
+        splits = limit_labels(splits, dataset.labels, labels_per_class, seeds.child("labels"), drawn=drawn)
+    if val_per_class is not None:
+        splits = limit_labels(
+            splits, dataset.labels, val_per_class, seeds.child("val labels"), drawn=drawn, split="val"
+        )
+    return splits
 
 
 def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, seeds: Seeds) -> SplitArray:
@@ -82,7 +87,7 @@ def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, 
     return splits
 
 
-def unite_copies(splits: SplitArray, dataset: Dataset) -> SplitArray:
+def unite_duplicates(splits: SplitArray, dataset: Dataset) -> SplitArray:
     """Move the copies of an image, with the groups that they link, into the split of the first of them.
 
     Only what :func:`make_splits` drew is moved; all else stays where it was drawn, so a set without copies
@@ -91,11 +96,11 @@ def unite_copies(splits: SplitArray, dataset: Dataset) -> SplitArray:
     Raises:
         DataError: when nothing is left of a split.
     """
-    if not dataset.copies:
+    if not dataset.duplicates:
         return splits
     united = splits.copy()
     free = np.flatnonzero(np.array(dataset.splits or ["train"] * len(dataset)) == "train")
-    for part in _parts(bound(dataset.groups, dataset.copies)):
+    for part in _parts(connected_groups(dataset.groups, dataset.duplicates)):
         rows = np.intersect1d(part, free)
         if len(np.unique(united[rows])) > 1:
             united[rows] = united[rows[0]]
@@ -109,16 +114,18 @@ def unite_copies(splits: SplitArray, dataset: Dataset) -> SplitArray:
     return united
 
 
-def bound(groups: Sequence[str], copies: Sequence[str]) -> tuple[str, ...]:
+def connected_groups(groups: Sequence[str], duplicates: Sequence[str]) -> tuple[str, ...]:
     """Return N names, one for all samples that must stay together; none where nothing must.
 
     These are the groups; where a copy of one group's image stands in another, the two are one.
     """
-    if not copies:
+    if not duplicates:
         return tuple(groups)
-    copy = np.unique(copies, return_inverse=True)[1]
-    group = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(copies))
-    links = coo_array((np.ones(len(copies)), (group, len(copies) + copy)), shape=(2 * len(copies),) * 2)
+    copy = np.unique(duplicates, return_inverse=True)[1]
+    group = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(duplicates))
+    links = coo_array(
+        (np.ones(len(duplicates)), (group, len(duplicates) + copy)), shape=(2 * len(duplicates),) * 2
+    )
     _, component = connected_components(links, directed=False)
     return tuple(str(number) for number in component[group])
 
@@ -132,29 +139,35 @@ def _parts(names: Sequence[str]) -> list[IntArray]:
 
 
 def limit_labels(
-    splits: SplitArray, labels: IntArray, per_class: int, seeds: Seeds, *, drawn: SplitArray | None = None
+    splits: SplitArray,
+    labels: IntArray,
+    per_class: int,
+    seeds: Seeds,
+    *,
+    drawn: SplitArray | None = None,
+    split: str = "train",
 ) -> SplitArray:
-    """Keep ``per_class`` training images of each class; the others become "unused".
+    """Keep ``per_class`` images of each class in a split; the others become "unused".
 
     With one seed, the images kept for a smaller number are among those kept for a larger one. ``drawn`` are
-    the splits as they were drawn, where some copies were moved since: all others are kept as without.
+    the splits as they were drawn, where some duplicates were moved since: all others are kept as without.
     """
     limited = splits.copy()
     drawn = splits if drawn is None else drawn
     for k in np.unique(labels):
-        first = seeds.numpy("labels", int(k)).permutation(np.flatnonzero((drawn == "train") & (labels == k)))
-        moved = np.flatnonzero((splits == "train") & (drawn != "train") & (labels == k))
-        limited[np.concatenate([first[splits[first] == "train"], moved])[per_class:]] = "unused"
+        first = seeds.numpy("labels", int(k)).permutation(np.flatnonzero((drawn == split) & (labels == k)))
+        moved = np.flatnonzero((splits == split) & (drawn != split) & (labels == k))
+        limited[np.concatenate([first[splits[first] == split], moved])[per_class:]] = "unused"
     return limited
 
 
 def folds(
-    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds, *, copies: Sequence[str] = ()
+    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds, *, duplicates: Sequence[str] = ()
 ) -> list[tuple[IntArray, IntArray]]:
     """Part N samples into folds, each (rows to train on, rows held out). Every row is held out once.
 
     There are ``count`` folds, or as many as the smallest class has samples (with groups: groups), but at
-    least two. ``groups`` is empty where there are none. Images of one name in ``copies`` are put into one
+    least two. ``groups`` is empty where there are none. Images of one name in ``duplicates`` are put into one
     fold, with the groups that they link.
 
     Raises:
@@ -169,8 +182,8 @@ def folds(
     smallest = min(len(np.unique(names[labels == k])) for k in np.unique(labels))
     number = max(2, min(count, smallest))
     fold = _group_folds(labels, names, number, seeds) if len(groups) else _folds(labels, number, seeds)
-    if copies:
-        for part in _parts(bound(groups, copies)):
+    if duplicates:
+        for part in _parts(connected_groups(groups, duplicates)):
             fold[part] = fold[part[0]]
         if len(np.unique(fold)) < 2:
             raise DataError(

@@ -199,28 +199,37 @@ def compare_models(
 
 
 def compare_all(
-    predictions: Mapping[str, Predictions], control: str, *, seeds: Seeds, resamples: int = 2000
+    predictions: Mapping[str, Predictions],
+    controls: Mapping[str, str],
+    *,
+    seeds: Seeds,
+    resamples: int = 2000,
 ) -> dict[str, TestResult]:
-    """Compare every method of ``predictions`` with ``control``, one of them; p adjusted by Holm over all.
+    """Compare each method that has a control with it; p adjusted by Holm over all of them.
 
     Each method draws from its own generator: its interval does not depend on which others take part.
 
+    Args:
+        predictions: of every method, on the same images.
+        controls: method -> its control, both among the predictions.
+        seeds: the only source of chance.
+        resamples: see :func:`compare_models`.
+
     Raises:
-        DataError, ValueError: as :func:`compare_models`; also an unknown control.
+        DataError, ValueError: as :func:`compare_models`; also an unknown method or control.
     """
-    if control not in predictions:
-        raise ValueError(f"control {control!r} is not among {', '.join(predictions)}")
+    if unknown := sorted({*controls, *controls.values()} - set(predictions)):
+        raise ValueError(f"{unknown[0]!r} is not among {', '.join(predictions)}")
     results = [
         compare_models(
             name,
-            a,
+            predictions[name],
             control,
             predictions[control],
             generator=seeds.numpy("bootstrap", name),
             resamples=resamples,
         )
-        for name, a in predictions.items()
-        if name != control
+        for name, control in controls.items()
     ]
     adjusted = holm([result.p for result in results])
     return {

@@ -20,7 +20,7 @@ from sit2.seeds import Seeds
 
 
 @dataclass(frozen=True)
-class Contest:
+class PairedComparison:
     """A method and its control on one data set at one number of labels, repeat by repeat."""
 
     dataset: str
@@ -47,9 +47,9 @@ class Contest:
 
 @dataclass(frozen=True)
 class RepeatedResult:
-    """The outcome of a contest; one entry of a comparison's ``comparison.json``."""
+    """The outcome of a comparison; one entry of a comparison's ``comparison.json``."""
 
-    contest: Contest
+    comparison: PairedComparison
     test: TTest
     differences: dict[str, Difference]  # method minus control, with bootstrap intervals
     effect: tuple[float, float, float]  # Hedges' g and its interval
@@ -67,7 +67,7 @@ class RepeatedResult:
     @property
     def sentence(self) -> str:
         """The verdict for somebody who knows no statistics."""
-        one, test = self.contest, self.test
+        one, test = self.comparison, self.test
         opening = {
             "better": f"{one.method} is better than {one.control} on {one.dataset}",
             "worse": f"{one.method} is worse than {one.control} on {one.dataset}",
@@ -96,7 +96,7 @@ class RepeatedResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers, words and lists."""
-        one, test = self.contest, self.test
+        one, test = self.comparison, self.test
         return {
             "dataset": one.dataset,
             "labels_per_class": one.labels,
@@ -128,13 +128,15 @@ class RepeatedResult:
         }
 
 
-def judge(contests: Sequence[Contest], *, seeds: Seeds, resamples: int = 1000) -> list[RepeatedResult]:
-    """Test every contest; p adjusted by Holm over all of them, data sets and methods alike.
+def judge(
+    paired_comparisons: Sequence[PairedComparison], *, seeds: Seeds, resamples: int = 1000
+) -> list[RepeatedResult]:
+    """Test every comparison; p adjusted by Holm over all of them, data sets and methods alike.
 
-    A contest of one repeat, or on one set of test images, is no test: its p is 1. Each contest draws its
+    A comparison of one repeat, or on one set of test images, is no test: its p is 1. Each comparison draws its
     bootstrap from a generator of its own name, so its interval does not depend on which others take part.
     """
-    results = [_test(contest, seeds, resamples) for contest in contests]
+    results = [_test(comparison, seeds, resamples) for comparison in paired_comparisons]
     adjusted = holm([result.test.p for result in results])
     return [
         replace(result, p_adjusted=p, comparisons=len(results))
@@ -142,18 +144,20 @@ def judge(contests: Sequence[Contest], *, seeds: Seeds, resamples: int = 1000) -
     ]
 
 
-def _test(contest: Contest, seeds: Seeds, resamples: int) -> RepeatedResult:
-    differences = contest.differences()
-    step = 1 / float(np.mean([len(a.ids) for a, _ in contest.repeats]))
-    test = corrected_t_test(differences, test_share=contest.test_share, step=step)
-    name = (contest.dataset, contest.labels or 0, contest.method)
-    single = COMPARISONS["group-sign-flip" if contest.repeats[0][0].groups else "mcnemar"]
+def _test(comparison: PairedComparison, seeds: Seeds, resamples: int) -> RepeatedResult:
+    differences = comparison.differences()
+    step = 1 / float(np.mean([len(a.ids) for a, _ in comparison.repeats]))
+    test = corrected_t_test(differences, test_share=comparison.test_share, step=step)
+    name = (comparison.dataset, comparison.labels or 0, comparison.method)
+    single = COMPARISONS["group-sign-flip" if comparison.repeats[0][0].groups else "mcnemar"]
     return RepeatedResult(
-        contest,
+        comparison,
         test,
-        repeated_bootstrap(contest.repeats, generator=seeds.numpy("bootstrap", *name), resamples=resamples),
+        repeated_bootstrap(
+            comparison.repeats, generator=seeds.numpy("bootstrap", *name), resamples=resamples
+        ),
         effect_size(differences),
-        tuple(single(a, b) for a, b in contest.repeats),
+        tuple(single(a, b) for a, b in comparison.repeats),
         p_adjusted=test.p,
     )
 
@@ -162,6 +166,6 @@ def tally(results: Sequence[RepeatedResult]) -> Mapping[str, dict[Verdict, int]]
     """Count each method's verdicts over data sets."""
     counts: dict[str, dict[Verdict, int]] = {}
     for result in results:
-        own = counts.setdefault(result.contest.method, {"better": 0, "no evidence": 0, "worse": 0})
+        own = counts.setdefault(result.comparison.method, {"better": 0, "no evidence": 0, "worse": 0})
         own[result.verdict] += 1
     return counts

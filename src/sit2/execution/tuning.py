@@ -1,99 +1,115 @@
 """Choose a method's settings by the validation images alone, with the same number of trials for every method.
 
-A trial is a whole training. Its validation log-loss decides, and the chosen trial's own predictions are
-the outcome: nothing is trained twice, and the test images decide nothing.
+A trial is a whole training. The validation log-loss of its network decides, before any predictor is fitted to
+these images; the best network is kept, so nothing is trained twice, and the test images decide nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from sit2.config.schema import Config, changed
 from sit2.errors import ConfigError
-from sit2.execution.job import Job, Outcome, Report, run_job
-from sit2.methods import settings_of
-from sit2.records import FloatArray
+from sit2.events import Listener, nobody
+from sit2.execution.training_job import Trained, TrainingJob, load_network, load_trained
+from sit2.methods.method import Method
+from sit2.parameters import parameters_of
 from sit2.training.loop import DEFAULT_LR, DEFAULT_WEIGHT_DECAY
 
-# Ranges, on a logarithmic scale where they span more than a factor of ten and not 0.
-RANGES: dict[str, tuple[float, float]] = {
-    "label_smoothing": (0.02, 0.3),
-    "mixup_alpha": (0.1, 1.0),
-    "pretrain_share": (0.25, 0.9),
-    "finetune_lr": (0.05, 1.0),
-    "phase_smoothing": (0.0, 0.2),
-    "soft_originals": (0.0, 0.5),
-    "soft_alpha": (0.2, 2.0),
-    "soft_emphasis": (0.0, 1.0),
-    "soft_cut": (0.0, 1.0),
-    "smoothing_emphasis": (0.0, 1.0),
-}
 
+def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
+    """Train ``job.trials`` times, the first with the job's own settings; keep the best by validation.
 
-def tune(job: Job, report: Report | None = None) -> Outcome:
-    """Train ``job.trials`` times, the first with the job's own settings; return the best by validation.
-
-    The rates and the method's own settings vary. ``seconds`` and ``passes`` are those of all trials together;
-    ``chosen`` holds the settings that won.
+    The rates and the method's own settings vary. ``seconds`` and ``samples_seen`` are those of all trials
+    together; ``chosen`` holds the settings that won.
 
     Raises:
-        ConfigError: Optuna is not installed, or the job predicts no validation images.
+        ConfigError: Optuna is not installed, or there are no validation images.
     """
     try:
         import optuna
     except ImportError:
         raise ConfigError("--tune needs Optuna\ninstall it: pip install 'sit2[tune]'") from None
-    validation = np.isin(job.predict_rows, job.val_rows)
-    if not validation.any():
+    assert job.network is not None
+    if (known := load_trained(job.network)) is not None:
+        return known
+    if not len(job.val):
         raise ConfigError("tuning needs validation images\nexpected some; see --val-fraction")
-    ranges = _ranges(job)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=job.seeds.sklearn("tuning")))
+    ranges = _ranges(job.config, job.method)
+    study = _study(optuna, job.seeds.sklearn("tuning"))
     study.enqueue_trial({name: default for name, (_, _, default) in ranges.items()})
-    outcomes: list[tuple[float, Outcome]] = []
+    trials: list[tuple[float, Trained, TrainingJob]] = []
     for number in range(job.trials):
         trial = study.ask()
         values: dict[str, Any] = {
             name: trial.suggest_float(name, low, high, log=0 < 10 * low < high)
             for name, (low, high, _) in ranges.items()
         }
-
-        def share(done: float, loss: float, number: int = number) -> None:
-            if report is not None:
-                report((number + done) / job.trials, loss)
-
-        outcome = run_job(
-            replace(job, config=replace(job.config, **values), trials=1, checkpoint=None, shared=None), share
-        )
-        rows = job.predict_rows[validation]
-        loss = _log_loss(outcome.probabilities[validation], job.labels[rows])
+        one = _trial(job, number, values)
+        trained = one.run(listener)
+        loss = _validation_loss(trained, job.config)
         study.tell(trial, loss)
-        outcomes.append((loss, replace(outcome, chosen=values)))
-    best = min(outcomes, key=lambda pair: pair[0])[1]
-    every = [outcome for _, outcome in outcomes]
-    return replace(best, seconds=sum(o.seconds for o in every), passes=sum(o.passes for o in every))
+        trials.append((loss, replace(trained, chosen=values), one))
+    _, best, winner = min(trials, key=lambda found: found[0])
+    every = [trained for _, trained, _ in trials]
+    result = replace(
+        best,
+        seconds=sum(trained.seconds for trained in every),
+        samples_seen=sum(trained.budget for trained in every),
+    )
+    assert winner.network is not None
+    result.save(job.network, load_network(winner.network, winner))
+    for _, _, one in trials:
+        assert one.network is not None
+        one.network.unlink(missing_ok=True)
+    return result
 
 
-def _ranges(job: Job) -> dict[str, tuple[float, float, float]]:
+def _validation_loss(trained: Trained, config: Config) -> float:
+    """Return the validation log-loss of the network that was kept."""
+    losses = [row.val_log_loss for row in trained.history if row.val_log_loss is not None]
+    kept = (min(losses) if config.early_stop else losses[-1]) if losses else math.inf
+    return kept if math.isfinite(kept) else math.inf
+
+
+def _study(optuna: Any, seed: int) -> Any:
+    """Return a study; what Optuna says while it is made stays off the screen."""
+    log = logging.getLogger("optuna")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    finally:
+        log.setLevel(level)
+
+
+def _trial(job: TrainingJob, number: int, values: dict[str, Any]) -> TrainingJob:
+    """Return the training of one trial, in a file of its own."""
+    own = {one.name for one in parameters_of(type(job.method))}
+    assert job.network is not None
+    return replace(
+        job,
+        config=changed(job.config, **{k: v for k, v in values.items() if k not in own}),
+        method=replace(job.method, **{k: v for k, v in values.items() if k in own}),
+        trials=1,
+        checkpoint=None,
+        network=job.network.with_suffix(f".trial-{number}"),
+    )
+
+
+def _ranges(config: Config, method: Method) -> dict[str, tuple[float, float, float]]:
     """Return low, high and default of everything that varies."""
-    config = job.config
     lr = DEFAULT_LR[config.optimizer] if config.lr is None else config.lr
     decay = DEFAULT_WEIGHT_DECAY[config.optimizer] if config.weight_decay is None else config.weight_decay
     ranges = {"lr": (lr / 4, lr * 4, lr)}
     if decay > 0:
         ranges["weight_decay"] = (decay / 10, decay * 10, decay)
-    for name in settings_of(job.method, config):
-        if name in RANGES:
-            low, high = RANGES[name]
-            default = float(getattr(config, name))
-            ranges[name] = (min(low, default), max(high, default), default)
+    for one in parameters_of(type(method)):
+        if one.rule.tune is not None:
+            low, high = one.rule.tune
+            default = float(getattr(method, one.name))
+            ranges[one.name] = (min(low, default), max(high, default), default)
     return ranges
-
-
-def _log_loss(probabilities: FloatArray, labels: Any) -> float:
-    chance = probabilities[np.arange(len(labels)), labels]
-    loss = float(-np.log(np.clip(chance, np.finfo(np.float64).eps, 1.0)).mean())
-    return loss if math.isfinite(loss) else math.inf

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from sit2.config.recipe import Recipe
 from sit2.config.schema import Config
 from sit2.data.decoding.decode import decode
 from sit2.data.decoding.image import Decoding
+from sit2.errors import DataError
+from sit2.experiments.prepare import Prepared
 from sit2.records import ByteArray, ClassPair, Dataset
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
+from sit2.storage.run_folder import RunFolder
 from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
-from sit2.training.feed import Feed
 from sit2.training.phase import Phase
+from sit2.training.training_set import TrainingSet
 
 TILE = 96  # pixels of an image on a sheet, at least
 GAP = 6
@@ -41,33 +46,37 @@ def file_name(pair: ClassPair) -> str:
     return f"{safe(pair.class_a)}__{safe(pair.class_b)}"
 
 
-def write_examples(folder: Path, feed: Feed, pairs: Sequence[ClassPair], config: Config) -> list[Path]:
+def write_examples(
+    folder: Path, training_set: TrainingSet, chosen: Sequence[ClassPair], config: Config
+) -> list[Path]:
     """Write one PNG sheet for each chosen pair: for every operator both parents and their not-sure image.
 
-    Parents are training images, augmented as the network sees them. ``feed`` must not normalise.
+    Parents are training images, augmented as the network sees them. ``training_set`` must not normalise.
     """
     written = []
-    for number, pair in enumerate(pair for pair in pairs if pair.chosen):
-        generator = feed.generator(number)
-        rows = [_row(feed, pair, operator, generator) for operator in config.operators]
+    for number, pair in enumerate(chosen):
+        generator = training_set.generator(number)
+        rows = [_row(training_set, pair, operator, generator) for operator in config.own["operators"]]
         path = folder / f"{number + 1:03d}_{file_name(pair)}.png"
         with atomic(path) as temporary:
-            _sheet(pair, rows, config.operators).save(temporary, format="PNG")
+            _sheet(pair, rows, config.own["operators"]).save(temporary, format="PNG")
         written.append(path)
     return written
 
 
-def write_batches(folder: Path, feed: Feed, method: str, phases: Sequence[Phase], config: Config) -> None:
-    """Write <method>_<phase>.png: images of each phase's first batch, as the network sees them.
+def write_batches(
+    folder: Path, training_set: TrainingSet, recipe: Recipe, phases: Sequence[Phase], config: Config
+) -> None:
+    """Write <training>_<phase>.png: images of each phase's first batch, as the network sees them.
 
-    They are taken from all over the batch, which holds its kinds of images one after the other. ``feed`` must
-    not normalise, and must draw what the training draws.
+    They are taken from all over the batch, which holds its kinds of images one after the other.
+    ``training_set`` must not normalise, and must draw what the training draws.
     """
     count = min(BATCH[0] * BATCH[1], config.batch_size)
     spread = torch.linspace(0, config.batch_size - 1, count).long()
     for phase in phases:
-        images = phase.batches.draw(feed.for_phase(phase.name), 0, config.batch_size).images
-        with atomic(folder / f"{method.replace('@', '-at-')}_{phase.name}.png") as path:
+        images = phase.batches.draw(training_set.for_phase(phase.name), 0, config.batch_size).images
+        with atomic(folder / f"{replace(recipe, predictors=()).file_name}_{phase.name}.png") as path:
             _tiled(to_bytes(images[spread.to(images.device)]), BATCH[1]).save(path, format="PNG")
 
 
@@ -100,24 +109,26 @@ class Composite:
     """Images that were made, and from what."""
 
     images: ByteArray  # (N, C, H, W) uint8
-    parents: Parents  # rows in the feed
+    parents: Parents  # rows in the training_set
     weight: Tensor  # (N,) float32, the left parent's share
-    operator: Tensor  # (N,) int64, index into config.operators
+    operator: Tensor  # (N,) int64, index into the setting ``operators``
 
 
-def synthesize(feed: Feed, pairs: Sequence[ClassPair], config: Config, *, count: int, step: int) -> Composite:
+def synthesize(
+    training_set: TrainingSet, pairs: Sequence[ClassPair], config: Config, *, count: int, step: int
+) -> Composite:
     """Make ``count`` not-sure images of ``pairs``, or sure composites where there are none.
 
-    ``feed`` must not normalise; ``step`` names the draw: another step, other images.
+    ``training_set`` must not normalise; ``step`` names the draw: another step, other images.
     """
-    generator = feed.generator(step)
+    generator = training_set.generator(step)
     if pairs:
-        parents = draw_not_sure(feed.index, pair_tensor(pairs), count, generator=generator)
+        parents = draw_not_sure(training_set.index, pair_tensor(pairs), count, generator=generator)
     else:
-        parents = draw_sure(feed.index, count, generator=generator)
-    left = feed.take(parents.left, generator=generator)
-    right = feed.take(parents.right, generator=generator)
-    mixed, weight, operator = mix(left, right, config.operators, generator=generator)
+        parents = draw_sure(training_set.index, count, generator=generator)
+    left = training_set.take(parents.left, generator=generator)
+    right = training_set.take(parents.right, generator=generator)
+    mixed, weight, operator = mix(left, right, config.own["operators"], generator=generator)
     return Composite(to_bytes(mixed), parents, weight, operator)
 
 
@@ -132,15 +143,17 @@ def picture(pixels: ByteArray) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def _row(feed: Feed, pair: ClassPair, operator: str, generator: torch.Generator) -> list[ByteArray]:
+def _row(
+    training_set: TrainingSet, pair: ClassPair, operator: str, generator: torch.Generator
+) -> list[ByteArray]:
     """Return left parent, right parent, not-sure image, EXAMPLES times."""
-    parents = draw_not_sure(feed.index, pair_tensor([pair]), EXAMPLES, generator=generator)
+    parents = draw_not_sure(training_set.index, pair_tensor([pair]), EXAMPLES, generator=generator)
     # On a sheet the first class stands left, so that one can see what became of which.
-    swap = feed.labels[parents.left] != pair.a
+    swap = training_set.labels[parents.left] != pair.a
     first = torch.where(swap, parents.right, parents.left)
     second = torch.where(swap, parents.left, parents.right)
-    left = feed.take(first, generator=generator)
-    right = feed.take(second, generator=generator)
+    left = training_set.take(first, generator=generator)
+    right = training_set.take(second, generator=generator)
     mixed, _, _ = mix(left, right, [operator], generator=generator)
     return [to_bytes(images)[n] for n in range(EXAMPLES) for images in (left, right, mixed)]
 
@@ -180,3 +193,81 @@ def _fit(draw: ImageDraw.ImageDraw, text: str, width: int, font: Any) -> str:
     while text and draw.textlength(text + "…", font=font) > width:
         text = text[:-1]
     return text + "…"
+
+
+def write_composites(
+    folder: RunFolder,
+    prepared: Prepared,
+    pairs: Sequence[ClassPair],
+    config: Config,
+    *,
+    count: int,
+    sure: bool,
+    begun: Callable[[], None],
+) -> pd.DataFrame:
+    """Write ``count`` not-sure images of each pair as PNG, and sources.csv: what each one is made of.
+
+    Parents are training images only, augmented by the preset; ``--augment none`` leaves them as they are.
+
+    Args:
+        folder: opened, not begun.
+        prepared: the images.
+        pairs: that are mixed.
+        config: its augmentation and operators count.
+        count: images a pair.
+        sure: write sure composites too, as many a class.
+        begun: called when the folder is begun.
+
+    Returns:
+        The table sources.csv.
+
+    Raises:
+        DataError: there is no pair, or a class of one has no training image.
+    """
+    classes = prepared.dataset.classes
+    if not pairs:
+        raise DataError(
+            "no pair to make not-sure images from\nname some with --pairs FILE, or lower --min-confused"
+        )
+    training_set = prepared.training_set(config)
+    for number in {n for pair in pairs for n in (pair.a, pair.b)}:
+        if training_set.index.count[number] == 0:
+            raise DataError(f"class {classes[number]!r} has no training image to make not-sure images from")
+    folder.begin()
+    begun()
+    sources: list[dict[str, object]] = []
+    for number, pair in enumerate(pairs):
+        name = f"synthesis/{number + 1:03d}_{file_name(pair)}"
+        made = synthesize(training_set, [pair], config, count=count, step=number)
+        sources += _write_images(folder.path, name, prepared, config, made)
+    if sure:
+        made = synthesize(training_set, [], config, count=count * len(classes), step=len(pairs))
+        sources += _write_images(folder.path, "synthesis/sure", prepared, config, made)
+    columns = ["file", "operator", "weight", "left_id", "right_id", "left_label", "right_label"]
+    table = pd.DataFrame(sources, columns=pd.Index(columns), dtype=object).astype({"weight": float})
+    folder.write_table("sources.csv", table)
+    return table
+
+
+def _write_images(
+    out: Path, name: str, prepared: Prepared, config: Config, made: Composite
+) -> list[dict[str, object]]:
+    """Write images, and return their rows of sources.csv."""
+    train, dataset, rows = prepared.rows("train"), prepared.dataset, []
+    for n, pixels in enumerate(made.images):
+        file = f"{name}/{n + 1:05d}.png"
+        with atomic(out / file) as path:
+            picture(np.ascontiguousarray(pixels)).save(path, format="PNG")
+        left, right = int(train[int(made.parents.left[n])]), int(train[int(made.parents.right[n])])
+        rows.append(
+            {
+                "file": file,
+                "operator": config.own["operators"][int(made.operator[n])],
+                "weight": float(made.weight[n]),
+                "left_id": dataset.ids[left],
+                "right_id": dataset.ids[right],
+                "left_label": dataset.classes[dataset.labels[left]],
+                "right_label": dataset.classes[dataset.labels[right]],
+            }
+        )
+    return rows

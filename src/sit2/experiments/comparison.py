@@ -16,13 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sit2.cli.screen import Screen
+from sit2.config.recipe import AUTO, Recipe, parse_all, with_controls
 from sit2.config.schema import Config, make_config
+from sit2.confusion.pairs import pairs_table
+from sit2.data.cache import networks_folder
 from sit2.errors import ConfigError, RunFolderError, did_you_mean
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.ranks import Ranks, rank_methods
-from sit2.evaluation.verdicts import Contest, RepeatedResult, judge
-from sit2.experiments.grid import Cell, Grid, GridRun, Source
+from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
+from sit2.events import Listener, nobody
+from sit2.experiments.grid import Cell, Grid, GridRun, Place, Source
+from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
@@ -35,8 +39,6 @@ DEFAULT_METHODS = (
     "sure-or-not",
     "multi-label",
     "confusion-smoothing",
-    "second-look",
-    "second-look@all",
 )
 RANKED_METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
 COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
@@ -49,9 +51,8 @@ class Comparison:
     folder: Path
     cells: list[Cell] = field(repr=False)
     metric: str
-    control: str
-    results: list[RepeatedResult] = field(repr=False)  # each method against the control, on each data set
-    ranks: Ranks | None  # of the methods over data sets; None where there are too few of either
+    results: list[RepeatedResult] = field(repr=False)  # each recipe against its control, on each data set
+    ranks: Ranks | None  # of the recipes over data sets; None where there are too few of either
 
 
 def compare(
@@ -65,22 +66,22 @@ def compare(
     trials: int = 1,
     metric: str = "accuracy",
     overwrite: bool = False,
-    quiet: bool = True,
+    listener: Listener = nobody,
     **settings: Any,
 ) -> Comparison:
-    """Compare methods on one or more data sets over repeated splits and seeds.
+    """Compare recipes on one or more data sets over repeated splits and seeds.
 
     Args:
         data: folders, manifests or ``.npz`` files.
         out: the folder to write; where it holds an earlier comparison, finished cells are taken up.
-        methods: names as in ``sit2 train --method``; the control is added where it is missing.
+        methods: recipes as in ``sit2 train --method``; the control of each is added where it is missing.
         splits: how many splits of each data set.
         seeds: how many trainings on each split.
         labels: numbers of training images a class, in place of ``labels_per_class``.
         trials: trainings of each cell to choose among by its validation images; 1: no tuning.
         metric: what the tests and ranks are of: accuracy, macro_f1 or balanced_accuracy.
         overwrite: forget an earlier comparison in ``out``.
-        quiet: print nothing.
+        listener: hears of everything on the way, see :mod:`sit2.events`.
         settings: as in :class:`~sit2.config.schema.Config`.
 
     Raises:
@@ -88,49 +89,83 @@ def compare(
     """
     config = make_config(settings)
     paths = [data] if isinstance(data, str | Path) else list(data)
-    grid = Grid(
-        tuple(Source(Path(path)) for path in paths),
-        tuple(dict.fromkeys([config.control, *methods])),
+    grid = make_grid(
+        [Path(path) for path in paths],
+        methods,
         splits=splits,
         seeds=seeds,
         labels=tuple(labels),
         trials=trials,
+        control=config.control,
     )
-    screen = Screen(quiet=quiet)
-    return compare_grid(grid, Path(out), config, metric=metric, screen=screen, overwrite=overwrite)
+    return compare_grid(grid, Path(out), config, metric=metric, listener=listener, overwrite=overwrite)
+
+
+def make_grid(
+    paths: Sequence[Path],
+    methods: Sequence[str],
+    *,
+    splits: int = 5,
+    seeds: int = 1,
+    labels: tuple[int, ...] = (),
+    trials: int = 1,
+    control: str = AUTO,
+) -> Grid:
+    """Return a grid of recipes by name, with the control of each.
+
+    Raises:
+        ConfigError: for a name that is none, or one that stands twice.
+    """
+    recipes = parse_all(methods)
+    if len(recipes) < len(methods):
+        names = [str(Recipe.parse(method)) for method in methods]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"the method {twice!r} is named twice\nexpected each name once")
+    return Grid(
+        tuple(Source(path) for path in paths),
+        with_controls(recipes, control),
+        splits=splits,
+        seeds=seeds,
+        labels=labels,
+        trials=trials,
+    )
+
+
+def check_metric(metric: str) -> None:
+    """Raise :class:`ConfigError` for a metric that cannot be tested or ranked."""
+    if metric not in RANKED_METRICS:
+        raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
 
 
 def compare_grid(
-    grid: Grid, out: Path, config: Config, *, metric: str, screen: Screen, overwrite: bool = False
+    grid: Grid,
+    out: Path,
+    config: Config,
+    *,
+    metric: str,
+    listener: Listener = nobody,
+    overwrite: bool = False,
 ) -> Comparison:
     """Run a grid in ``out`` and judge it.
 
     Raises:
         Sit2Error: for anything that the caller can mend.
     """
-    if metric not in RANKED_METRICS:
-        raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
-    with _open(grid, out, config, overwrite=overwrite) as folder:
-        return _run(grid, folder, config, metric, screen, overwrite=overwrite)
+    check_metric(metric)
+    heard = Notes(listener)
+    with open_comparison(grid, out, config, overwrite=overwrite) as folder:
+        keep = folder.path / "cells"
+        work = GridRun(grid, config, keep, networks_folder(config.cache, keep), heard)
+        return _run(work, folder, metric, heard, overwrite=overwrite)
 
 
-def _run(
-    grid: Grid, folder: RunFolder, config: Config, metric: str, screen: Screen, *, overwrite: bool
-) -> Comparison:
+def _run(work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwrite: bool) -> Comparison:
     """Run the grid, where results.csv grows with every cell; then judge it."""
-
-    def begin() -> None:
-        if overwrite:
-            shutil.rmtree(folder.path / "cells", ignore_errors=True)
-        folder.begin()
-
-    def grown(cells: list[Cell]) -> None:
-        folder.write_table("results.csv", pd.DataFrame([c.row() for c in cells], columns=list(COLUMNS)))
-
     with folder.running(), folder.stage("cells"):
-        cells = GridRun(grid, config, folder.path, screen, grown, begin).run()
+        cells = _cells(work, folder, overwrite=overwrite)
     with folder.running(), folder.stage("statistics"):
-        results = judge(contests(cells, config.control, metric), seeds=Seeds(config.seed).child("statistics"))
+        seeds = Seeds(work.config.seed).child("statistics")
+        results = judge(paired_comparisons(cells, work.config.control, metric), seeds=seeds)
         ranks = rank_cells(cells, metric)
         folder.write_table("summary.csv", summary_table(cells))
         folder.write_json("comparison.json", [result.to_json() for result in results])
@@ -139,16 +174,39 @@ def _run(
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
     with folder.running(), folder.stage("report"):
-        folder.save_info(
-            metric=metric,
-            control=config.control,
-            cells=len(cells),
-            hours=round(hours, 3),
-            notes=screen.notes,
-        )
+        folder.save_info(metric=metric, cells=len(cells), hours=round(hours, 3), notes=heard.notes)
         write_report(folder.path, last=True)
     folder.finish()
-    return Comparison(folder.path, cells, metric, config.control, results, ranks)
+    return Comparison(folder.path, cells, metric, results, ranks)
+
+
+def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
+    cells: list[Cell] = []
+    count = len(work.grid.repeats(work.config))
+
+    def grown(more: list[Cell]) -> None:
+        rows = [cell.row() for cell in (*cells, *more)]
+        folder.write_table("results.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
+
+    for number, places in enumerate(work.rounds(), 1):
+        if number == 1:
+            if overwrite:
+                shutil.rmtree(folder.path / "cells", ignore_errors=True)
+            folder.begin()
+        title = f"Round {number} of {count}"
+        measured = work.measure(places, f"{title}: measuring confusion")
+        for place in measured:
+            _write_pairs(folder, place)
+        cells += work.answer(measured, f"{title}: {len(places) * len(work.grid.recipes)} cells", grown=grown)
+    return cells
+
+
+def _write_pairs(folder: RunFolder, place: Place) -> None:
+    if place.measured is None:
+        return
+    labels = "" if place.labels is None else f"-{place.labels}"
+    name = f"pairs/{place.name}{labels}-split{place.split}-seed{place.config.seed}.csv"
+    folder.write_table(name, pairs_table(place.pairs))
 
 
 def summary_table(cells: Sequence[Cell]) -> pd.DataFrame:
@@ -163,28 +221,30 @@ def summary_table(cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.concat(parts, axis=1).reset_index()
 
 
-def contests(cells: Sequence[Cell], control: str, metric: str) -> list[Contest]:
-    """Pair every method's cells with the control's of the same data set, labels, split and seed.
+def paired_comparisons(cells: Sequence[Cell], asked: str, metric: str) -> list[PairedComparison]:
+    """Pair every recipe's cells with its control's of the same data set, labels, split and seed.
 
-    Repeats that lack either are left out; so are methods that share none with the control.
+    ``asked`` is the setting ``control``. Repeats that lack either are left out; so are
+    recipes that share none with their control.
     """
-    by_place: dict[tuple[str, int | None], dict[str, dict[tuple[int, int], Cell]]] = {}
+    by_place: dict[tuple[str, int | None], dict[Recipe, dict[tuple[int, int], Cell]]] = {}
     for cell in cells:
         place = by_place.setdefault((cell.dataset, cell.labels), {})
-        place.setdefault(cell.method, {})[cell.repeat] = cell
+        place.setdefault(cell.recipe, {})[cell.repeat] = cell
     found = []
-    for (dataset, labels), methods in by_place.items():
-        controls = methods.get(control, {})
-        for method, own in methods.items():
+    for (dataset, labels), recipes in by_place.items():
+        for recipe, own in recipes.items():
+            control = recipe.control(asked)
+            controls = recipes.get(control, {}) if control is not None else {}
             pairs = [(own[r], controls[r]) for r in own if r in controls]
-            if method == control or not pairs:
+            if not pairs:
                 continue
             found.append(
-                Contest(
+                PairedComparison(
                     dataset,
                     labels,
-                    method,
-                    control,
+                    str(recipe),
+                    str(control),
                     metric,
                     tuple(score_of(a, metric) for a, _ in pairs),
                     tuple(score_of(b, metric) for _, b in pairs),
@@ -222,18 +282,22 @@ def score_of(cell: Cell, metric: str) -> float:
     return value
 
 
-def _open(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolder:
+def open_comparison(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolder:
     """Open a folder for a comparison: a new one, or one that a comparison was made in before."""
     return RunFolder.open(
         out,
         settings=config.as_dict(),
         identity={
-            "data": [str(source.path.expanduser().resolve()) for source in grid.sources],
-            "methods": list(grid.methods),
+            "data": [_place_of(source) for source in grid.sources],
+            "methods": [str(recipe) for recipe in grid.recipes],
         },
         command=shlex.join(["sit2", *sys.argv[1:]]),
         overwrite=overwrite or _is_comparison(out),
     )
+
+
+def _place_of(source: Source) -> str:
+    return str(source.data.expanduser().resolve()) if isinstance(source.data, Path) else source.name
 
 
 def _is_comparison(out: Path) -> bool:

@@ -1,9 +1,8 @@
-"""One run: the stages in order."""
+"""One run: the stages in order. It is a grid of one place."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,28 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from sit2.cli.screen import Screen
+from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs import matrix_table, pairs_table
 from sit2.confusion.predictions_file import predictions_table
+from sit2.data.cache import networks_folder
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
-from sit2.execution.job import Outcome
+from sit2.events import Event, Listener, Note, StageBegan, nobody
 from sit2.experiments.artifacts import write_batches, write_examples, write_thumbnails
-from sit2.experiments.stages import (
-    Prepared,
-    check_network,
-    measure_confusion,
-    prepare,
-    train_methods,
-    training_seeds,
-)
-from sit2.methods import make_phases, uses_pairs
-from sit2.records import ClassPair, Confusion, Dataset, IntArray, Predictions
+from sit2.experiments.confusion import Measured
+from sit2.experiments.grid import Cell, Grid, GridRun, Place, Source
+from sit2.experiments.prepare import Prepared, training_seeds
+from sit2.methods.making import make_phases, pairs_from
+from sit2.methods.method import Mixing
+from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
 from sit2.seeds import Seeds
 from sit2.storage.run_folder import RunFolder
+from sit2.training.history import history_table
 
 Metrics = dict[str, float | None]
 
@@ -46,9 +43,9 @@ class Run:
     folder: Path
     classes: tuple[str, ...]
     pairs: tuple[ClassPair, ...]  # ranked; ``chosen`` marks those that not-sure images were made from
-    predictions: dict[str, Predictions] = field(repr=False)  # of the test images, by method
-    metrics: dict[str, dict[str, Metrics]] = field(repr=False)  # method → split → metric → value
-    comparison: dict[str, TestResult] = field(repr=False)  # method → its test against the control
+    predictions: dict[str, Predictions] = field(repr=False)  # of the test images, by recipe
+    metrics: dict[str, dict[str, Metrics]] = field(repr=False)  # recipe → split → metric → value
+    comparison: dict[str, TestResult] = field(repr=False)  # recipe → its test against its control
 
 
 def train(
@@ -57,17 +54,17 @@ def train(
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    quiet: bool = True,
+    listener: Listener = nobody,
     **settings: Any,
 ) -> Run:
-    """Train a classifier and its control on a folder of images, and compare them.
+    """Train a classifier, and its control where there is one, on a folder of images; say how good it is.
 
     Args:
         data: a folder, manifest or ``.npz`` file, or a :class:`~sit2.records.Dataset`.
         out: the run folder to write; must not hold anything yet, unless one of the next two is set.
         resume: finish the run that was begun in ``out``.
         overwrite: replace the run in ``out``.
-        quiet: print nothing.
+        listener: hears of everything on the way, see :mod:`sit2.events`.
         settings: as in :class:`~sit2.config.schema.Config`, for example ``method="not-sure", image_size=48``.
 
     Raises:
@@ -75,97 +72,127 @@ def train(
     """
     config = make_config(settings)
     return run_experiment(
-        data,
-        Path(out),
-        config,
-        methods_of(config),
-        screen=Screen(quiet=quiet),
-        resume=resume,
-        overwrite=overwrite,
+        data, Path(out), config, config.recipes, listener=listener, resume=resume, overwrite=overwrite
     )
 
 
-def methods_of(config: Config) -> list[str]:
-    """Return what a run trains: the control first, then the method."""
-    return list(dict.fromkeys([config.control, config.method]))
+def open_run(
+    source: str | Path | Dataset,
+    out: Path,
+    config: Config,
+    recipes: Sequence[Recipe],
+    *,
+    resume: bool | None = None,
+    overwrite: bool = False,
+) -> RunFolder:
+    """Look whether a run can begin in a folder, or an unfinished one go on. Loads nothing heavy.
+
+    Raises:
+        RunFolderError: when it cannot.
+    """
+    name = source.name if isinstance(source, Dataset) else str(Path(source).expanduser().resolve())
+    folder = RunFolder.open(
+        out,
+        settings=config.as_dict(),
+        identity={"data": name, "methods": [str(recipe) for recipe in recipes]},
+        command=shlex.join(["sit2", *sys.argv[1:]]),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if folder.complete:
+        folder.release()
+        raise RunFolderError(f"the run in {out} is complete\nuse --overwrite to run it again, or another -o")
+    return folder
+
+
+def open_folder(out: Path, source: Path, config: Config, *, overwrite: bool) -> RunFolder:
+    """Open a folder for what no run is: confusion alone, or not-sure images."""
+    return RunFolder.open(
+        out,
+        settings=config.as_dict(),
+        identity={"data": str(source.expanduser().resolve())},
+        command=shlex.join(["sit2", *sys.argv[1:]]),
+        overwrite=overwrite,
+    )
 
 
 def run_experiment(
     source: str | Path | Dataset,
     out: Path,
     config: Config,
-    methods: Sequence[str],
+    recipes: Sequence[Recipe],
     *,
-    screen: Screen,
+    listener: Listener = nobody,
     resume: bool | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Train ``methods`` on one data set at one budget, compare each with the first, write the run folder.
+    """Train recipes on one data set at one budget, compare each with its control, write the run folder.
 
     Raises:
         Sit2Error: for anything that the caller can mend.
     """
-    name = source.name if isinstance(source, Dataset) else str(Path(source).expanduser().resolve())
-    opened = RunFolder.open(
-        out,
-        settings=config.as_dict(),
-        identity={"data": name, "methods": list(methods)},
-        command=shlex.join(["sit2", *sys.argv[1:]]),
-        resume=resume,
-        overwrite=overwrite,
-    )
-    with opened as folder:
-        if folder.complete:
-            raise RunFolderError(
-                f"the run in {out} is complete\nuse --overwrite to run it again, or another -o"
-            )
+    heard = Notes(listener)
+    with open_run(source, out, config, recipes, resume=resume, overwrite=overwrite) as folder:
         if resume and not folder.resumed:
-            screen.warn(f"there is nothing to resume in {out}: the run begins")
-        return _run(source, folder, config, methods, screen)
+            heard(Note(f"there is nothing to resume in {out}: the run begins"))
+        data = source if isinstance(source, Dataset) else Path(source)
+        grid = Grid((Source(data),), tuple(recipes), splits=1)
+        networks = networks_folder(config.cache, folder.state)
+        return _run(GridRun(grid, config, folder.state, networks, heard), folder, config, heard)
 
 
-def _run(
-    source: str | Path | Dataset, folder: RunFolder, config: Config, methods: Sequence[str], screen: Screen
-) -> Run:
+class Notes:
+    """A listener that passes events on, and keeps the notes for the record."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.notes: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep a note; pass everything on."""
+        if isinstance(event, Note):
+            self.notes.append(event.text)
+        self.listener(event)
+
+
+STAGES = ("images", "confusion", "training", "evaluation", "report")
+
+
+def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
     """Run the stages in order."""
-    confused = any(uses_pairs(method) for method in methods)
-    names = ("images", *(["confusion"] if confused else []), "training", "evaluation", "report")
 
     def stage(name: str) -> contextlib.AbstractContextManager[None]:
-        screen.place = f"{names.index(name) + 1}/{len(names)}"
+        heard(StageBegan(name, STAGES.index(name) + 1, len(STAGES)))
         return folder.stage(name)
 
     with stage("images"):
-        prepared = prepare(source, config, screen)
-        check_network(prepared, config, screen)
+        (place,) = next(work.rounds())
         folder.begin()
-        record_data(folder, prepared)
+        record_data(folder, place.prepared)
     with folder.running():
-        pairs: list[ClassPair] = []
-        if confused:
-            with stage("confusion"):
-                confusion, pairs = measure_confusion(prepared, config, screen, keep=folder.state)
-                record_confusion(folder, confusion, pairs)
-                tell_pairs(pairs, prepared.dataset.classes, screen)
-                if not any(pair.chosen for pair in pairs):
-                    screen.say("So the SIT² methods train plainly.")
-                write_examples(folder.path / "synthesis", prepared.feed(config), pairs, config)
+        with stage("confusion"):
+            (place,) = work.measure([place])
+            if place.measured is not None:
+                record_confusion(folder, place.measured)
+                if any(isinstance(config.make_method(r.method), Mixing) for r in work.grid.recipes):
+                    training_set = place.prepared.training_set(config)
+                    write_examples(folder.path / "synthesis", training_set, place.measured.chosen, config)
         with stage("training"):
-            _record_batches(folder, prepared, methods, pairs, config)
-            # The method asked for is the run's model; its control lies beside it.
-            model = folder.path / "model"
-            models = {method: model / method.replace("@", "-at-") for method in methods}
-            models[config.method] = model
-            outcomes = train_methods(
-                prepared, config, methods, pairs, screen, models=models, keep=folder.state
-            )
-        with stage("evaluation"), screen.progress("Comparing on the test images"):
-            run = evaluate(folder, prepared, outcomes, pairs, config)
-        with stage("report"), screen.progress("Writing the report"):
-            folder.save_info(notes=screen.notes)
+            _record_batches(folder, place, work.grid.recipes)
+            cells = work.answer([place], models=lambda recipe: model_folder(folder.path, recipe, config))
+        with stage("evaluation"):
+            run = evaluate(folder, place, cells)
+        with stage("report"):
+            folder.save_info(notes=heard.notes)
             write_report(folder.path, last=True)
     folder.finish()
     return run
+
+
+def model_folder(run: Path, recipe: Recipe, config: Config) -> Path:
+    """Return where a run keeps a recipe's model: the one that was asked for, or beside it."""
+    model = run / "model"
+    return model if recipe == config.recipe else model / recipe.file_name
 
 
 def record_data(folder: RunFolder, prepared: Prepared) -> None:
@@ -190,90 +217,65 @@ def record_data(folder: RunFolder, prepared: Prepared) -> None:
             "classes": list(prepared.dataset.classes),
             "images": len(prepared.dataset),
             "left_out": len(prepared.samples) - len(prepared.dataset),
-            "bytes": int(prepared.images.nbytes),
+            "bytes": int(prepared.store.images.nbytes),
         },
     )
 
 
-def _record_batches(
-    folder: RunFolder, prepared: Prepared, methods: Sequence[str], pairs: Sequence[ClassPair], config: Config
-) -> None:
+def _record_batches(folder: RunFolder, place: Place, recipes: Sequence[Recipe]) -> None:
     """Write the beginning of every phase's first batch, and small copies of images that are in no file."""
-    chosen = [pair for pair in pairs if pair.chosen]
-    for method in methods:
-        phases = make_phases(method, config, chosen, prepared.dataset.classes, training_seeds(config))
-        write_batches(folder.path / "batches", prepared.feed(config, "training"), method, phases, config)
+    prepared, config, classes = place.prepared, place.config, place.prepared.dataset.classes
+    chosen = () if place.measured is None else place.measured.chosen
+    for recipe in {recipe.training: recipe for recipe in recipes}.values():
+        pairs = pairs_from(recipe.pairs, chosen, classes, training_seeds(config))
+        phases = make_phases(config.make_method(recipe.method), pairs, len(classes))
+        training_set = prepared.training_set(config, "training")
+        write_batches(folder.path / "batches", training_set, recipe, phases, config)
     if prepared.dataset.arrays:
         rows = np.concatenate([prepared.rows("train"), prepared.rows("test")])
         write_thumbnails(folder.path / "thumbnails.npz", prepared.dataset.take(rows), config)
 
 
-def record_confusion(folder: RunFolder, confusion: Confusion, pairs: Sequence[ClassPair]) -> None:
+def record_confusion(folder: RunFolder, measured: Measured) -> None:
     """Write confusion/matrix.csv and confusion/pairs.csv."""
-    folder.write_table("confusion/matrix.csv", matrix_table(confusion))
-    folder.write_table("confusion/pairs.csv", pairs_table(pairs))
+    folder.write_table("confusion/matrix.csv", matrix_table(measured.confusion))
+    folder.write_table("confusion/pairs.csv", pairs_table(measured.pairs))
 
 
-def tell_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Screen, *, most: int = 10) -> None:
-    """Print the chosen pairs, or why there is none."""
-    chosen = [pair for pair in pairs if pair.chosen]
-    possible = len(classes) * (len(classes) - 1) // 2
-    if not chosen:
-        screen.say(
-            f"No pair of classes is confused enough (of {possible}): there is nothing to make not-sure "
-            "images from."
+def evaluate(folder: RunFolder, place: Place, cells: Sequence[Cell]) -> Run:
+    """Write predictions, metrics, history and the comparison of each recipe with its control."""
+    prepared = place.prepared
+    paths = [prepared.dataset.paths[n] for split in ("val", "test") for n in prepared.rows(split)]
+    classes, metrics = prepared.dataset.classes, dict[str, dict[str, Metrics]]()
+    for cell in cells:
+        both = Predictions(
+            cell.validation.ids + cell.predictions.ids,
+            np.concatenate([cell.validation.labels, cell.predictions.labels]),
+            np.concatenate([cell.validation.probabilities, cell.predictions.probabilities]),
         )
-        return
-    title, every = f"Confused pairs: {len(chosen)} of {possible} chosen", sum(pair.score for pair in pairs)
-    if every > 0:  # a table of somebody's own need not say how much the pairs are confused
-        title += f", with {sum(pair.score for pair in chosen) / every:.0%} of all confusion"
-    rows = [
-        (
-            f"{pair.class_a} – {pair.class_b}",
-            _measured("{:.3f}", pair.score),
-            _measured("{:.3f} to {:.3f}", pair.lower, pair.upper),
-            _measured("{:.1f} of {}", pair.confused, pair.samples),
-        )
-        for pair in chosen[:most]
-    ]
-    screen.table(title, ("pair", "score", "95 % interval", "images confused"), rows)
-    if len(chosen) > most:
-        screen.say(f"… and {len(chosen) - most} more in confusion/pairs.csv")
-
-
-def _measured(words: str, *values: float) -> str:
-    return "–" if any(math.isnan(value) for value in values) else words.format(*values)
-
-
-def evaluate(
-    folder: RunFolder,
-    prepared: Prepared,
-    outcomes: dict[str, Outcome],
-    pairs: Sequence[ClassPair],
-    config: Config,
-) -> Run:
-    """Write predictions, metrics, history and the comparison with the first method."""
-    splits = {name: prepared.rows(name) for name in ("val", "test")}
-    rows: IntArray = np.concatenate(list(splits.values()))
-    classes, metrics, tests = prepared.dataset.classes, dict[str, dict[str, Metrics]](), {}
-    for method, outcome in outcomes.items():
-        predictions = prepared.predictions(rows, outcome.probabilities)
-        paths = [prepared.dataset.paths[n] for n in rows]
-        folder.write_table(f"predictions/{method}.csv", predictions_table(predictions, classes, paths))
-        folder.write_json(f"history/{method}.json", {"progress": outcome.history})
-        parts = {"val": np.arange(len(splits["val"])), "test": np.arange(len(splits["val"]), len(rows))}
-        metrics[method] = {
-            split: compute_metrics(predictions.take(part), pairs)
-            for split, part in parts.items()
-            if len(part)
+        folder.write_table(f"predictions/{cell.method}.csv", predictions_table(both, classes, paths))
+        parts = {"val": cell.validation, "test": cell.predictions}
+        metrics[cell.method] = {
+            split: compute_metrics(part, place.pairs) for split, part in parts.items() if len(part.ids)
         }
-        tests[method] = predictions.take(parts["test"])
-    control = next(iter(outcomes))
-    comparison = compare_all(tests, control, seeds=Seeds(config.seed).child("statistics"))
+    folder.write_table(
+        "history.csv", history_table([(cell.recipe.training, cell.outcome.histories) for cell in cells])
+    )
+    tests = {cell.method: cell.predictions for cell in cells}
+    comparison = compare_all(
+        tests, _controls(cells, place.config.control), seeds=Seeds(place.config.seed).child("statistics")
+    )
     folder.write_json("metrics.json", metrics)
     folder.write_json("comparison.json", {method: test.to_json() for method, test in comparison.items()})
     folder.save_info(
-        passes={method: outcome.passes for method, outcome in outcomes.items()},
-        training_seconds={method: round(outcome.seconds, 2) for method, outcome in outcomes.items()},
+        samples_seen={cell.method: cell.outcome.budget for cell in cells},
+        training_seconds={cell.method: round(cell.outcome.seconds, 2) for cell in cells},
     )
-    return Run(folder.path, classes, tuple(pairs), tests, metrics, comparison)
+    return Run(folder.path, classes, place.pairs, tests, metrics, comparison)
+
+
+def _controls(cells: Sequence[Cell], asked: str) -> dict[str, str]:
+    """Return the control of each recipe that has one among the cells."""
+    there = {cell.recipe for cell in cells}
+    controls = {cell.method: cell.recipe.control(asked) for cell in cells}
+    return {method: str(control) for method, control in controls.items() if control in there}

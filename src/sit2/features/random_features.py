@@ -1,4 +1,4 @@
-"""What the probe sees of an image: responses of random convolutions, and colours, of nine regions.
+"""Random convolutional features: responses of random convolutions, and colours, of nine regions.
 
 The filters are whitened patches of the images themselves (Coates, Lee & Ng, 2011).
 
@@ -15,22 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIZE = 32  # pixels that the probe looks at; it was tuned, and its fidelity measured, at this size
+SIZE = 32  # pixels that the classifier looks at; it was tuned, and its fidelity measured, at this size
 FILTERS = 128
 REGIONS = 3  # a side
 
 Flip = tuple[int, ...]  # which dimensions of (N, C, H, W) are reversed
 
 
-def flips_of(*, mirror: bool, any_way_up: bool) -> tuple[Flip, ...]:
+def flips_of(*, mirror: bool, dihedral: bool) -> tuple[Flip, ...]:
     """Return the flips that leave an image as good as it was, the one that does nothing first."""
-    if any_way_up:
+    if dihedral:
         return (), (3,), (2,), (2, 3)
     return ((), (3,)) if mirror else ((),)
 
 
 @dataclass(frozen=True)
-class Eye:
+class RandomFeatures:
     """What turns an image into features, and knows what they would be for the mirrored image.
 
     The filters come with their mirror images. So the responses to a mirrored image are those to the image,
@@ -42,7 +42,7 @@ class Eye:
     flips: tuple[Flip, ...]
 
     @classmethod
-    def of(cls, images: Tensor, flips: Sequence[Flip], generator: torch.Generator) -> Eye:
+    def of(cls, images: Tensor, flips: Sequence[Flip], generator: torch.Generator) -> RandomFeatures:
         """Take filters from (n, C, S, S) float32 in [0, 1]."""
         side = max(2, images.shape[-1] // 4)
         base = FILTERS // len(flips)
@@ -83,25 +83,25 @@ class Eye:
     def flipped(self, features: Tensor) -> list[Tensor]:
         """Return what the features (n, D) would be of the image flipped each way, as ``flips`` orders it."""
         return [
-            features[:, place] if flip else features
-            for flip, place in zip(self.flips, self._places, strict=True)
+            features[:, index] if flip else features
+            for flip, index in zip(self.flips, self._indices, strict=True)
         ]
 
     @cached_property
-    def _places(self) -> list[Tensor]:
+    def _indices(self) -> list[Tensor]:
         """For every flip, (D,) int64: which feature of the image is each feature of the flipped image."""
         count, channels = self.filters.shape[:2]
         base = count // len(self.flips)
         grid = torch.arange(2 * (count + channels) * REGIONS**2, device=self.filters.device)
         grid = grid.view(1, -1, REGIONS, REGIONS)
         seen, colours = torch.split(grid[:, : 2 * count], count, dim=1), grid[:, 2 * count :]
-        place = torch.arange(count, device=grid.device).view(len(self.flips), base)
-        places = []
+        index = torch.arange(count, device=grid.device).view(len(self.flips), base)
+        indices = []
         for flip in self.flips:
-            order = place[[self.flips.index(_both(f, flip)) for f in self.flips]].flatten()
+            order = index[[self.flips.index(_both(f, flip)) for f in self.flips]].flatten()
             parts = torch.cat([*[part[:, order] for part in seen], colours], dim=1)
-            places.append(parts.flip(flip).flatten())
-        return places
+            indices.append(parts.flip(flip).flatten())
+        return indices
 
 
 def scaled(images: Tensor) -> Tensor:
@@ -120,8 +120,8 @@ def _both(one: Flip, other: Flip) -> Flip:
 
 def _draw_patches(images: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
     """(count, C, side, side) patches from anywhere in any of (n, C, S, S)."""
-    places = images.unfold(2, side, 1).unfold(3, side, 1)  # (n, C, rows, columns, side, side), a view
+    patches = images.unfold(2, side, 1).unfold(3, side, 1)  # (n, C, rows, columns, side, side), a view
     image = torch.randint(len(images), (count,), generator=generator)
-    row = torch.randint(places.shape[2], (count,), generator=generator)
-    column = torch.randint(places.shape[3], (count,), generator=generator)
-    return places[image, :, row, column]
+    row = torch.randint(patches.shape[2], (count,), generator=generator)
+    column = torch.randint(patches.shape[3], (count,), generator=generator)
+    return patches[image, :, row, column]

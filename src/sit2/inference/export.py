@@ -1,6 +1,7 @@
 """A trained model as one ONNX file, for programs that have neither sit2 nor torch.
 
-The file takes pixels and gives probabilities: scaling to 0…1, normalisation and softmax are part of it.
+The file takes pixels and gives probabilities: scaling to 0…1, normalisation, softmax and predictors are part of
+it. It is traced from the code that predicts (:meth:`~sit2.inference.model.Model.traced`).
 """
 
 from __future__ import annotations
@@ -16,42 +17,33 @@ from torch import Tensor, nn
 
 from sit2 import __version__
 from sit2.errors import ConfigError, ModelError, RunFolderError
-from sit2.inference.model import Classifier, find_model
+from sit2.inference.model import Model
+from sit2.inference.spec import find_model
 from sit2.records import ByteArray
 from sit2.storage.files import atomic
-from sit2.training.feed import Normalisation
 
 FILE = "model.onnx"
 INPUT, OUTPUT = "images", "probabilities"
 NEAR = 1e-4  # by which a probability may differ from the model's own: runtimes order their sums differently
+CHECKED = (1, 2, 17, 64, 257, 500)  # images at once, with which the file is compared with the model
+MOST_PIXELS = 32_000_000  # of a batch that is compared: larger ones take long
 INSTALL = "pip install 'sit2[onnx]'"
 
 
 class Deployed(nn.Module):
-    """A classifier with everything between decoded pixels and probabilities."""
+    """A model with everything between decoded pixels and probabilities."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.network = classifier.network
-        self.normalise = Normalisation(classifier.spec.mean, classifier.spec.std)
-        self.second_look = classifier.second_look
+        self.network = model.network
+        self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 → (N, K) float32 in [0, 1]; rows sum to 1."""
-        pixels = images.float() / 255
-        if self.second_look is None:
-            return self._logits(pixels).softmax(dim=1)
-        return self.second_look(pixels, self._log_probabilities).exp().float()
-
-    def _logits(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.normalise(pixels))
-        return logits
-
-    def _log_probabilities(self, pixels: Tensor) -> Tensor:
-        return self._logits(pixels).double().log_softmax(dim=1)
+        return self.model.traced(images.float() / 255).float()
 
 
-def export_onnx(model: Path, out: Path | None = None, *, overwrite: bool = False) -> tuple[Path, float]:
+def export_onnx(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> tuple[Path, float]:
     """Write a model as ``model.onnx``, compared with the model itself on images of noise before it is kept.
 
     Its input ``images`` is (N, C, S, S) uint8 for any N, decoded and scaled as the metadata ``preprocessing``
@@ -59,7 +51,7 @@ def export_onnx(model: Path, out: Path | None = None, *, overwrite: bool = False
     are JSON. The same model gives the same bytes.
 
     Args:
-        model: a run folder, or a model folder.
+        folder: a run folder, or a model folder.
         out: the folder to write into; None: beside the model's own files.
         overwrite: replace a file that is there.
 
@@ -71,13 +63,13 @@ def export_onnx(model: Path, out: Path | None = None, *, overwrite: bool = False
         ModelError: when there is no model, it is damaged, or its network cannot be expressed in ONNX.
         RunFolderError: when the file cannot be written, or is there already.
     """
-    path = _target(find_model(model) if out is None else out, overwrite=overwrite)
-    classifier = Classifier.load(model)
-    content = to_onnx(classifier)
-    difference = _largest_difference(content, classifier)
+    path = _target(find_model(folder) if out is None else out, overwrite=overwrite)
+    model = Model.load(folder)
+    content = to_onnx(model)
+    difference = _largest_difference(content, model)
     if not difference <= NEAR:
         raise ModelError(
-            f"the exported {classifier.spec.backbone!r} gives other probabilities than the model, by up to "
+            f"the exported {model.spec.recipe!r} gives other probabilities than the model, by up to "
             f"{difference:.2g}\nnothing was written; this is a fault of the export to ONNX"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,17 +87,17 @@ def _target(folder: Path, *, overwrite: bool) -> Path:
     return path
 
 
-def to_onnx(classifier: Classifier) -> bytes:
-    """Return a classifier as the bytes of an ONNX file. Raises as :func:`export_onnx` does."""
+def to_onnx(model: Model) -> bytes:
+    """Return a model as the bytes of an ONNX file. Raises as :func:`export_onnx` does."""
     try:
         import onnx_ir
         import onnxscript  # noqa: F401 - torch's exporter needs it
         from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     except ImportError:
         raise ConfigError(f"the export to ONNX needs packages that are not installed\n{INSTALL}") from None
-    spec = classifier.spec
-    deployed = Deployed(classifier).eval()
-    example = torch.from_numpy(_noise(classifier, 2)).to(next(deployed.parameters()).device)
+    spec = model.spec
+    deployed = Deployed(model).eval()
+    example = torch.from_numpy(_noise(model, 2)).to(next(deployed.parameters()).device)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what torch's exporter does inside
@@ -120,47 +112,45 @@ def to_onnx(classifier: Classifier) -> bytes:
             )
         assert program is not None
         ClearMetadataAndDocStringPass()(program.model)  # the exporter leaves places of this machine in it
-        program.model.metadata_props.update(_metadata(classifier))
+        program.model.metadata_props.update(_metadata(model))
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
     except Exception as error:  # the exporter raises nearly anything for an operation it does not know
         reason = " ".join(str(error).split())[:200]
-        what, cure = repr(spec.backbone), "train another --backbone"
-        if spec.second_look:
-            what, cure = (
-                f"{what} with its second look",
-                "export the model of plain beside it, or train another",
-            )
-        raise ModelError(f"{what} cannot be exported to ONNX: {reason}\n{cure}") from error
+        what = f"{spec.recipe!r} on {spec.backbone!r}"
+        raise ModelError(
+            f"{what} cannot be exported to ONNX: {reason}\ntrain another --backbone, or without predictors"
+        ) from error
 
 
-def _metadata(classifier: Classifier) -> dict[str, str]:
-    spec = classifier.spec
+def _metadata(model: Model) -> dict[str, str]:
+    spec = model.spec
     return {
         "classes": json.dumps(spec.classes, ensure_ascii=False),
         "preprocessing": json.dumps(spec.preprocessing(), ensure_ascii=False),
         "backbone": spec.backbone,
-        "method": spec.method,
+        "recipe": spec.recipe,
         "made_by": f"sit2 {__version__}",
     }
 
 
-def _noise(classifier: Classifier, count: int) -> ByteArray:
+def _noise(model: Model, count: int) -> ByteArray:
     """(count, C, S, S) uint8: images that every part of the network has something to say about."""
-    spec = classifier.spec
+    spec = model.spec
     shape = (count, spec.channels, spec.image_size, spec.image_size)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _largest_difference(content: bytes, classifier: Classifier) -> float:
-    """Return by how much ONNX Runtime's probabilities differ from the model's, for batches of 1 and of 5."""
+def _largest_difference(content: bytes, model: Model) -> float:
+    """Return by how much ONNX Runtime's probabilities differ from the model's, for batches of any size."""
     try:
         import onnxruntime
     except ImportError:
         raise ConfigError(f"the exported model is compared by ONNX Runtime\n{INSTALL}") from None
     session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    room = max(2, MOST_PIXELS // (model.spec.channels * model.spec.image_size**2))
     differences = []
-    for count in (1, 5):
-        images = _noise(classifier, count)
+    for count in CHECKED:
+        images = _noise(model, min(count, room))
         (theirs,) = session.run([OUTPUT], {INPUT: images})
-        differences.append(np.abs(theirs - classifier.predict_proba(images)).max())
+        differences.append(np.abs(theirs - model.probabilities(images)).max())
     return float(np.max(differences))  # NaN if any is

@@ -1,84 +1,67 @@
-"""A trained model: its network, its classes, and how an image is prepared for it."""
+"""A trained model: a network, its predictors, and how an image is prepared for them.
+
+Letters: N images, K classes, C×H×W pixels.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from sit2.data.decoding.image import MAX_MEGAPIXELS, Decoding
-from sit2.data.decoding.window import depth_limits
-from sit2.errors import ConfigError, ModelError, Sit2Error
-from sit2.inference.second_look import SecondLook
+from sit2.errors import ModelError, Sit2Error
+from sit2.inference import chain
+from sit2.inference.chain import Observations
+from sit2.inference.predictors import PREDICTORS
+from sit2.inference.predictors.predictor import Context, Known, Predictor
+from sit2.inference.spec import ModelSpec, described, find_model, read_spec
 from sit2.records import ByteArray, FloatArray, IntArray
+from sit2.seeds import Seeds
 from sit2.storage.files import atomic
-from sit2.storage.untrusted import read_json, shown, to_json
 from sit2.training.backbones import Network, build_network
-from sit2.training.feed import Normalisation
+from sit2.training.training_set import Normalisation
 
-FORMAT_VERSION = 1
-SECOND_LOOK_VERSION = 2  # of a model that looks twice: an older sit2 would read it, and look once
-MOST_PIXELS = 1024  # on a side: what --image-size allows
-RESIZES = ("stretch", "crop", "pad")
-PREDICT_BATCH = 64  # always this many: the last batch is filled up, so a result never depends on its company
+PREDICT_BATCH = 64  # images at once, at most
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything but the weights; ``model.json`` holds exactly this."""
+class Members(nn.Module):
+    """Several networks as one: what it returns is the logarithm of their mean probability."""
 
-    backbone: str
-    classes: tuple[str, ...]
-    channels: int
-    image_size: int
-    resize: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    method: str
-    depth_window: str = "full"  # this and the next two: models of before they were settings lack them
-    background: str = "white"
-    max_megapixels: int = MAX_MEGAPIXELS
-    second_look: bool = False
+    def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
 
-    def preprocessing(self) -> dict[str, Any]:
-        """Return what turns an image into the network's input, by name."""
-        return {name: getattr(self, name) for name in _PREPROCESSING}
-
-    def build(self, *, seed: int = 0) -> Network:
-        """Build the network, with initial weights."""
-        return build_network(
-            self.backbone,
-            channels=self.channels,
-            image_size=self.image_size,
-            outputs=len(self.classes),
-            seed=seed,
-        )
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, K) log-probabilities."""
+        answers = torch.stack([network(images).log_softmax(dim=1) for network in self.networks])
+        return answers.logsumexp(dim=0)
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A network that gives the probabilities of named classes, and may look twice."""
+class Model:
+    """What gives the probabilities of named classes: a network and its predictors."""
 
     spec: ModelSpec
-    network: Network
-    second_look: SecondLook | None = None
+    network: Network | Members
+    predictors: tuple[Predictor, ...] = ()
 
-    def predict_proba(self, images: ByteArray, rows: IntArray | None = None) -> FloatArray:
+    def probabilities(
+        self, images: ByteArray, rows: IntArray | None = None, *, fixed_batch: bool = False
+    ) -> FloatArray:
         """Return class probabilities of the N images ``rows`` (all if None).
 
         Args:
             images: (M, C, H, W) uint8, decoded with the spec's size, channels and resize mode.
             rows: (N,) int64 in [0, M).
+            fixed_batch: fill up the last batch, so that the result of an image does not depend, in its last
+                bits, on how many there are. A run's own predictions are made so.
 
         Returns:
             (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
@@ -86,76 +69,93 @@ class Classifier:
         rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
         out = np.empty((len(rows), len(self.spec.classes)))
         start = 0
-        for batch, count in self._batches(images, rows):
+        for batch, count in self._batches(images, rows, fixed_batch=fixed_batch):
             out[start : start + count] = self.answer(batch)[:count].numpy()
             start += count
         return out
 
-    def fit_second_look(self, images: ByteArray, rows: IntArray, labels: IntArray) -> Classifier:
-        """Return the classifier with its second look fitted to N images ``rows`` that nothing was trained on.
+    @torch.inference_mode()
+    def answer(self, pixels: Tensor) -> Tensor:
+        """Return probabilities (N, K) float64, on the CPU, of (N, C, H, W) float32 in [0, 1]."""
+        self.network.eval()
+        return self.traced(pixels)
 
-        ``labels`` are theirs, (N,) in [0, K). See :meth:`SecondLook.fitted`.
-        """
-        if self.second_look is None or not len(rows):
-            return self
+    def traced(self, pixels: Tensor) -> Tensor:
+        """Do what :meth:`answer` does; the export follows this."""
+        seen = Observations.of(self.predictors, pixels, self.ask)
+        return chain.apply(self.predictors, seen).log_probabilities.exp()
+
+    def ask(self, pixels: Tensor) -> Tensor:
+        """Return the network's log-probabilities (N, K) float64, of (N, C, H, W) float32 in [0, 1]."""
+        scores: Tensor = self.network(self.prepare(pixels))
+        return scores.cpu().double().log_softmax(dim=1)  # in this order: not every accelerator has float64
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Return what the network is given of (N, C, H, W) float32 in [0, 1]."""
+        normalise = Normalisation(self.spec.mean, self.spec.std)
+        return normalise(pixels).contiguous(memory_format=torch.channels_last)
+
+    def views(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the views of (N, C, H, W) images that the network is asked about, by the predictor with most."""
+        found = [list(predictor.views(images)) for predictor in self.predictors]
+        yield from max(found, key=len, default=[images])
+
+    def learned(self, known: Known) -> Model:
+        """Return the model with what its predictors take from the training images."""
+        return replace(self, predictors=tuple(predictor.learn(known) for predictor in self.predictors))
+
+    def observe(self, images: ByteArray, rows: IntArray) -> Observations | None:
+        """Look at the N images ``rows``, for fitting; None where there are none."""
         with torch.inference_mode():
             self.network.eval()
-            batches = [
-                [answer[:count] for answer in self.second_look.asked(batch, self._log_probabilities)]
-                for batch, count in self._batches(images, rows)
-            ]
-            first, mean, other = (torch.cat(answers) for answers in zip(*batches, strict=True))
-            fitted = self.second_look.fitted((first, mean, other), torch.from_numpy(labels.astype(np.int64)))
-        return replace(self, second_look=fitted)
+            parts = []
+            for batch, count in self._batches(images, rows, fixed_batch=True):
+                parts.append(Observations.of(self.predictors, batch, self.ask).take(torch.arange(count)))
+        return Observations.joined(parts) if parts else None
 
-    def _batches(self, images: ByteArray, rows: IntArray) -> Iterator[tuple[Tensor, int]]:
-        """Yield (PREDICT_BATCH, C, H, W) float32 in [0, 1], and how many of its images are of ``rows``."""
+    def fitted(self, seen: Observations | None, labels: IntArray) -> Model:
+        """Return the model with its predictors fitted to N images that nothing was trained on."""
+        if seen is None:
+            return self
+        targets = torch.from_numpy(labels.astype(np.int64))
+        return replace(self, predictors=chain.fitted(self.predictors, seen, targets))
+
+    def cross_fitted(
+        self, seen: Observations | None, labels: IntArray, groups: Sequence[str], seeds: Seeds
+    ) -> FloatArray:
+        """Return (N, K) probabilities, each from predictors that were not fitted to its image."""
+        if seen is None:
+            return np.empty((0, len(self.spec.classes)))
+        targets = torch.from_numpy(labels.astype(np.int64))
+        found: FloatArray = chain.cross_fitted(self.predictors, seen, targets, groups, seeds).exp().numpy()
+        return found
+
+    def _batches(
+        self, images: ByteArray, rows: IntArray, *, fixed_batch: bool
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield (n, C, H, W) float32 in [0, 1], and how many of its images are of ``rows``."""
         device = next(self.network.parameters()).device
         for start in range(0, len(rows), PREDICT_BATCH):
             part = images[rows[start : start + PREDICT_BATCH]]
-            batch = torch.zeros(PREDICT_BATCH, *images.shape[1:], device=device)
-            batch[: len(part)] = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
+            batch = torch.from_numpy(np.ascontiguousarray(part)).to(device).float() / 255
+            if fixed_batch and len(part) < PREDICT_BATCH:
+                batch = torch.cat([batch, batch.new_zeros(PREDICT_BATCH - len(part), *batch.shape[1:])])
             yield batch, len(part)
-
-    @torch.inference_mode()
-    def answer(self, pixels: Tensor) -> Tensor:
-        """Return probabilities (n, K) float64, on the CPU, of (n, C, H, W) float32 in [0, 1]."""
-        self.network.eval()
-        if self.second_look is None:
-            return self._logits(pixels).softmax(dim=1)
-        return self.second_look(pixels, self._log_probabilities).exp()
-
-    def _logits(self, pixels: Tensor) -> Tensor:
-        scores: Tensor = self.network(self.prepare(pixels))
-        return scores.cpu().double()  # in this order: not every accelerator has float64
-
-    def _log_probabilities(self, pixels: Tensor) -> Tensor:
-        return self._logits(pixels).log_softmax(dim=1)
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """Return what the network is given of (n, C, H, W) float32 in [0, 1]."""
-        normalise = Normalisation(self.spec.mean, self.spec.std)
-        return normalise(pixels).contiguous(memory_format=torch.channels_last)
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         state = dict(self.network.state_dict())
-        if self.second_look is not None:
-            state |= {_SECOND_LOOK + k: v for k, v in self.second_look.state().items()}
+        for predictor in self.predictors:
+            name = described(predictor)[0]
+            state |= {f"{_PREDICTOR}{name}.{key}": value for key, value in predictor.state().items()}
         state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         with atomic(folder / "model.safetensors") as path:
             path.write_bytes(to_bytes(state))
-        rest = {k: v for k, v in dataclasses.asdict(self.spec).items() if k not in _PREPROCESSING}
-        if not rest["second_look"]:
-            del rest["second_look"]
-        version = SECOND_LOOK_VERSION if self.spec.second_look else FORMAT_VERSION
-        content = {"format_version": version, **rest, "preprocessing": self.spec.preprocessing()}
-        with atomic(folder / "model.json") as path:
-            path.write_text(to_json(content) + "\n", encoding="utf-8")
+        self.spec.save(folder / "model.json")
 
     @classmethod
-    def load(cls, folder: Path) -> Classifier:
+    def load(cls, folder: Path) -> Model:
         """Read a model folder, or a run folder that holds one. No code from it is executed.
 
         Raises:
@@ -164,100 +164,38 @@ class Classifier:
         folder = find_model(folder)
         spec = read_spec(folder / "model.json")
         try:
-            network, state = spec.build(), load_file(folder / "model.safetensors")
-            looked = {
-                k.removeprefix(_SECOND_LOOK): state.pop(k) for k in list(state) if k.startswith(_SECOND_LOOK)
-            }
+            state = load_file(folder / "model.safetensors")
+            predictors = []
+            for name, settings in spec.predictors:
+                start = f"{_PREDICTOR}{name}."
+                own = {k.removeprefix(start): state.pop(k) for k in list(state) if k.startswith(start)}
+                predictors.append(PREDICTORS[name].from_state(settings, own, context_of(spec)))
+            network = empty_network(spec)
             network.load_state_dict(state)
-            second_look = None
-            if spec.second_look:
-                shape = {"channels": spec.channels, "num_classes": len(spec.classes)}
-                second_look = SecondLook.restore(looked, **shape)
         except (OSError, RuntimeError, ValueError, SafetensorError, Sit2Error) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
-        return cls(spec, network.eval(), second_look)
+        return cls(spec, network.eval(), tuple(predictors))
 
 
-_SECOND_LOOK = "second_look."  # in front of its tensors' names
-_PREPROCESSING = (
-    "channels",
-    "image_size",
-    "resize",
-    "depth_window",
-    "background",
-    "max_megapixels",
-    "mean",
-    "std",
-)
+_PREDICTOR = "predictor."  # in front of the names of predictors' tensors
 
 
-def find_model(folder: Path) -> Path:
-    """Return the folder that holds model.json: ``folder`` itself or its ``model``."""
-    for candidate in (folder, folder / "model"):
-        if (candidate / "model.json").is_file():
-            return candidate
-    what = f"no such folder: {folder}" if not folder.exists() else f"there is no model.json in {folder}"
-    raise ModelError(f"{what}\nexpected a run folder that `sit2 train` finished, or its model folder")
+def context_of(spec: ModelSpec) -> Context:
+    """Return what a predictor of this model is put together with."""
+    return Context(spec.channels, len(spec.classes), spec.augmentation)
 
 
-def read_spec(path: Path) -> ModelSpec:
-    """Read and check a model.json. Raises :class:`ModelError` for anything that is not one."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}\ntrain again, or restore the file") from None
-    version = content.get("format_version")
-    if version not in (FORMAT_VERSION, SECOND_LOOK_VERSION):
-        raise ModelError(
-            f"{path} has format version {shown(version)}\n"
-            f"this sit2 reads versions {FORMAT_VERSION} and {SECOND_LOOK_VERSION}; train again"
+def empty_network(spec: ModelSpec) -> Network | Members:
+    """Return the network of a model, with initial weights."""
+    networks = [
+        build_network(
+            spec.backbone,
+            channels=spec.channels,
+            image_size=spec.image_size,
+            outputs=len(spec.classes),
+            seed=0,
         )
-    try:
-        flat = {k: v for k, v in content.items() if k not in ("format_version", "preprocessing")}
-        return make_spec({**flat, **content["preprocessing"]})
-    except (TypeError, ValueError, KeyError, ConfigError) as error:
-        raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
-
-
-def make_spec(fields: dict[str, Any]) -> ModelSpec:
-    """Return a spec from JSON's values. Raises TypeError or ValueError for any that a model cannot have."""
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    spec = ModelSpec(**values)
-    if not isinstance(spec.classes, tuple) or len(set(map(str, spec.classes))) < max(2, len(spec.classes)):
-        raise ValueError("classes must be two or more different names")
-    if not isinstance(spec.mean, tuple) or not isinstance(spec.std, tuple):
-        raise ValueError("mean and std must be lists of numbers")
-    if not all(isinstance(text, str) for text in (*_texts(spec), *spec.classes)):
-        raise ValueError("a name is not a text")
-    if spec.resize not in RESIZES:
-        raise ValueError(f"resize must be one of {', '.join(RESIZES)}")
-    if not all(_is_number(n) for n in (*spec.mean, *spec.std)):
-        raise ValueError("mean and std must be numbers")
-    if not (all(0 <= n <= 1 for n in spec.mean) and all(0 < n <= 1 for n in spec.std)):
-        raise ValueError("mean must lie between 0 and 1, and so must std, which cannot be 0")
-    if type(spec.channels) is not int or spec.channels not in (1, 3):
-        raise ValueError(_CHANNELS)
-    if len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
-        raise ValueError(_CHANNELS)
-    if type(spec.image_size) is not int or not 1 <= spec.image_size <= MOST_PIXELS:
-        raise ValueError(f"image_size must be a whole number up to {MOST_PIXELS}")
-    if type(spec.second_look) is not bool:
-        raise ValueError("second_look must be true or false")
-    if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:
-        raise ValueError("max_megapixels must be a whole number above 0")
-    depth_limits(spec.depth_window)
-    Decoding.of(spec, channels=spec.channels)
-    return spec
-
-
-def _texts(spec: ModelSpec) -> tuple[str, ...]:
-    return spec.backbone, spec.resize, spec.depth_window, spec.background, spec.method
-
-
-_CHANNELS = "channels must be 1 or 3, with as many means and deviations"
-
-
-def _is_number(value: object) -> bool:
-    """Say whether a value of JSON is a finite number; NaN, true and 10^400 are not."""
-    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 1 << 53)
+        for _ in range(spec.networks)
+    ]
+    return networks[0] if len(networks) == 1 else Members(networks)

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from sit2.records import ClassPair
 from sit2.synthesis.mixer import DEFAULT_OPERATORS, Mixed, draw_not_sure, draw_sure, mix, pair_tensor
-from sit2.training.feed import Feed
+from sit2.training.training_set import TrainingSet
 
 
-def portion(step: int, size: int, share: float) -> tuple[int, int]:
-    """Return where a step's part of a stream begins, and its length, for a share of every batch.
+def portion(step: int, size: int, fraction: float) -> tuple[int, int]:
+    """Return where a step's part of a stream begins, and its length, for a fraction of every batch.
 
-    The lengths differ by one at most, and over n steps they sum to ⌊n · size · share⌋.
+    The lengths differ by one at most, and over n steps they sum to ⌊n · size · fraction⌋.
     """
-    start, end = math.floor(step * size * share), math.floor((step + 1) * size * share)
+    start, end = math.floor(step * size * fraction), math.floor((step + 1) * size * fraction)
     return start, end - start
 
 
@@ -29,10 +29,10 @@ class Originals:
 
     even = 0.0
 
-    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return the next ``size`` images of an endless shuffled reading."""
-        rows = feed.rows(step * size, size)
-        return _unmixed(feed, rows, feed.take(rows, generator=feed.generator(step)))
+        rows = training_set.rows(step * size, size)
+        return _unmixed(training_set, rows, training_set.take(rows, generator=training_set.generator(step)))
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class InBatch:
     cut: bool  # paste a box instead of blending
     even = 0.0
 
-    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return a batch mixed with itself in another order; one weight per image."""
-        generator = feed.generator(step)
-        rows = feed.rows(step * size, size)
-        images = feed.take(rows, generator=generator)
+        generator = training_set.generator(step)
+        rows = training_set.rows(step * size, size)
+        images = training_set.take(rows, generator=generator)
         other = torch.randperm(size, generator=generator, device=images.device)
-        draws = feed.seeds.numpy("weight", step).beta(self.alpha, self.alpha, size)
+        draws = training_set.seeds.numpy("weight", step).beta(self.alpha, self.alpha, size)
         weight = torch.from_numpy(draws).float().to(images.device)
         mask = weight[:, None, None, None]
         if self.cut:
             mask = _box_masks(weight, *images.shape[2:], generator=generator)
         mixed = torch.lerp(images[other], images, mask)
-        labels = feed.labels[rows]
+        labels = training_set.labels[rows]
         return Mixed(
             images=mixed,
             left=labels,
@@ -69,11 +69,11 @@ class InBatch:
 
 @dataclass(frozen=True)
 class Composites:
-    """Originals, sure composites and not-sure images, in fixed shares of every batch."""
+    """Originals, sure composites and not-sure images, in fixed fractions of every batch."""
 
     pairs: Sequence[ClassPair]
-    original_share: float = 0.0
-    sure_share: float = 0.5  # the rest are not-sure images
+    original_fraction: float = 0.0
+    sure_fraction: float = 0.5  # the rest are not-sure images
     operators: tuple[str, ...] = DEFAULT_OPERATORS
     _pairs: Tensor = field(init=False, repr=False)  # (P, 2) int64
 
@@ -82,31 +82,31 @@ class Composites:
 
     @property
     def even(self) -> float:
-        """The share of the composites, whose parents are drawn by class."""
-        return 1 - self.original_share
+        """The fraction of the composites, whose parents are drawn by class."""
+        return 1 - self.original_fraction
 
-    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return originals first, then sure composites, then not-sure images.
 
         All parents are augmented on their own, in one batch, before they are mixed.
         """
-        generator = feed.generator(step)
-        first, originals = portion(step, size, self.original_share)
-        sure = min(portion(step, size, self.sure_share)[1], size - originals)  # both may have rounded up
-        sure_parents = draw_sure(feed.index, sure, generator=generator)
-        pairs = self._pairs.to(feed.labels.device)
-        parents = draw_not_sure(feed.index, pairs, size - originals - sure, generator=generator)
-        rows = feed.rows(first, originals)
+        generator = training_set.generator(step)
+        first, originals = portion(step, size, self.original_fraction)
+        sure = min(portion(step, size, self.sure_fraction)[1], size - originals)  # both may have rounded up
+        sure_parents = draw_sure(training_set.index, sure, generator=generator)
+        pairs = self._pairs.to(training_set.labels.device)
+        parents = draw_not_sure(training_set.index, pairs, size - originals - sure, generator=generator)
+        rows = training_set.rows(first, originals)
         left_row = torch.cat([rows, sure_parents.left, parents.left])
         right_row = torch.cat([sure_parents.right, parents.right])
-        images = feed.take(torch.cat([left_row, right_row]), generator=generator)
+        images = training_set.take(torch.cat([left_row, right_row]), generator=generator)
         plain, left, right = images[:originals], images[originals:size], images[size:]
         mixed, weight, operator = mix(left, right, self.operators, generator=generator)
         right_row = torch.cat([rows, right_row])
         return Mixed(
             images=torch.cat([plain, mixed]),
-            left=feed.labels[left_row],
-            right=feed.labels[right_row],
+            left=training_set.labels[left_row],
+            right=training_set.labels[right_row],
             weight=torch.cat([torch.ones(originals, device=weight.device), weight]),
             operator=torch.cat([torch.full_like(rows, -1), operator]),
             left_row=left_row,
@@ -122,49 +122,49 @@ class SoftMixtures:
     """
 
     scores: Tensor  # (K, K), of :func:`~sit2.synthesis.mixer.score_matrix`
-    emphasis: float  # share of the mixtures that are of pairs with a score; the rest are of all evenly
+    emphasis: float  # fraction of the mixtures that are of pairs with a score; the rest are of all evenly
     alpha: float  # Beta(α, α) of the weight
-    cut: float = 0.0  # share of the mixtures that get a pasted box instead of a blend
-    original_share: float = 0.25
+    cut: float = 0.0  # fraction of the mixtures that get a pasted box instead of a blend
+    original_fraction: float = 0.25
 
     @property
     def even(self) -> float:
-        """The share of the mixtures, whose parents are drawn by class."""
-        return 1 - self.original_share
+        """The fraction of the mixtures, whose parents are drawn by class."""
+        return 1 - self.original_fraction
 
-    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return originals first, then mixtures; all parents are augmented before they are mixed."""
-        generator = feed.generator(step)
-        first, originals = portion(step, size, self.original_share)
-        pairs, weights = self._weights(feed)
+        generator = training_set.generator(step)
+        first, originals = portion(step, size, self.original_fraction)
+        pairs, weights = self._weights(training_set)
         count = size - originals if len(pairs) else 0
-        parents = draw_not_sure(feed.index, pairs, count, generator=generator, weights=weights)
-        rows = feed.rows(first, size - count)
+        parents = draw_not_sure(training_set.index, pairs, count, generator=generator, weights=weights)
+        rows = training_set.rows(first, size - count)
         left_row = torch.cat([rows, parents.left])
-        images = feed.take(torch.cat([left_row, parents.right]), generator=generator)
+        images = training_set.take(torch.cat([left_row, parents.right]), generator=generator)
         plain, left, right = images[: len(rows)], images[len(rows) : size], images[size:]
-        draws = feed.seeds.numpy("weight", step).beta(self.alpha, self.alpha, count)
-        share = torch.from_numpy(draws).float().to(images.device)
-        mask = share[:, None, None, None]
+        draws = training_set.seeds.numpy("weight", step).beta(self.alpha, self.alpha, count)
+        weight = torch.from_numpy(draws).float().to(images.device)
+        mask = weight[:, None, None, None]
         if self.cut > 0:
-            boxes = _box_masks(share, *images.shape[2:], generator=generator)
+            boxes = _box_masks(weight, *images.shape[2:], generator=generator)
             cut = torch.rand(count, 1, 1, 1, generator=generator, device=images.device) < self.cut
             mask = torch.where(cut, boxes, mask)
         right_row = torch.cat([rows, parents.right])
         ones = torch.ones(len(rows), device=images.device)
         return Mixed(
             images=torch.cat([plain, torch.lerp(right, left, mask)]),
-            left=feed.labels[left_row],
-            right=feed.labels[right_row],
+            left=training_set.labels[left_row],
+            right=training_set.labels[right_row],
             weight=torch.cat([ones, mask.mean(dim=(1, 2, 3))]),
             operator=torch.full_like(left_row, -1),
             left_row=left_row,
             right_row=right_row,
         )
 
-    def _weights(self, feed: Feed) -> tuple[Tensor, Tensor]:
+    def _weights(self, training_set: TrainingSet) -> tuple[Tensor, Tensor]:
         """(P, 2) every pair of classes that have images, and (P,) how often each is drawn."""
-        pairs = torch.combinations(feed.index.count.nonzero()[:, 0])
+        pairs = torch.combinations(training_set.index.count.nonzero()[:, 0])
         scores = self.scores.to(pairs.device)[pairs[:, 0], pairs[:, 1]]
         even = torch.full_like(scores, 1 / max(1, len(pairs)))
         if not scores.sum() > 0:
@@ -172,8 +172,8 @@ class SoftMixtures:
         return pairs, self.emphasis * scores / scores.sum() + (1 - self.emphasis) * even
 
 
-def _unmixed(feed: Feed, rows: Tensor, images: Tensor) -> Mixed:
-    labels = feed.labels[rows]
+def _unmixed(training_set: TrainingSet, rows: Tensor, images: Tensor) -> Mixed:
+    labels = training_set.labels[rows]
     ones = torch.ones(len(rows), device=images.device)
     return Mixed(images, labels, labels, ones, torch.full_like(rows, -1), rows, rows)
 

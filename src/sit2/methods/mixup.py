@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sit2.methods.batches import InBatch
-from sit2.methods.method import Method, fine_tune
-from sit2.methods.targets import class_shares
-from sit2.records import ClassPair
-from sit2.training.phase import Phase, cross_entropy
+from sit2.methods.method import METHOD, Method, TwoPhases
+from sit2.parameters import parameter
+
+if TYPE_CHECKING:
+    from sit2.records import ClassPair
+    from sit2.training.phase import Phase
 
 
-class Mixup(Method):
-    """One phase of mixup (Zhang et al. 2018, arXiv 1710.09412)."""
+@dataclass(frozen=True, kw_only=True)
+class Blending(Method):
+    """A method that blends any two images of a batch."""
 
-    settings = ("mixup_alpha",)
+    mixup_alpha: float = parameter(
+        0.2, "mixup: Beta(α, α) of the weight; cutmix uses α = 1", low=0.01, tune=(0.1, 1.0), topic=METHOD
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup(Blending):
+    """Train on blends of any two images (mixup: Zhang et al. 2018, arXiv 1710.09412)."""
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return one phase; pairs are not used."""
-        batches = InBatch(self.config.mixup_alpha, cut=False)
-        return [Phase("train", batches, class_shares, cross_entropy, num_classes, share=1.0)]
+        return [_mixed_phase("train", self.mixup_alpha, num_classes)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class CutMix(Method):
-    """One phase of CutMix (Yun et al. 2019, arXiv 1905.04899), α = 1 as published."""
+    """Train on images with a box of another image in each (CutMix: Yun et al. 2019, arXiv 1905.04899)."""
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
-        """Return one phase; pairs are not used."""
-        batches = InBatch(alpha=1.0, cut=True)
-        return [Phase("train", batches, class_shares, cross_entropy, num_classes, share=1.0)]
+        """Return one phase, with α = 1 as published; pairs are not used."""
+        return [_mixed_phase("train", 1.0, num_classes, cut=True)]
 
 
-class MixupFinetune(Method):
-    """mixup on SIT²'s schedule: what pretraining on mixtures is worth without not-sure images."""
-
-    settings = ("mixup_alpha", "pretrain_share", "finetune_lr")
+@dataclass(frozen=True, kw_only=True)
+class MixupFinetune(TwoPhases, Blending):
+    """Pretrain with mixup, fine-tune on the original images: SIT²'s schedule without not-sure images."""
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
         """Return two phases; pairs are not used."""
-        batches = InBatch(self.config.mixup_alpha, cut=False)
-        share = self.config.pretrain_share
-        pretrain = Phase("pretrain", batches, class_shares, cross_entropy, num_classes, share)
-        return [pretrain, fine_tune(num_classes, self.config)]
+        pretrain = _mixed_phase("pretrain", self.mixup_alpha, num_classes, fraction=self.pretrain_fraction)
+        return [pretrain, self.fine_tune(num_classes)]
+
+
+def _mixed_phase(
+    name: str, alpha: float, num_classes: int, *, cut: bool = False, fraction: float = 1.0
+) -> Phase:
+    from sit2.methods.batches import InBatch
+    from sit2.methods.targets import class_proportions
+    from sit2.training.phase import Phase, cross_entropy
+
+    return Phase(name, InBatch(alpha, cut=cut), class_proportions, cross_entropy, num_classes, fraction)

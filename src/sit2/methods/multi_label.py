@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sit2.methods.batches import Composites
-from sit2.methods.method import Method, fine_tune
-from sit2.methods.targets import both_classes
-from sit2.records import ClassPair
-from sit2.training.phase import Phase, binary_cross_entropy
+from sit2.methods.method import Mixing
+
+if TYPE_CHECKING:
+    from sit2.records import ClassPair
+    from sit2.training.phase import Phase
 
 
-class MultiLabel(Method):
-    """Pretrain on composites with K sigmoids: one class for a sure composite, two for a not-sure image."""
-
-    uses_pairs = True
-    settings = ("operators", "pretrain_share", "finetune_lr", "phase_smoothing")
+@dataclass(frozen=True, kw_only=True)
+class MultiLabel(Mixing):
+    """Pretrain to name the one or two classes that a composite holds, then fine-tune (SIT², strategy 3)."""
 
     def phases(self, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
-        """Return pretraining on composites, half of them sure, then fine-tuning."""
+        """Return pretraining with K sigmoids on composites, half of them sure, then fine-tuning."""
+        from sit2.methods.batches import Composites
+        from sit2.methods.targets import both_classes
+        from sit2.training.phase import Phase, binary_cross_entropy
+
         pretrain = Phase(
             "pretrain",
-            Composites(pairs, sure_share=0.5, operators=self.config.operators),
+            Composites(pairs, sure_fraction=0.5, operators=self.operators),
             both_classes,
             binary_cross_entropy,
             outputs=num_classes,
-            share=self.config.pretrain_share,
+            fraction=self.pretrain_fraction,
         )
-        return [pretrain, fine_tune(num_classes, self.config)]
+        return [pretrain, self.fine_tune(num_classes)]

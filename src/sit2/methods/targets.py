@@ -19,8 +19,8 @@ def one_class(mixed: Mixed, num_classes: int) -> Tensor:
     return F.one_hot(mixed.left, num_classes).float()
 
 
-def class_shares(mixed: Mixed, num_classes: int) -> Tensor:
-    """(N, K): each class's share of the image, as mixup and CutMix ask for it."""
+def class_proportions(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K): how much of the image is each class's, as mixup and CutMix ask for it."""
     left = F.one_hot(mixed.left, num_classes)
     right = F.one_hot(mixed.right, num_classes)
     return torch.lerp(right.float(), left.float(), mixed.weight[:, None])
@@ -46,7 +46,7 @@ def class_or_not_sure(mixed: Mixed, num_classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Smoothed:
-    """Label smoothing (Szegedy et al. 2016): the class keeps 1 − ε, all K classes share ε evenly."""
+    """Label smoothing (Szegedy et al. 2016): the class keeps 1 − ε, all K classes get equal parts of ε."""
 
     epsilon: float
 
@@ -57,7 +57,7 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class SmoothedTargets:
-    """Any targets that sum to 1, smoothed: all J outputs share ε evenly."""
+    """Any targets that sum to 1, smoothed: all J outputs get equal parts of ε."""
 
     targets: Targets
     epsilon: float
@@ -72,7 +72,7 @@ class SmoothedTargets:
 class SmoothedByConfusion:
     """Label smoothing whose mass goes to the classes that a class is confused with, as well as to all.
 
-    The class keeps 1 − ε; of ε, the share ``emphasis`` is parted among the class's partners in the pairs, in
+    The class keeps 1 − ε; of ε, the fraction ``emphasis`` is divided among the class's partners in the pairs, in
     proportion to the pairs' scores, and the rest evenly among all K. A class without a partner has ordinary
     label smoothing.
     """

@@ -150,7 +150,7 @@ def gap_text(gap: Gap) -> str:
 
 
 def losses(run: RunData) -> tuple[Plot, ...]:
-    """Return each method's training loss by image passes, a line for every phase."""
+    """Return each method's training loss by samples seen, a line for every phase."""
     plots = []
     for number, (method, steps) in enumerate(run.history.items()):
         if not steps:
@@ -159,11 +159,11 @@ def losses(run: RunData) -> tuple[Plot, ...]:
         lines = []
         for phase in phases:
             own = [step for step in steps if step.phase == phase]
-            lines.append(Line(phase, tuple(s.passes for s in own), tuple(s.loss for s in own)))
+            lines.append(Line(phase, tuple(s.samples_seen for s in own), tuple(s.loss for s in own)))
             checked = [s for s in own if s.validation is not None]
             if checked:
                 y = tuple(float(s.validation or 0.0) for s in checked)
-                lines.append(Line(f"{phase}, validation", tuple(s.passes for s in checked), y))
+                lines.append(Line(f"{phase}, validation", tuple(s.samples_seen for s in checked), y))
         high = max(value for line in lines for value in line.y)
         low = min(0.0, *(value for line in lines for value in line.y))
         title = f"Loss of {method}"
@@ -174,7 +174,7 @@ def losses(run: RunData) -> tuple[Plot, ...]:
                 "images through the network",
                 "loss",
                 tuple(lines),
-                ticks(0, max(step.passes for step in steps)),
+                ticks(0, max(step.samples_seen for step in steps)),
                 ticks(low, high),
             )
         )

@@ -83,7 +83,7 @@ class Step:
     """One line of a training's history."""
 
     phase: str
-    passes: int
+    samples_seen: int
     loss: float
     validation: float | None  # log-loss on the validation images, where early stopping measured it
 
@@ -289,7 +289,7 @@ def _measured(path: Path, classes: tuple[str, ...]) -> Confusion | None:
 def _history(path: Path) -> tuple[Step, ...]:
     rows = read_json(path, {}).get("progress", [])
     return tuple(
-        Step(row["phase"], int(row["passes"]), float(row["loss"]), row.get("validation"))
+        Step(row["phase"], int(row["samples_seen"]), float(row["loss"]), row.get("validation"))
         for row in rows
         if row.get("loss") is not None and math.isfinite(row["loss"])
     )
@@ -305,7 +305,7 @@ def _findings(path: Path) -> tuple[Finding, ...] | None:
             str(e.get("kind", "")),
             next((known for known in get_args(Severity) if known == e.get("severity")), "note"),
             str(e.get("text", "")),
-            str(e.get("cure", "")),
+            str(e.get("hint", "")),
         )
         for e in entries
         if isinstance(e, dict)

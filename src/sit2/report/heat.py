@@ -9,7 +9,6 @@ Letters: K classes, C channels, H and W pixels of what a network is given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from sit2.config.recipe import Recipe
 from sit2.errors import DataError, ModelError
 from sit2.records import ByteArray, FloatArray
 from sit2.report.data import RunData
 from sit2.report.images import Album
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from sit2.data.decoding.image import Decoding
-    from sit2.inference.model import Classifier
+    from sit2.inference.model import Model
 
 TILE = 96  # pixels of a map on the page
 SHADE = 0.35  # how much of an image's light and shade is left under its map
@@ -67,7 +67,7 @@ class Heat:
     gone: int = 0  # images that cannot be read as they were
     shown: int = 0  # images with maps
     cells: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and columns of each method's map
-    twice: list[str] = field(default_factory=list)  # methods that look twice
+    averaged: list[str] = field(default_factory=list)  # methods whose maps are means over several views
 
     def look(self, n: int) -> Look | None:
         """Return the maps of test image n; None where it has none."""
@@ -132,24 +132,26 @@ class Heat:
         return seers[0], seers[1]
 
     def _seer(self, method: str, folder: Path) -> Seer | None:
-        from sit2.inference.model import Classifier
+        import torch
+
+        from sit2.inference.model import Model
 
         try:
-            classifier = Classifier.load(folder)
+            model = Model.load(folder)
         except ModelError:
             self.why = f"the model of {method} cannot be loaded"
             return None
-        if (classifier.spec.method, classifier.spec.classes) != (method, self.run.classes):
+        if (model.spec.recipe, model.spec.classes) != (method, self.run.classes):
             self.why = f"the model of {method} is another's"
             return None
-        found = last_map(classifier)
+        found = last_map(model)
         if found is None:
-            self.why = f"{classifier.spec.backbone} ends without a map of the image"
+            self.why = f"{model.spec.backbone} ends without a map of the image"
             return None
         layer, self.cells[method] = found
-        if classifier.second_look is not None:
-            self.twice.append(method)
-        return Seer(method, classifier, layer)
+        if len(list(model.views(torch.zeros(1, 1, 2, 2)))) > 1:
+            self.averaged.append(method)
+        return Seer(method, model, layer)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Seer:
     """A network, and the layer whose output is a map of the image."""
 
     method: str
-    classifier: Classifier
+    model: Model
     layer: nn.Module
 
     @property
@@ -165,13 +167,13 @@ class Seer:
         """How an image becomes what the network is given, as in prediction."""
         from sit2.data.decoding.image import Decoding
 
-        spec = self.classifier.spec
+        spec = self.model.spec
         return Decoding.of(spec, channels=spec.channels)
 
     def look(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-        """Say where the network looks in an image for the class that the model names.
+        """Say where the network looks in an image for the class that the model predicts.
 
-        Of a model that looks twice, it is the mean over all ways in which its network was asked.
+        Of a model that asks about several views of an image, it is the mean over them.
 
         Args:
             pixels: (C, H, W) uint8, decoded as :attr:`decoding` says.
@@ -184,34 +186,27 @@ class Seer:
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        from sit2.training.feed import as_tensor
+        from sit2.training.training_set import as_tensor
 
         image = as_tensor(pixels[None]).float() / 255
-        probabilities = self.classifier.answer(image)[0]
+        probabilities = self.model.answer(image)[0]
         target = ClassifierOutputTarget(int(probabilities.argmax()))
-        cam = GradCAM(self.classifier.network, [self.layer])
-        place = torch.arange(image[0, 0].numel()).view(1, 1, *image.shape[2:])
-        heat = np.zeros(place.numel())
-        views = self._views(image)
-        for view, there in zip(views(image), views(place), strict=True):
-            heat[there.flatten().numpy()] += cam(self.classifier.prepare(view), [target])[0].flatten()
+        cam = GradCAM(self.model.network, [self.layer])
+        index = torch.arange(image[0, 0].numel()).view(1, 1, *image.shape[2:])
+        heat = np.zeros(index.numel())
+        for view, there in zip(self.model.views(image), self.model.views(index), strict=True):
+            heat[there.flatten().numpy()] += cam(self.model.prepare(view), [target])[0].flatten()
         return (heat / (heat.max() or 1)).reshape(image.shape[2:]), probabilities.numpy()
-
-    def _views(self, image: Tensor) -> Callable[[Tensor], Iterable[Tensor]]:
-        """Return what lays an image (1, C, H, W) in all ways in which the network is asked about this one."""
-        second, once = self.classifier.second_look, replace(self.classifier, second_look=None)
-        if second is None or not second.concerns(once.answer(image)):
-            return lambda images: [images]
-        return second.views
 
 
 def model_folder(run: RunData, method: str) -> Path:
     """Return where a run keeps a method's model: the one that was asked for, or one beside it."""
-    asked = run.folder / "model"
-    return asked if method == run.settings.get("method") else asked / method.replace("@", "-at-")
+    asked, recipe = run.folder / "model", Recipe.parse(method)
+    main = Recipe.parse(str(run.settings.get("method", "")) or method)
+    return asked if recipe == main else asked / recipe.file_name
 
 
-def last_map(classifier: Classifier) -> tuple[nn.Module, tuple[int, int]] | None:
+def last_map(model: Model) -> tuple[nn.Module, tuple[int, int]] | None:
     """Find the last layer whose output (1, F, h, w) is a map of the image, F being the encoder's features.
 
     A pooling's output does not count, which is coarser than what was pooled; nor does a map that becomes a
@@ -223,7 +218,12 @@ def last_map(classifier: Classifier) -> tuple[nn.Module, tuple[int, int]] | None
     import torch
     from torch import Tensor, nn
 
-    encoder, spec = classifier.network.encoder, classifier.spec
+    from sit2.training.backbones import Network
+
+    network, spec = model.network, model.spec
+    if not isinstance(network, Network):
+        return None
+    encoder = network.encoder
     done: list[tuple[nn.Module, Any]] = []
     hooks = [m.register_forward_hook(lambda m, _, out: done.append((m, out))) for m in encoder.modules()]
     try:

@@ -158,9 +158,9 @@ def speed(run: RunData) -> Table:
     images = run.info.get("dataset", {}).get("images", 0)
     for stage, seconds in run.info.get("seconds", {}).items():
         rows.append([stage, f"{seconds:.1f}", _rate(images if stage == "images" else 0, seconds)])
-    passes = run.info.get("passes", {})
+    samples_seen = run.info.get("samples_seen", {})
     for method, seconds in run.info.get("training_seconds", {}).items():
-        rows.append([f"training {method}", f"{seconds:.1f}", _rate(passes.get(method, 0), seconds)])
+        rows.append([f"training {method}", f"{seconds:.1f}", _rate(samples_seen.get(method, 0), seconds)])
     return Table("speed", "Time by stage", ("stage", "seconds", "images/s"), rows)
 
 

@@ -44,7 +44,7 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             _sync_folder(path.parent)
     except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {_reason(error)}\n{_cure(error)}") from error
+        raise RunFolderError(f"cannot write {path}: {_reason(error)}\n{_hint(error)}") from error
 
 
 def is_temporary(name: str) -> bool:
@@ -118,7 +118,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 
-def _cure(error: OSError) -> str:
+def _hint(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
         return "free some space and run again: what is finished is kept (train: with --resume)"
     return "expected a folder to write to; give another -o"

@@ -1,7 +1,7 @@
 """What is on disk after a run, and its format version.
 
 run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
-model/  predictions/  metrics.json  comparison.json  history/ (loss by image passes)  batches/ (what the
+model/  predictions/  metrics.json  comparison.json  history.csv (a row an epoch)  batches/ (what the
 network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/  tables/  state/ (of an
 unfinished run only)
 """
@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from sit2.errors import RunFolderError
+from sit2.errors import RunFolderError, shown
 from sit2.storage.escaping import neutral_table
 from sit2.storage.files import atomic, is_temporary, sweep
 from sit2.storage.lock import NAME as LOCK
 from sit2.storage.lock import Lock
 from sit2.storage.untrusted import read_json as read_any_json
-from sit2.storage.untrusted import read_yaml, shown, to_json
+from sit2.storage.untrusted import read_yaml, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT_VERSION = 1  # 1: the first
+FORMAT_VERSION = 2  # 2: recipes and predictors; 1 was never released
 
 OURS = (
     "run.json",
@@ -56,7 +56,7 @@ OURS = (
     "synthesis",
     "model",
     "predictions",
-    "history",
+    "history.csv",
     "state",
 )
 BEGINNING = "beginning"  # the status until the results of an earlier run are removed
@@ -112,12 +112,11 @@ class RunFolder:
                 when another process writes to it, or when the unfinished run had other settings.
         """
         run = cls(path, dict(settings), overwrite=overwrite)
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
-        if present := _present(path):
+        if present := refuse_taken(path, overwrite=overwrite, resume=resume):
             run.lock = Lock(path) if "run.json" in present else None
             try:
-                run._look(present, settings, identity, resume=resume)
+                if resume:
+                    run._take_up(settings, identity)
             except BaseException:
                 run.release()
                 raise
@@ -133,30 +132,14 @@ class RunFolder:
             }
         return run
 
-    def _look(
-        self,
-        present: list[str],
-        settings: Mapping[str, Any],
-        identity: Mapping[str, Any],
-        *,
-        resume: bool | None,
-    ) -> None:
-        """Refuse what must not be touched; take up what is to be resumed."""
-        if not (resume or self.overwrite):
-            finish = "--resume to finish the run in it, " if resume is not None else ""
-            raise RunFolderError(
-                f"the output folder {self.path} is not empty\n"
-                f"use {finish}--overwrite to replace what a run wrote, or another -o"
-            )
-        if "run.json" not in present or not _is_ours(self.path / "run.json"):
-            raise RunFolderError(f"{self.path} is not a folder that sit2 made\ngive another -o")
-        if resume:
-            self.info = self.read_json("run.json")
-            if self.info.get("status") == BEGINNING:
-                return  # killed before it had done anything, so there is nothing to go on with
-            _check_info(self.info, self.path / "run.json")
-            self.resumed = True
-            self._check_same(settings, identity)
+    def _take_up(self, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        """Take up the unfinished run that is to be resumed."""
+        self.info = self.read_json("run.json")
+        if self.info.get("status") == BEGINNING:
+            return  # killed before it had done anything, so there is nothing to go on with
+        _check_info(self.info, self.path / "run.json")
+        self.resumed = True
+        self._check_same(settings, identity)
 
     def begin(self) -> None:
         """Write run.json and config.yaml, in place of what an earlier run wrote.
@@ -249,7 +232,7 @@ class RunFolder:
 
     def _check_same(self, settings: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         try:
-            # The settings last: an entry of run.json may have a setting's name, as "passes" has.
+            # The settings last: an entry of run.json may have a setting's name, as "samples_seen" has.
             before = {**self.info, **read_yaml(self.path / "config.yaml")}
         except (OSError, TypeError, ValueError):
             raise RunFolderError(
@@ -328,6 +311,39 @@ def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("sit2", "torch", "timm", "lightning-fabric", "scikit-learn", "numpy", "pillow")
     return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+
+
+def refuse_taken(
+    path: Path, *, overwrite: bool, resume: bool | None = None, comparison: bool = False
+) -> list[str]:
+    """Refuse a folder that may not be written to; the check is quick, so it can come before anything heavy.
+
+    Args:
+        path: the output folder.
+        overwrite: what is there may be replaced.
+        resume: what is there may be finished; None: that is not on offer.
+        comparison: an earlier comparison there is taken up.
+
+    Returns:
+        The names of what the folder holds.
+
+    Raises:
+        RunFolderError: it is a file, or holds something that is not ours or that nobody gave up.
+    """
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
+    present = _present(path)
+    if not present or (comparison and "cells" in present):
+        return present
+    if not (resume or overwrite):
+        finish = "--resume to finish the run in it, " if resume is not None else ""
+        raise RunFolderError(
+            f"the output folder {path} is not empty\n"
+            f"use {finish}--overwrite to replace what a run wrote, or another -o"
+        )
+    if "run.json" not in present or not _is_ours(path / "run.json"):
+        raise RunFolderError(f"{path} is not a folder that sit2 made\ngive another -o")
+    return present
 
 
 def free_folder(base: Path) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import reprlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ MOST_JSON = 1 << 28  # bytes: histories and lists of problems may be long
 MOST_YAML = 1 << 20
 
 _HALF = re.compile("[\ud800-\udfff]")
-_LONGEST = {"maxlevel": 3, "maxstring": 80, "maxlong": 40, "maxother": 80}  # of what a message quotes
-_SHORT = reprlib.Repr()
-_SHORT.__dict__.update(_LONGEST)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -69,11 +65,6 @@ def read_text(path: Path, *, most: int) -> str:
     if state.st_size > most:
         raise ValueError(f"it is larger than {most >> 20} MB")
     return path.read_text(encoding="utf-8")
-
-
-def shown(value: Any) -> str:
-    """Return a value's repr, shortened where it is long or deep."""
-    return _SHORT.repr(value)
 
 
 class _Loader(yaml.SafeLoader):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sit2.synthesis.synthesizer import Synthesizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,5 +21,7 @@ class Blend(Synthesizer):
 
     def masks(self, count: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:
         """Draw (count, 1, 1, 1) weights."""
+        import torch
+
         uniform = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
         return self.low + (self.high - self.low) * uniform

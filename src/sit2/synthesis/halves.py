@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sit2.synthesis.synthesizer import Synthesizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Halves(Synthesizer):
@@ -13,6 +16,8 @@ class Halves(Synthesizer):
 
     def masks(self, count: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:
         """Draw (count, 1, height, width) masks of zeros and ones."""
+        import torch
+
         device = generator.device
         beside = (torch.arange(width, device=device) < width / 2).float().expand(height, width)
         above = (torch.arange(height, device=device) < height / 2).float()[:, None].expand(height, width)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sit2.synthesis.synthesizer import Synthesizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Patches(Synthesizer):
 
     def masks(self, count: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:
         """Draw (count, 1, height, width) masks of zeros and ones."""
+        import torch
+
         device = generator.device
         shift = 2 * torch.rand(count, 2, generator=generator, device=device)  # a whole period of the board
         rows = (torch.arange(height, device=device) * self.cells / height + shift[:, :1]).floor()  # (n, H)

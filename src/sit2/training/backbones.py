@@ -104,10 +104,10 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
     import timm
 
     if not timm.is_model(backbone):
-        cure = did_you_mean(backbone, [SMALL_CNN, *timm.list_models()])
-        if cure.startswith("choose from"):
-            cure = f"expected {SMALL_CNN!r} or a timm model, such as 'resnet18' or 'convnext_atto'"
-        raise ConfigError(f"unknown backbone {backbone!r}\n{cure}")
+        hint = did_you_mean(backbone, [SMALL_CNN, *timm.list_models()])
+        if hint.startswith("choose from"):
+            hint = f"expected {SMALL_CNN!r} or a timm model, such as 'resnet18' or 'convnext_atto'"
+        raise ConfigError(f"unknown backbone {backbone!r}\n{hint}")
     options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
     known = timm.models.get_pretrained_cfg(backbone)
     if known is not None and known.fixed_input_size:
@@ -125,8 +125,8 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         what = (
             f"the pretrained weights of {backbone!r}" if pretrained else f"{backbone!r} for this image size"
         )
-        cure = "give a local file with --weights" if pretrained else "choose another backbone or --image-size"
-        raise ConfigError(f"cannot get {what}: {reason}\n{cure}") from None
+        hint = "give a local file with --weights" if pretrained else "choose another backbone or --image-size"
+        raise ConfigError(f"cannot get {what}: {reason}\n{hint}") from None
     return encoder
 
 
@@ -169,9 +169,9 @@ def load_encoder(network: Network, path: Path) -> int:
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     missing = [k for k in own if k not in fitting]
     if missing == [first] and given != wanted:
-        cure = f"set --channels {given}, or " if given in (1, 3) else ""
+        hint = f"set --channels {given}, or " if given in (1, 3) else ""
         raise ModelError(
-            f"{path} is for images of {given} channels, but these have {wanted}\n{cure}choose other weights"
+            f"{path} is for images of {given} channels, but these have {wanted}\n{hint}choose other weights"
         )
     if missing:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""A phase: batches, targets, a loss, a head, a share of the budget.
+"""A phase: batches, targets, a loss, a head, a fraction of the budget.
 
 A method is a list of phases; the loop runs them and knows nothing else about the method.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sit2.synthesis.mixer import Mixed
-from sit2.training.feed import Feed
+from sit2.training.training_set import TrainingSet
 
 
 class Batches(Protocol):
@@ -24,7 +24,7 @@ class Batches(Protocol):
         """Share of the images that are drawn evenly by class; the rest are drawn as often as there are."""
         ...
 
-    def draw(self, feed: Feed, step: int, size: int) -> Mixed:
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return exactly ``size`` images for step ``step``: each is one image pass of the budget."""
         ...
 
@@ -42,7 +42,7 @@ class Phase:
     targets: Targets
     loss: Loss
     outputs: int  # of the head, which is new in every phase
-    share: float  # of the budget of image passes
+    fraction: float  # of the budget
     encoder_lr: float = 1.0  # relative to the configured learning rate, which the new head always has
 
 
@@ -57,14 +57,14 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None)
 
 
 def steps_of(phases: list[Phase], total: int) -> list[int]:
-    """Part ``total`` steps among the phases by their shares; the parts always sum to ``total``.
+    """Part ``total`` steps among the phases by their fractions; the parts always sum to ``total``.
 
     The last phase has at least one: its head is the classifier's.
     """
-    whole = sum(p.share for p in phases)
+    whole = sum(p.fraction for p in phases)
     ends, done = [], 0.0
     for phase in phases:
-        done += phase.share / whole
+        done += phase.fraction / whole
         ends.append(min(round(done * total), max(0, total - 1)))
     ends[-1] = total
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sit2.data import checkup as package
-from sit2.data.duplicates import name_copies
+from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import Pixels, load_pixels
 from sit2.data.quality import Checkup, Finding
 from sit2.data.readers import read_dataset
@@ -34,7 +34,7 @@ def check(dataset: Dataset, *, problems=None, **options) -> Checkup:
     """Check a dataset up, its images decoded as `sit2 check` does; ``problems`` stand in for real ones."""
     pixels = load_pixels(dataset, size=package.SIZE)
     pixels = Pixels(pixels.images, tuple(problems or pixels.problems))
-    return package.check(name_copies(dataset, pixels), pixels, **options)
+    return package.check(name_duplicates(dataset, pixels), pixels, **options)
 
 
 def found(checkup: Checkup, kind: str) -> Finding:

@@ -22,7 +22,7 @@ class Finding:
     kind: str  # "unreadable", "duplicates", "label conflict", "leak", "group leak", "imbalance", …
     severity: Severity
     text: str  # a sentence or two
-    cure: str
+    hint: str
     files: tuple[str, ...] = ()  # ids of the images it is about
     details: tuple[Mapping[str, Any], ...] = ()  # one for each set, pair or image, for the JSON
 

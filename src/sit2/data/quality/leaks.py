@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sit2.data.duplicates import copy_sets
+from sit2.data.duplicates import duplicate_sets
 from sit2.data.quality.findings import Finding, Severity
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
@@ -15,8 +15,8 @@ from sit2.records import Dataset
 def leaks(dataset: Dataset) -> list[Finding]:
     """Find what stands in several of the splits that the source gives: images and groups."""
     _, parted, _ = _by_harm(dataset)
-    cure = "keep each image in one split, or let sit2 make its own splits: --resplit"
-    return [*_copies(dataset, "leak", parted, "in several splits", cure), *_torn_groups(dataset)]
+    hint = "keep each image in one split, or let sit2 make its own splits: --resplit"
+    return [*_copies(dataset, "leak", parted, "in several splits", hint), *_torn_groups(dataset)]
 
 
 def leak_notes(dataset: Dataset, *, allow: bool) -> list[str]:
@@ -28,24 +28,24 @@ def leak_notes(dataset: Dataset, *, allow: bool) -> list[str]:
     found = leaks(dataset)
     if found and not allow:
         raise DataError(
-            f"{found[0].text} The test would be of what was trained on.\n{found[0].cure}\n"
+            f"{found[0].text} The test would be of what was trained on.\n{found[0].hint}\n"
             "`sit2 check` lists them; --allow-leaks trains all the same"
         )
-    return [f"{finding.text} To mend it: {finding.cure}." for finding in [*label_conflicts(dataset), *found]]
+    return [f"{finding.text} To mend it: {finding.hint}." for finding in [*label_conflicts(dataset), *found]]
 
 
 def label_conflicts(dataset: Dataset) -> list[Finding]:
     """Find images that stand in several classes, equal to the byte."""
     contradicting, _, _ = _by_harm(dataset)
-    cure = "keep each image in the class that is right"
-    return _copies(dataset, "label conflict", contradicting, "in several classes", cure)
+    hint = "keep each image in the class that is right"
+    return _copies(dataset, "label conflict", contradicting, "in several classes", hint)
 
 
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Find images that stand more than once, where that is no conflict and no leak."""
     _, _, harmless = _by_harm(dataset)
-    cure = "remove the copies; until then sit2 keeps them in one split"
-    return _copies(dataset, "duplicates", harmless, "more than once in a class", cure)
+    hint = "remove the copies; until then sit2 keeps them in one split"
+    return _copies(dataset, "duplicates", harmless, "more than once in a class", hint)
 
 
 Sets = list[list[int]]  # rows of the same image
@@ -54,7 +54,7 @@ Sets = list[list[int]]  # rows of the same image
 def _by_harm(dataset: Dataset) -> tuple[Sets, Sets, Sets]:
     """Return the sets of copies in several classes, those in several splits, and those in neither."""
     contradicting, parted, harmless = [], [], []
-    for rows in copy_sets(dataset):
+    for rows in duplicate_sets(dataset):
         conflict = len({int(dataset.labels[n]) for n in rows}) > 1
         leak = bool(dataset.splits) and len({dataset.splits[n] for n in rows}) > 1
         if conflict:
@@ -67,7 +67,7 @@ def _by_harm(dataset: Dataset) -> tuple[Sets, Sets, Sets]:
 
 
 def _copies(
-    dataset: Dataset, kind: str, sets: Sequence[Sequence[int]], where: str, cure: str
+    dataset: Dataset, kind: str, sets: Sequence[Sequence[int]], where: str, hint: str
 ) -> list[Finding]:
     if not sets:
         return []
@@ -75,7 +75,7 @@ def _copies(
     text = f"{counted(len(sets), 'image')} {'stands' if len(sets) == 1 else 'stand'} {where}: {examples}."
     files = tuple(dataset.ids[n] for rows in sets for n in rows)
     severity: Severity = "warning" if kind == "duplicates" else "wrong"
-    return [Finding(kind, severity, text, cure, files, tuple(described(dataset, rows) for rows in sets))]
+    return [Finding(kind, severity, text, hint, files, tuple(described(dataset, rows) for rows in sets))]
 
 
 def described(dataset: Dataset, rows: Sequence[int]) -> dict[str, object]:

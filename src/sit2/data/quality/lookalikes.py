@@ -22,7 +22,7 @@ def lookalikes(dataset: Dataset, pixels: Pixels) -> list[Finding]:
     readable = np.flatnonzero([not problem for problem in pixels.problems])
     pairs, likeness = near_pairs(pixels.images[readable])
     pairs = readable[pairs]
-    told = ~(_same(dataset.copies, pairs) | _same(dataset.groups, pairs))
+    told = ~(_same(dataset.duplicates, pairs) | _same(dataset.groups, pairs))
     pairs, likeness = pairs[told], likeness[told]
     across = ~_same(dataset.splits, pairs) & bool(dataset.splits)
     sure = across & (likeness >= SURE)
@@ -68,15 +68,15 @@ def _near_duplicates(
     more = [f"{across.sum():,} in different splits"] if across.any() else []
     more += [f"{differ:,} in different classes"] if differ else []
     text += f" ({', '.join(more)})" if more else ""
-    cure = "look at them: what shows the same thing belongs into one split and one class"
+    hint = "look at them: what shows the same thing belongs into one split and one class"
     if not dataset.splits:
-        cure += "; name what it shares with --groups or --group-pattern, and no split parts it"
+        hint += "; name what it shares with --groups or --group-pattern, and no split parts it"
     return [
         Finding(
             "near-duplicates",
             "warning",
             f"{text}: {_examples(dataset, pairs)}.",
-            cure,
+            hint,
             _files(dataset, pairs),
             _details(dataset, pairs, likeness),
         )

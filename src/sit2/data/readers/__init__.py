@@ -13,10 +13,10 @@ from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
 from sit2.data.readers.manifest import MANIFEST
-from sit2.data.readers.reader import Reader, class_indices, not_found
+from sit2.data.readers.reader import Reader, class_indices
 from sit2.data.readers.validate import alike, validate
 from sit2.data.readers.walk import is_dicom_by_content, is_image
-from sit2.errors import ConfigError, DataError
+from sit2.errors import ConfigError, DataError, not_found
 from sit2.records import Dataset
 
 READERS: dict[str, Reader] = {

@@ -37,6 +37,7 @@ def _read(path: Path, groups: str | None) -> Dataset:
         labels=class_indices(labels, classes),
         splits=tuple(SPLIT_NAMES[part[0].lower()] for part in parts) if depth else (),
         notes=tuple(_notes(found, depth)),
+        layout="split/class" if depth else "class",
     )
 
 

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices, not_found
+from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
 from sit2.data.words import counted, listed
-from sit2.errors import DataError, did_you_mean
+from sit2.errors import DataError, did_you_mean, not_found
 from sit2.records import Dataset
 from sit2.storage.escaping import restored, restored_all
 
@@ -99,10 +99,10 @@ def column(table: Table, name: str) -> list[str]:
     """Return the values of a column without blanks around them. Raise unless all are there."""
     if name not in table.columns:
         there = ", ".join(table.columns) or "none"
-        cure = f"its columns are {there}; rename the one that holds the {name}"
+        hint = f"its columns are {there}; rename the one that holds the {name}"
         if ";" in there:
-            cure = "it has semicolons between the columns; expected commas"
-        raise DataError(f"{table.path} has no column {name!r}\n{cure}")
+            hint = "it has semicolons between the columns; expected commas"
+        raise DataError(f"{table.path} has no column {name!r}\n{hint}")
     values = [value.strip() for value in table.columns[name]]
     if "" in values:
         raise DataError(

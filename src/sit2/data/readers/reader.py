@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sit2.errors import DataError, did_you_mean
+from sit2.errors import DataError
 from sit2.records import Dataset, IntArray, Split
 
 SPLIT_NAMES: dict[str, Split] = {
@@ -40,16 +40,7 @@ def class_indices(labels: Sequence[str], classes: Sequence[str]) -> IntArray:
     return np.array([place.get(label, -1) for label in labels], dtype=np.int64)
 
 
-def no_groups(path: Path, groups: str | None, cure: str) -> None:
+def no_groups(path: Path, groups: str | None, hint: str) -> None:
     """Raise :class:`DataError` if groups are asked of a source that has none."""
     if groups is not None:
-        raise DataError(f"no column {groups!r} for groups: {path} has no columns\n{cure}")
-
-
-def not_found(path: Path, expected: str) -> DataError:
-    """Return the error about a path that does not exist, naming a neighbour with a similar name."""
-    cure = expected
-    if path.parent.is_dir():
-        guess = did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))
-        cure = guess if guess.startswith("did you mean") else expected
-    return DataError(f"no such file or folder: {path}\n{cure}")
+        raise DataError(f"no column {groups!r} for groups: {path} has no columns\n{hint}")

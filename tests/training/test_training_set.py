@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from sit2.seeds import Seeds
 from sit2.training.augment import PRESETS
-from sit2.training.feed import Feed, Normalisation
+from sit2.training.training_set import TrainingSet, Normalisation
 
 
 def feed_of(labels, *, balanced=False, seed=0, classes=None, name="phase"):
     images = np.random.default_rng(5).integers(0, 256, (len(labels), 3, 8, 8), np.uint8)
-    return Feed.of(
+    return TrainingSet.of(
         images,
         np.asarray(labels),
         classes or max(labels) + 1,
@@ -46,10 +46,10 @@ class TestNormalisation:
 class TestRows:
     @given(st.integers(1, 23), st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 3))
     def test_every_image_once_an_epoch_whatever_the_batches(self, count, sizes, seed):
-        feed = feed_of([0] * count, seed=seed)
+        training_set = feed_of([0] * count, seed=seed)
         parts, place = [], 0
         for size in sizes:
-            parts.append(feed.rows(place, size))
+            parts.append(training_set.rows(place, size))
             assert len(parts[-1]) == size
             place += size
         for epoch in torch.cat(parts).split(count):
@@ -69,17 +69,17 @@ class TestRows:
 
     def test_the_order_depends_on_nothing_read_before(self):
         labels, fresh = [0] * 13, [feed_of([0] * 13).rows(7 * step, 7) for step in range(20)]
-        feed = feed_of(labels)
+        training_set = feed_of(labels)
         for step in reversed(range(20)):
-            assert torch.equal(feed.rows(7 * step, 7), fresh[step])
+            assert torch.equal(training_set.rows(7 * step, 7), fresh[step])
 
 
 class TestBalanced:
     LABELS = [0] * 50 + [1] + [2] * 10
 
     def test_one_in_fifty_is_read_as_often(self):
-        feed = feed_of(self.LABELS, balanced=True)
-        count = torch.bincount(feed.labels[feed.rows(0, 61 * 50)], minlength=3)
+        training_set = feed_of(self.LABELS, balanced=True)
+        count = torch.bincount(training_set.labels[training_set.rows(0, 61 * 50)], minlength=3)
         assert (count / count.sum()).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)
 
     def test_images_of_a_class_are_read_evenly(self):
@@ -88,15 +88,15 @@ class TestBalanced:
         assert count[51:].min() > 60
 
     def test_a_class_without_images_harms_nothing(self):
-        feed = feed_of([0, 0, 2], balanced=True, classes=4)
-        assert set(feed.rows(0, 60).tolist()) == {0, 1, 2}
+        training_set = feed_of([0, 0, 2], balanced=True, classes=4)
+        assert set(training_set.rows(0, 60).tolist()) == {0, 1, 2}
 
 
 class TestStateless:
     def test_step_17_alone_is_step_17_after_the_others(self):
-        def see(feed, step):
-            rows = feed.rows(7 * step, 7)
-            return rows, feed.take(rows, generator=feed.generator(step))
+        def see(training_set, step):
+            rows = training_set.rows(7 * step, 7)
+            return rows, training_set.take(rows, generator=training_set.generator(step))
 
         walked, alone = feed_of([0, 1] * 9), feed_of([0, 1] * 9)
         for step in range(18):
@@ -105,38 +105,38 @@ class TestStateless:
         assert all(torch.equal(a, b) for a, b in zip(last, see(alone, 17), strict=True))
 
     def test_steps_and_phases_have_their_own_generators(self):
-        feed = feed_of([0, 1])
-        seeds = [feed.generator(step).initial_seed() for step in range(5)]
+        training_set = feed_of([0, 1])
+        seeds = [training_set.generator(step).initial_seed() for step in range(5)]
         seeds += [
-            feed.for_phase("a").generator(0).initial_seed(),
-            feed.for_phase("b").generator(0).initial_seed(),
+            training_set.for_phase("a").generator(0).initial_seed(),
+            training_set.for_phase("b").generator(0).initial_seed(),
         ]
         assert len(set(seeds)) == 7
-        assert feed.for_phase("a").generator(0).initial_seed() == seeds[5]
+        assert training_set.for_phase("a").generator(0).initial_seed() == seeds[5]
 
     def test_a_phase_has_the_same_images(self):
-        feed = feed_of([0, 1, 1], balanced=True, classes=5)
-        other = feed.for_phase("a")
-        assert other.pixels is feed.pixels
-        assert other.labels is feed.labels
+        training_set = feed_of([0, 1, 1], balanced=True, classes=5)
+        other = training_set.for_phase("a")
+        assert other.pixels is training_set.pixels
+        assert other.labels is training_set.labels
         assert (other.num_classes, other.balanced) == (5, True)
-        assert (other.normalise, other.augment) == (feed.normalise, feed.augment)
+        assert (other.normalise, other.augment) == (training_set.normalise, training_set.augment)
 
 
 def test_images_are_taken_augmented_and_then_normalised():
-    feed = feed_of([0, 1, 1, 0, 1])
+    training_set = feed_of([0, 1, 1, 0, 1])
     rows = torch.tensor([3, 1, 1])
-    pixels = feed.pixels.view(-1, 8, 8, 3)[rows].permute(0, 3, 1, 2).float() / 255
-    augmented = PRESETS["flip"](pixels, generator=feed.generator(2))
-    expected = (augmented.double().numpy() - np.reshape(feed.normalise.mean, (3, 1, 1))) / np.reshape(
-        feed.normalise.std, (3, 1, 1)
+    pixels = training_set.pixels.view(-1, 8, 8, 3)[rows].permute(0, 3, 1, 2).float() / 255
+    augmented = PRESETS["flip"](pixels, generator=training_set.generator(2))
+    expected = (augmented.double().numpy() - np.reshape(training_set.normalise.mean, (3, 1, 1))) / np.reshape(
+        training_set.normalise.std, (3, 1, 1)
     )
-    np.testing.assert_allclose(feed.take(rows, generator=feed.generator(2)), expected, atol=1e-5)
+    np.testing.assert_allclose(training_set.take(rows, generator=training_set.generator(2)), expected, atol=1e-5)
 
 
 def test_what_the_feed_holds_is_not_the_callers_labels():
     labels = np.array([0, 1, 1])
-    feed = Feed.of(
+    training_set = TrainingSet.of(
         np.zeros((3, 1, 4, 4), np.uint8),
         labels,
         2,
@@ -145,11 +145,11 @@ def test_what_the_feed_holds_is_not_the_callers_labels():
         seeds=Seeds(0),
     )
     labels[:] = 0
-    assert feed.labels.tolist() == [0, 1, 1]
+    assert training_set.labels.tolist() == [0, 1, 1]
 
 
 class TestStore:
-    """The feed of some images of a store, which is not copied."""
+    """The training_set of some images of a store, which is not copied."""
 
     ROWS = np.array([9, 2, 5, 11])
 
@@ -158,8 +158,8 @@ class TestStore:
         draw = np.random.default_rng(3)
         return draw.integers(0, 256, (13, 7, 5, 3), np.uint8).transpose(0, 3, 1, 2), np.arange(13) % 4
 
-    def feed(self, images, labels, **settings):
-        return Feed.of(
+    def training_set(self, images, labels, **settings):
+        return TrainingSet.of(
             images,
             labels,
             4,
@@ -172,8 +172,8 @@ class TestStore:
     def test_is_the_feed_of_those_images_alone(self):
         images, labels = self.store()
         some, alone = (
-            self.feed(images, labels, rows=self.ROWS),
-            self.feed(images[self.ROWS], labels[self.ROWS]),
+            self.training_set(images, labels, rows=self.ROWS),
+            self.training_set(images[self.ROWS], labels[self.ROWS]),
         )
         assert len(some) == 4
         assert some.labels.tolist() == labels[self.ROWS].tolist()
@@ -185,13 +185,13 @@ class TestStore:
 
     def test_pixels_are_not_copied(self):
         images, labels = self.store()
-        assert self.feed(images, labels, rows=self.ROWS).pixels.data_ptr() == images.ctypes.data
+        assert self.training_set(images, labels, rows=self.ROWS).pixels.data_ptr() == images.ctypes.data
 
     def test_a_memory_map_that_is_only_read(self, tmp_path):
         images, labels = self.store()
         np.save(tmp_path / "store.npy", images.transpose(0, 2, 3, 1))
         mapped = np.load(tmp_path / "store.npy", mmap_mode="r").transpose(0, 3, 1, 2)
-        there, here = (self.feed(x, labels, rows=self.ROWS) for x in (mapped, images))
+        there, here = (self.training_set(x, labels, rows=self.ROWS) for x in (mapped, images))
         assert there.pixels.data_ptr() == mapped.ctypes.data
         rows = torch.arange(4)
         one, other = (f.take(rows, generator=f.generator(0)) for f in (there, here))

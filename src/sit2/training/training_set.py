@@ -17,7 +17,8 @@ from torch import Tensor
 from sit2.records import ByteArray, IntArray
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import ClassIndex
-from sit2.training.augment import Augmentation, scale_channels
+from sit2.training.augment import draw_indices, draw_light, rotate_every_second, scale_channels
+from sit2.training.presets import Augmentation
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class Feed:
+class TrainingSet:
     """The training set as two tensors, and the draws of one phase.
 
     Pixels lie channels last and flat, so that augmentation which moves whole pixels is one gather, and so
@@ -88,8 +89,8 @@ class Feed:
         seeds: Seeds,
         balanced: bool = False,
         device: torch.device | str = "cpu",
-    ) -> Feed:
-        """Make a feed of the images ``rows`` (all if None) of (M, C, H, W) uint8, with labels (M,).
+    ) -> TrainingSet:
+        """Make a training set of the n images ``rows`` (all if None) of (M, C, H, W) uint8, with labels (n,).
 
         On a CPU, images that lie channels last in memory or in a memory map are not copied; an accelerator
         gets a copy of ``rows`` alone.
@@ -103,7 +104,7 @@ class Feed:
             as_tensor(flat).to(device),
             (channels, height, width),
             torch.from_numpy(source.copy()).to(device),
-            torch.from_numpy(labels[rows].astype(np.int64)).to(device),
+            torch.from_numpy(labels.astype(np.int64)).to(device),
             num_classes,
             normalise,
             augment,
@@ -111,7 +112,7 @@ class Feed:
             balanced,
         )
 
-    def for_phase(self, name: str) -> Feed:
+    def for_phase(self, name: str) -> TrainingSet:
         """Return the same images with the draws of another phase."""
         return replace(self, seeds=self.seeds.child(name), _orders={})
 
@@ -153,12 +154,13 @@ class Feed:
     def take(self, rows: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return training images ``rows``, augmented and normalised: (n, C, H, W) float32, channels last."""
         channels, height, width = self.shape
-        places = self.augment.places(len(rows), height, width, generator=generator)
-        places += self.source[rows, None, None] * (height * width)
-        pixels = self.pixels.index_select(0, places.view(-1)).view(len(rows), height, width, channels)
-        images = self.augment.turn(pixels.permute(0, 3, 1, 2).float(), generator=generator)  # in [0, 255]
+        indices = draw_indices(self.augment, len(rows), height, width, generator=generator)
+        indices += self.source[rows, None, None] * (height * width)
+        pixels = self.pixels.index_select(0, indices.view(-1)).view(len(rows), height, width, channels)
+        images = pixels.permute(0, 3, 1, 2).float()  # in [0, 255]
+        images = rotate_every_second(images, self.augment, generator=generator)
         mean = images.permute(0, 2, 3, 1).flatten(1).mean(dim=1) / 255
-        scale, offset = self.augment.relight(mean, channels, generator=generator)
+        scale, offset = draw_light(self.augment, mean, channels, generator=generator)
         # Relighting, /255 and normalising are one change of scale: one pass over the pixels.
         centre, spread = self.normalise.tensors(images.device)
         return scale_channels(images, scale / (255 * spread), (offset - centre) / spread)

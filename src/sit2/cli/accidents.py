@@ -53,7 +53,7 @@ def _is_of_memory(error: Exception) -> bool:
 
 
 def explain(error: Exception) -> str | None:
-    """Return an error in words, with its cure; None where it is a bug of ours."""
+    """Return an error in words, with its hint; None where it is a bug of ours."""
     if isinstance(error, Sit2Error):
         return str(error)
     if isinstance(error, OSError):

@@ -1,0 +1,102 @@
+"""A finished run, its confused pairs and its metrics as tables on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sit2.cli.screen import Screen
+from sit2.evaluation.metrics import accuracy_interval
+from sit2.evaluation.statistics import LIMIT
+from sit2.records import ClassPair, Predictions
+
+if TYPE_CHECKING:
+    from sit2.experiments.run import Metrics, Run
+
+_COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
+MOST_PAIRS = 10  # that are shown
+
+
+def print_run(run: Run, screen: Screen) -> None:
+    """Print the confused pairs, the metrics, the verdict, and what was written."""
+    if run.pairs:
+        print_pairs(run.pairs, run.classes, screen)
+    metrics = {method: splits["test"] for method, splits in run.metrics.items()}
+    print_metrics(run.predictions, metrics, screen)
+    for test in run.comparison.values():
+        screen.say("")
+        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
+    if run.comparison:
+        screen.say(LIMIT)
+    screen.say("")
+    screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
+
+
+def print_metrics(
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Metrics], screen: Screen
+) -> None:
+    """Print one row of metrics for each method; fractions in percent."""
+    rows = []
+    for method, values in metrics.items():
+        low, high = accuracy_interval(predictions[method])
+        rows.append(
+            (
+                method,
+                f"{percentage(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
+                percentage(values["macro_f1"]),
+                percentage(values["balanced_accuracy"]),
+                number(values["log_loss"]),
+                percentage(values["ece"]),
+                percentage(values["pair_error"]),
+                percentage(values["other_error"]),
+            )
+        )
+    count = len(next(iter(predictions.values())).ids)
+    screen.say("")
+    screen.table(f"Test on {count:,} images, in percent except log-loss", _COLUMNS, rows)
+    screen.say(
+        "ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim"
+    )
+
+
+def print_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Screen) -> None:
+    """Print the chosen pairs, or why there is none."""
+    chosen = [pair for pair in pairs if pair.chosen]
+    possible = len(classes) * (len(classes) - 1) // 2
+    screen.say("")
+    if not chosen:
+        screen.say(
+            f"No pair of classes is confused enough (of {possible}): there is nothing to make not-sure "
+            "images from."
+        )
+        return
+    title, every = f"Confused pairs: {len(chosen)} of {possible} chosen", sum(pair.score for pair in pairs)
+    if every > 0:  # a table of somebody's own need not say how much the pairs are confused
+        title += f", with {sum(pair.score for pair in chosen) / every:.0%} of all confusion"
+    rows = [
+        (
+            f"{pair.class_a} – {pair.class_b}",
+            _measured("{:.3f}", pair.score),
+            _measured("{:.3f} to {:.3f}", pair.lower, pair.upper),
+            _measured("{:.1f} of {}", pair.confused, pair.samples),
+        )
+        for pair in chosen[:MOST_PAIRS]
+    ]
+    screen.table(title, ("pair", "score", "95 % interval", "images confused"), rows)
+    if len(chosen) > MOST_PAIRS:
+        screen.say(f"… and {len(chosen) - MOST_PAIRS} more in confusion/pairs.csv")
+
+
+def _measured(words: str, *values: float) -> str:
+    return "–" if any(math.isnan(value) for value in values) else words.format(*values)
+
+
+def percentage(value: float | None) -> str:
+    """Return a fraction in [0, 1] in percent, with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def number(value: float | None) -> str:
+    """Return a number with three decimals; a dash where there is none."""
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,100 @@
+"""`sit2 compare`: recipes over repeated splits and seeds, on one data set or many."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sit2.cli.screen import Screen
+from sit2.cli.verbs.verb import (
+    ALL,
+    BASIC,
+    DONE,
+    OVERWRITE,
+    Verb,
+    argument,
+    config_of,
+    one_way,
+    out,
+    require,
+    words,
+)
+from sit2.errors import ConfigError
+from sit2.storage.run_folder import refuse_taken
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    """Compare; print the table and the verdicts."""
+    one_way(options)
+    config = config_of(options)
+    try:
+        numbers = tuple(int(word) for word in words(options.labels))
+    except ValueError:
+        raise ConfigError(f"--labels is {options.labels!r}\nexpected numbers, such as 10,50,200") from None
+    for source in options.data:
+        require(source)
+    refuse_taken(options.out, overwrite=options.overwrite, comparison=True)
+
+    from sit2.cli.comparisons import print_comparison
+    from sit2.cli.terminal import Terminal
+    from sit2.experiments.comparison import DEFAULT_METHODS, compare_grid, make_grid
+
+    grid = make_grid(
+        options.data,
+        words(options.methods) or DEFAULT_METHODS,
+        splits=options.splits,
+        seeds=options.seeds,
+        labels=numbers,
+        trials=options.tune,
+        control=config.control,
+    )
+    with Terminal(screen) as terminal:
+        comparison = compare_grid(
+            grid, options.out, config, metric=options.metric, listener=terminal, overwrite=options.overwrite
+        )
+    print_comparison(comparison, screen)
+    return DONE
+
+
+VERB = Verb(
+    run,
+    "compare recipes over repeated splits and seeds, on one data set or many",
+    (
+        argument(
+            "data",
+            metavar="DATA",
+            type=Path,
+            nargs="+",
+            help="folders of class folders, manifests, or .npz files",
+        ),
+        out("folder for results.csv; what an earlier call finished there is taken up", required=True),
+        argument("--resume", action="store_true", help="as it does anyway: go on in --out"),
+        OVERWRITE,
+        argument(
+            "--methods",
+            metavar="A,B,C",
+            help="recipes to compare; the control of each is added (default: plain, label-smoothing, SIT²'s three "
+            "strategies and confusion-smoothing)",
+        ),
+        argument("--splits", type=int, default=5, metavar="N", help="splits (default: 5)"),
+        argument("--seeds", type=int, default=1, metavar="N", help="trainings on each split (default: 1)"),
+        argument("--labels", metavar="N,N", help="numbers of training images a class to go through"),
+        argument(
+            "--tune",
+            type=int,
+            default=1,
+            metavar="N",
+            help="trainings of each cell to choose among by its validation images (default: 1)",
+        ),
+        argument(
+            "--metric",
+            default="accuracy",
+            metavar="accuracy|macro_f1|balanced_accuracy",
+            help="what the verdicts are about (default: accuracy)",
+        ),
+    ),
+    settings=tuple(name for name in ALL if name != "method"),
+    basic=tuple(name for name in BASIC if name != "method"),
+    resume="again",
+    lists=True,
+)

@@ -1,0 +1,40 @@
+"""Settings of confusion: how it is measured, and which pairs are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sit2.parameters import parameter
+
+CONFUSION = "confusion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionSettings:
+    """How confusion is measured on the training images, and which pairs of classes are chosen."""
+
+    confusion: str = parameter(
+        "folds",
+        "how to measure it: by networks trained on folds, or by a classifier in closed form, quick and nearly "
+        "as good",
+        choices=("folds", "closed-form"),
+        topic=CONFUSION,
+        basic=True,
+    )
+    folds: int = parameter(5, "folds of the out-of-fold confusion", low=2, high=50, topic=CONFUSION)
+    confusion_epochs: float | None = parameter(
+        None, "epochs of each fold's training; default: half of epochs", low=0.01, topic=CONFUSION
+    )
+    pair_coverage: float = parameter(
+        0.5,
+        "choose the fewest pairs with this fraction of all confusion",
+        low=0,
+        high=1,
+        topic=CONFUSION,
+    )
+    min_confused: float = parameter(
+        1.0, "a chosen pair confuses at least so many images (soft count)", low=0, topic=CONFUSION
+    )
+    max_pairs: int | None = parameter(
+        None, "at most so many pairs; default: twice the number of classes", low=1, topic=CONFUSION
+    )

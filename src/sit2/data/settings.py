@@ -1,0 +1,91 @@
+"""Settings of the images: which are read, how they are decoded, and how they are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sit2.parameters import parameter
+
+DATA, DECODING, SPLITTING = "images", "decoding", "splits and labels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """How images are found, decoded and split."""
+
+    labels_per_class: int | None = parameter(
+        None, "keep this many training images a class", low=1, topic=SPLITTING, basic=True
+    )
+    groups: str | None = parameter(
+        None,
+        "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits",
+        value="COLUMN",
+        topic=DATA,
+        basic=True,
+    )
+    group_pattern: str | None = parameter(
+        None,
+        "regular expression that finds the group in a file's name: its first (…), or all",
+        value="REGEX",
+        topic=DATA,
+    )
+    allow_leaks: bool = parameter(
+        False, "train also where an image or a group stands in several of the given splits", topic=SPLITTING
+    )
+    image_size: int = parameter(
+        64, "height and width that images are scaled to, in pixels", low=8, high=1024, topic=DATA, basic=True
+    )
+    resize: str = parameter(
+        "stretch",
+        "how an image that is not square becomes so",
+        choices=("stretch", "crop", "pad"),
+        topic=DECODING,
+    )
+    channels: str = parameter(
+        "auto", "1 gray, 3 colour, auto: as the images are", choices=("auto", "1", "3"), topic=DECODING
+    )
+    depth_window: str = parameter(
+        "full",
+        "what becomes 0 to 255 where there are more than 8 bits: full (the file's range; DICOM: its window), "
+        "percentile (0.5 and 99.5 of each image), or two values LO,HI",
+        topic=DECODING,
+    )
+    background: str = parameter(
+        "white", "what lies under transparent pixels", choices=("white", "black"), topic=DECODING
+    )
+    max_megapixels: int = parameter(
+        178, "refuse an image of more million pixels", low=1, high=100_000, topic=DECODING
+    )
+    split_seed: int | None = parameter(
+        None, "root of the splits, and of which labels are kept; default: seed", low=0, topic=SPLITTING
+    )
+    resplit: bool = parameter(
+        False, "make new splits also where the data come with some of their own", topic=SPLITTING
+    )
+    cache: str = parameter(
+        "auto",
+        "folder that keeps decoded images and trained networks between runs; auto: SIT2_CACHE or the user's "
+        "cache, off: none",
+        value="DIR",
+        topic=DATA,
+    )
+    val_fraction: float = parameter(
+        0.16,
+        "fraction of the images for validation, where no split is given",
+        low=0.01,
+        high=0.5,
+        topic=SPLITTING,
+    )
+    val_per_class: int | None = parameter(
+        None,
+        "keep at most this many validation images a class: they are labels too",
+        low=1,
+        topic=SPLITTING,
+    )
+    test_fraction: float = parameter(
+        0.2,
+        "fraction of the images for the test, where no split is given",
+        low=0.01,
+        high=0.8,
+        topic=SPLITTING,
+    )

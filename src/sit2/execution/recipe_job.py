@@ -1,0 +1,162 @@
+"""From trained networks to answers: put members together, fit the predictors, predict, save the model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sit2.config.recipe import Recipe
+from sit2.config.schema import Config
+from sit2.errors import TrainingError
+from sit2.events import EpochEnded, Listener, nobody
+from sit2.execution.parts import Part, key_of
+from sit2.execution.training_job import TrainingJob, load_network, load_trained
+from sit2.inference.model import Members, Model
+from sit2.inference.predictors.predictor import Known
+from sit2.inference.spec import described
+from sit2.parameters import parameters_of
+from sit2.records import ClassPair, FloatArray
+from sit2.training.backbones import Network
+from sit2.training.device import make_fabric, telling_of_memory, threads
+
+RECIPE = 3  # of what comes after training: to be raised when it gives another result
+
+
+@dataclass(frozen=True)
+class RecipeJob:
+    """What determines the answers of one recipe on one split."""
+
+    recipe: Recipe
+    config: Config
+    trainings: tuple[TrainingJob, ...]  # one for each member
+    predict: Part  # the images to answer for beside the validation images
+    pairs: tuple[ClassPair, ...] = ()  # that its predictors use
+    save_to: Path | None = None  # where to write the model
+
+    @cached_property
+    def key(self) -> str:
+        """Return 40 hexadecimal digits that change with anything that the answers depend on."""
+        first = self.trainings[0]
+        predictors = self.config.make_predictors(self.recipe.predictors)
+        values = [
+            (name, [(k, given[k]) for one in parameters_of(type(p)) if given[k := one.name] != one.default])
+            for p in predictors
+            for name, given in [described(p)]
+        ]
+        known = (
+            (RECIPE, importlib.metadata.version("sit2"), [job.key for job in self.trainings], values),
+            [(pair.a, pair.b, pair.score) for pair in self.pairs],
+            (first.train.groups, first.val.groups) if predictors else (),
+        )
+        return key_of(known, [self.predict.content(first.store)])
+
+    def run(self, listener: Listener = nobody) -> Outcome:
+        """Answer for the validation images and those to predict; the networks must be there.
+
+        Raises:
+            TrainingError: the probabilities are not finite; or memory ran out.
+        """
+        with threads(self.config.threads), telling_of_memory(f"predicting by {self.recipe}"):
+            return self._run()
+
+    def _run(self) -> Outcome:
+        began = time.monotonic()
+        store = self.trainings[0].store
+        trained = [one for job in self.trainings if (one := load_trained(job.network)) is not None]
+        model, validation = self.model()
+        outcome = Outcome(
+            validation=validation,
+            probabilities=model.probabilities(store.images, self.predict.rows, fixed_batch=True),
+            budget=sum(one.budget for one in trained),
+            seconds=sum(one.seconds for one in trained) + time.monotonic() - began,
+            histories=tuple(tuple(one.history) for one in trained),
+            chosen=trained[0].chosen,
+            notes=tuple(note for one in trained for note in one.notes),
+        )
+        if not (np.isfinite(outcome.validation).all() and np.isfinite(outcome.probabilities).all()):
+            raise TrainingError(
+                f"{self.recipe}: the trained network's probabilities are not finite\n"
+                "expected a finite loss; lower --lr"
+            )
+        if self.save_to is not None:
+            model.save(self.save_to)
+        return outcome
+
+    def model(self) -> tuple[Model, FloatArray]:
+        """Return the model, and what it says of the validation images (n, K).
+
+        Each of these is answered for by predictors that were fitted without it, so it can be judged by them.
+        """
+        first = self.trainings[0]
+        model = self._unfitted()
+        seen = model.observe(first.store.images, first.val.rows)
+        validation = model.cross_fitted(seen, first.val.labels, first.val.groups, first.seeds)
+        return model.fitted(seen, first.val.labels), validation
+
+    def _unfitted(self) -> Model:
+        """Return the model with predictors that have learned from the training images, and are not fitted."""
+        first, config = self.trainings[0], self.config
+        device = make_fabric(config.device, config.precision).device
+        networks = [
+            load_network(job.network, job).to(device) for job in self.trainings if job.network is not None
+        ]
+        network = together(networks, averaged=config.starts_trained)
+        predictors = config.make_predictors(self.recipe.predictors)
+        spec = replace(
+            first.spec,
+            recipe=str(self.recipe),
+            networks=len(network.networks) if isinstance(network, Members) else 1,
+            predictors=tuple(described(predictor) for predictor in predictors),
+        )
+        known = Known(
+            images=first.store.images,
+            rows=first.train.rows,
+            labels=first.train.labels,
+            groups=first.train.groups,
+            num_classes=len(first.classes),
+            pairs=self.pairs,
+            augmentation=spec.augmentation,
+            seeds=first.seeds,
+            device=device,
+        )
+        return Model(spec, network, predictors).learned(known)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one recipe leaves behind."""
+
+    validation: FloatArray  # (len(val), K) float64: of predictors that were fitted without each image
+    probabilities: FloatArray  # (len(predict), K) float64
+    budget: int  # training samples seen, of all members
+    seconds: float
+    histories: Sequence[Sequence[EpochEnded]] = ()  # of each member
+    chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
+    notes: Sequence[str] = ()  # what went wrong on the way, and what was done about it
+
+
+def together(networks: Sequence[Network], *, averaged: bool) -> Network | Members:
+    """Put members together: their weights averaged (Wortsman et al. 2022), or else their answers.
+
+    Weights can be averaged where all trainings began from the same pretrained weights, and so stayed in one
+    basin. Statistics of batch normalisation are averaged with them.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    if not averaged:
+        return Members(networks)
+    soup = networks[0]
+    states = [network.state_dict() for network in networks]
+    mean = {
+        name: sum(state[name] for state in states) / len(states) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    soup.load_state_dict(mean)
+    return soup

@@ -1,0 +1,277 @@
+"""Many recipes at once: every network is trained once, every finished answer is kept and not made again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sit2.config.schema import Config
+from sit2.data.cache import NETWORKS, make_room
+from sit2.data.pixels import PixelStore
+from sit2.errors import ModelError
+from sit2.events import EpochEnded, Listener, Note, Progress, nobody
+from sit2.execution.executors import EXECUTORS
+from sit2.execution.executors.executor import Executor
+from sit2.execution.recipe_job import Outcome, RecipeJob
+from sit2.execution.training_job import TrainingJob, load_trained
+from sit2.execution.tuning import tuned
+from sit2.inference.model import Model
+from sit2.storage.files import atomic
+from sit2.storage.untrusted import read_json, to_json
+from sit2.training.device import pick_device, threads
+from sit2.training.loop import total_steps
+
+Done = Callable[[int, Outcome], None]
+
+
+def plan_workers(config: Config, jobs: int) -> int:
+    """Return how many trainings run at once: one on an accelerator, as many as there are cores on a CPU."""
+    if pick_device(config.device) != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(config.workers or cores // config.threads, jobs))
+
+
+def make_executor(config: Config, jobs: int, listener: Listener) -> Executor:
+    """Return the executor that is asked for; for one job at a time it is this process."""
+    workers = plan_workers(config, jobs)
+    return EXECUTORS["serial" if workers == 1 else config.executor](listener, workers)
+
+
+def run_recipes(
+    jobs: Sequence[RecipeJob],
+    *,
+    config: Config,
+    listener: Listener,
+    title: str,
+    networks: Path,
+    keep: Path | None = None,
+    done: Done | None = None,
+) -> list[Outcome]:
+    """Train what is to be trained, answer, and return the outcomes in the order of the jobs.
+
+    Args:
+        jobs: two of one key are made once.
+        config: says how many run at once, and where.
+        listener: hears of every epoch, of progress under ``title``, and of the outcomes' notes.
+        title: what the progress is called.
+        networks: folder of trained networks, by key; one that is there is not trained again.
+        keep: folder of outcomes and checkpoints; a job whose outcome is there is not run again.
+        done: called with the index of each job and its outcome, as soon as it is there.
+    """
+    outcomes: dict[str, Outcome] = {}
+    waiting: dict[str, list[int]] = {}
+
+    def finish(key: str, outcome: Outcome) -> None:
+        outcomes[key] = outcome
+        for note in outcome.notes:
+            listener(Note(note))
+        for index in waiting.pop(key):
+            if done is not None:
+                done(index, outcome)
+
+    for index, job in enumerate(jobs):
+        waiting.setdefault(job.key, []).append(index)
+    for key in list(waiting):
+        job = jobs[waiting[key][0]]
+        if (kept := _kept(keep, key, listener)) is not None and _saved(job):
+            finish(key, kept)
+    todo = [replace(jobs[waiting[key][0]]) for key in waiting]
+    if todo:
+        with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
+            planned = [_placed(job, networks, keep) for job in todo]
+            meter = _Meter(listener, title, [t for job in planned for t in job.trainings])
+            with make_executor(config, len(planned), meter) as executor:
+                shared = _share(planned, executor, Path(scratch))
+                for key, outcome in _run(shared, executor):
+                    save_outcome(keep, key, outcome)
+                    finish(key, outcome)
+            meter.end()
+        if networks.name == NETWORKS:  # the cache's: others go with their run
+            make_room(networks)
+    return [outcomes[job.key] for job in jobs]
+
+
+def train_here(job: RecipeJob, listener: Listener = nobody) -> Model:
+    """Train in this process, and return the model; nothing is kept."""
+    with tempfile.TemporaryDirectory(prefix="sit2-") as scratch, threads(job.config.threads):
+        placed = _placed(job, Path(scratch), None)
+        for training in placed.trainings:
+            training.run(listener)
+        return placed.model()[0]
+
+
+def _run(jobs: Sequence[RecipeJob], executor: Executor) -> Iterator[tuple[str, Outcome]]:
+    """Yield the key of each job and its outcome, in whatever order they come."""
+    plan = _Plan(list(jobs), executor)
+    try:
+        while plan.busy:
+            plan.submit_some()
+            ready, _ = wait(plan.running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                yield from plan.settle(future)
+    except BaseException:
+        executor.abort()
+        raise
+
+
+@dataclass
+class _Plan:
+    """Which jobs wait, which trainings run, and which recipes wait for which trainings."""
+
+    waiting: list[RecipeJob]
+    executor: Executor
+    running: dict[Future[Any], TrainingJob | RecipeJob] = field(default_factory=dict)
+    trained: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self.waiting or self.running)
+
+    def submit_some(self) -> None:
+        """Begin what can begin, in order, and no more than the executor has use for."""
+        for job in list(self.waiting):
+            if len(self.running) >= 2 * self.executor.workers and self.executor.workers > 1:
+                return
+            missing = [t for t in job.trainings if t.key not in self.trained]
+            for training in missing:
+                if training.key not in self.begun:
+                    self.begun.add(training.key)
+                    self.running[self.executor.submit(_Tuned(training))] = training
+            if not missing:
+                self.waiting.remove(job)
+                self.running[self.executor.submit(job)] = job
+            if self.executor.workers == 1 and self.running:
+                return
+
+    def settle(self, future: Future[Any]) -> Iterator[tuple[str, Outcome]]:
+        """Take in what has ended; yield it where it is an outcome."""
+        job = self.running.pop(future)
+        result = future.result()
+        if isinstance(job, RecipeJob):
+            yield job.key, result
+        else:
+            self.trained.add(job.key)
+
+
+@dataclass(frozen=True)
+class _Tuned:
+    """A training, with trials where it has some; returns nothing, because the network is in its file."""
+
+    job: TrainingJob
+
+    def run(self, listener: Listener) -> None:
+        if self.job.trials == 1:
+            self.job.run(listener)
+        else:
+            tuned(self.job, listener)
+
+
+def _placed(job: RecipeJob, networks: Path, keep: Path | None) -> RecipeJob:
+    """Return a job whose trainings know where to keep their networks and checkpoints."""
+
+    def place(training: TrainingJob) -> TrainingJob:
+        checkpoint = None if keep is None else keep / f"{training.key}.pt"
+        return replace(training, network=networks / f"{training.key}.network", checkpoint=checkpoint)
+
+    return replace(job, trainings=tuple(place(training) for training in job.trainings))
+
+
+def _share(jobs: Sequence[RecipeJob], executor: Executor, scratch: Path) -> list[RecipeJob]:
+    """Return the jobs with their pixels as the executor wants them; each store is handed over once."""
+    stores: dict[int, PixelStore] = {}
+    for number, store in enumerate({id(t.store): t.store for job in jobs for t in job.trainings}.values()):
+        folder = scratch / str(number)
+        folder.mkdir()
+        stores[id(store)] = executor.share(store, folder)
+    return [
+        replace(job, trainings=tuple(replace(t, store=stores[id(t.store)]) for t in job.trainings))
+        for job in jobs
+    ]
+
+
+def _saved(job: RecipeJob) -> bool:
+    """Say whether the model that a job is to write is there, as far as one is asked for."""
+    return job.save_to is None or (job.save_to / "model.json").is_file()
+
+
+class _Meter:
+    """A listener that passes all events on, and adds how far the whole is."""
+
+    def __init__(self, listener: Listener, title: str, trainings: Sequence[TrainingJob]) -> None:
+        self.listener, self.title = listener, title
+        images = {
+            t.key: total_steps(t.config, len(t.train)) * t.config.batch_size * t.trials for t in trainings
+        }
+        self.total = max(1, sum(images.values()))
+        self.seen: dict[str, int] = {}
+
+    def __call__(self, event: Any) -> None:
+        self.listener(event)
+        if isinstance(event, EpochEnded):
+            self.seen[event.training] = event.samples_seen
+            fraction = min(1.0, sum(self.seen.values()) / self.total)
+            self.listener(Progress(self.title, fraction, f"loss {event.loss:.3f}"))
+
+    def end(self) -> None:
+        self.listener(Progress(self.title, 1.0))
+
+
+def save_outcome(keep: Path | None, name: str, outcome: Outcome) -> None:
+    """Keep an outcome under a name; the JSON, which is written last, says that it is whole."""
+    if keep is None:
+        return
+    with atomic(keep / f"{name}.npz") as path, path.open("wb") as file:
+        np.savez(file, validation=outcome.validation, probabilities=outcome.probabilities)
+    content = {
+        "budget": outcome.budget,
+        "seconds": outcome.seconds,
+        "histories": [[vars(row) for row in history] for history in outcome.histories],
+        "chosen": outcome.chosen,
+        "notes": list(outcome.notes),
+    }
+    with atomic(keep / f"{name}.json") as path:
+        path.write_text(to_json(content, indent=None), encoding="utf-8")
+
+
+def _kept(keep: Path | None, name: str, listener: Listener) -> Outcome | None:
+    try:
+        return load_outcome(keep, name)
+    except ModelError as error:
+        listener(Note(f"{error}: it is made again"))
+        return None
+
+
+def load_outcome(keep: Path | None, name: str) -> Outcome | None:
+    """Return an outcome that was kept under this name; None where there is none.
+
+    Raises:
+        ModelError: when it is damaged.
+    """
+    if keep is None or not (keep / f"{name}.json").exists():
+        return None
+    try:
+        content = read_json(keep / f"{name}.json")
+        content["histories"] = [[EpochEnded(**row) for row in one] for one in content["histories"]]
+        with np.load(keep / f"{name}.npz", allow_pickle=False) as arrays:
+            kept = {part: arrays[part] for part in ("validation", "probabilities")}
+        for part, values in kept.items():
+            if values.ndim != 2 or not np.isfinite(values).all():
+                raise ValueError(f"{part} holds no probabilities")
+        return Outcome(**kept, **content)
+    except Exception:  # NumPy raises nearly anything on a damaged header
+        raise ModelError(f"what was kept as {keep / name} is damaged") from None
+
+
+def is_trained(job: TrainingJob, networks: Path) -> bool:
+    """Say whether a job's network is in the folder."""
+    return load_trained(networks / f"{job.key}.network") is not None

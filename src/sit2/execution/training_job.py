@@ -1,0 +1,315 @@
+"""One training, as something that can be sent to another process: images in, a network's file out.
+
+Its key holds no predictors: recipes that train alike share one network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import log_loss
+
+from sit2.config.schema import Config
+from sit2.data.pixels import PixelStore
+from sit2.errors import TrainingError
+from sit2.events import EpochEnded, Listener, TrainingEnded, nobody
+from sit2.execution.parts import Part, key_of
+from sit2.inference.model import Model
+from sit2.inference.spec import ModelSpec
+from sit2.methods.making import make_phases
+from sit2.methods.method import Method
+from sit2.parameters import parameters_of
+from sit2.records import ClassPair
+from sit2.seeds import Seeds
+from sit2.storage.files import DamagedStateError, atomic, load_state, save_state
+from sit2.storage.untrusted import read_json
+from sit2.training.backbones import Network, build_network, weights_file
+from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
+from sit2.training.loop import Training
+from sit2.training.presets import PRESETS
+from sit2.training.settings import TrainingSettings
+from sit2.training.training_set import Normalisation, TrainingSet
+
+RECIPE = 2  # of what trainings do: to be raised when one gives another result, or a default changes
+RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What determines one training, and nothing else.
+
+    The network sees the pixels of ``train`` and, where early stopping is on, of ``val``.
+    """
+
+    name: str  # what its events call it: no other training of a run has this name
+    training: str  # what is trained: a recipe without its predictors
+    method: Method
+    config: Config  # of which the training and the method's settings count
+    seeds: Seeds
+    classes: tuple[str, ...]
+    store: PixelStore
+    train: Part
+    val: Part
+    pairs: tuple[ClassPair, ...] = ()  # that the method trains with
+    trials: int = 1  # trainings to choose among by the validation images, see sit2.execution.tuning
+    layout: str = ""  # how labels were found, for the model that will be made of it
+    checkpoint: Path | None = None
+    network: Path | None = None  # the file that is written, or found if it is there already
+
+    @cached_property
+    def key(self) -> str:
+        """Return 40 hexadecimal digits that change with anything that the network depends on."""
+        values = [  # of those that are not as usual: a setting that is new one day changes no key of today
+            (one.name, getattr(owner, one.name))
+            for owner, one in (
+                *((self.config, one) for one in parameters_of(TrainingSettings)),
+                *((self.method, one) for one in parameters_of(type(self.method))),
+            )
+            if getattr(owner, one.name) != one.default and one.name != "weights"  # whose content counts
+        ]
+        if self.config.threads != 1:
+            values.append(("threads", self.config.threads))
+        version = importlib.metadata.version
+        device = pick_device(self.config.device)
+        known = (
+            (RECIPE, version("sit2"), version("torch"), device),
+            (type(self.method).__name__, values, self.trials),
+            [(pair.a, pair.b, pair.score) for pair in self.pairs],
+            (self.seeds.root, self.seeds.path, self.classes, self.store.images.shape[1:]),
+        )
+        contents = [self.train.content(self.store), self.val.content(self.store)]
+        if self.config.weights is not None:
+            contents.append(hashlib.blake2b(weights_file(self.config.weights).read_bytes()).digest())
+        return key_of(known, contents)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Return what a model is that has this network and no predictors."""
+        config = self.config
+        normalise = Normalisation.of(self.store.images, self.train.rows)
+        return ModelSpec(
+            recipe=self.training,
+            backbone=config.backbone,
+            classes=self.classes,
+            channels=self.store.images.shape[1],
+            image_size=config.image_size,
+            resize=config.resize,
+            mean=normalise.mean,
+            std=normalise.std,
+            augment=config.augment,
+            depth_window=config.depth_window,
+            background=config.background,
+            max_megapixels=config.max_megapixels,
+            layout=self.layout,
+        )
+
+    def run(self, listener: Listener = nobody) -> Trained:
+        """Train and keep the network; the same job gives bit-identical results on the same machine.
+
+        When the loss becomes NaN or infinite, training begins once again, at a tenth of the learning rate; the
+        notes say so. A killed retry is resumed as a retry.
+
+        Raises:
+            TrainingError: when the loss became NaN or infinite in the retry too; or memory ran out.
+        """
+        assert self.network is not None
+        if (known := load_trained(self.network)) is not None:
+            for row in known.history:
+                listener(replace(row, training=self.name))
+            listener(TrainingEnded(self.name, found=True))
+            return known
+        with threads(self.config.threads), telling_of_memory(f"training {self.training}"):
+            trained = self._run(listener)
+        if self.checkpoint is not None:
+            for path in (self.checkpoint, _retry_file(self.checkpoint)):
+                path.unlink(missing_ok=True)
+        listener(TrainingEnded(self.name, found=False))
+        return trained
+
+    def _run(self, listener: Listener) -> Trained:
+        began = time.monotonic()
+        first = self._first_failure()
+        notes: list[str] = []
+        if first is None:
+            try:
+                return self._from_checkpoint(listener, began, notes)
+            except TrainingError as error:
+                first = str(error).split("\n", maxsplit=1)[0]
+                self._remember_failure(first)
+        notes.append(f"{first}; trained once more from the start, at {RETRY_LR} of the learning rate")
+        try:
+            return self._from_checkpoint(listener, began, notes, lr_factor=RETRY_LR)
+        except TrainingError as error:
+            second = str(error).split("\n", maxsplit=1)[0]
+            raise TrainingError(
+                f"{second}\nthis was the second attempt, at {RETRY_LR} of the learning rate; expected a finite "
+                "loss; lower --lr"
+            ) from None
+
+    def _from_checkpoint(
+        self, listener: Listener, began: float, notes: list[str], *, lr_factor: float = 1.0
+    ) -> Trained:
+        """Train from the checkpoint, or from the beginning where there is none or it is damaged."""
+        try:
+            return self._train(listener, began, notes, lr_factor)
+        except DamagedStateError:
+            assert self.checkpoint is not None
+            self.checkpoint.unlink()
+            notes.insert(0, f"{self.checkpoint} was damaged, so the training of {self.training} began again")
+            return self._train(listener, began, notes, lr_factor)
+
+    def _train(self, listener: Listener, began: float, notes: list[str], lr_factor: float) -> Trained:
+        spec, config = self.spec, self.config
+        network = build_network(
+            config.backbone,
+            channels=spec.channels,
+            image_size=config.image_size,
+            outputs=len(self.classes),
+            seed=self.seeds.integer("network"),
+            pretrained=config.pretrained,
+            weights=config.weights,
+        )
+        fabric = make_fabric(config.device, config.precision)
+        training_set = TrainingSet.of(
+            self.store.images,
+            self.train.labels,
+            len(self.classes),
+            rows=self.train.rows,
+            normalise=Normalisation(spec.mean, spec.std),
+            augment=PRESETS[config.augment],
+            seeds=self.seeds.child("training"),
+            balanced=config.balance == "sampling",
+            device=fabric.device,
+        )
+
+        def validate(network: Network) -> tuple[float, float]:
+            probabilities = Model(spec, network).probabilities(
+                self.store.images, self.val.rows, fixed_batch=True
+            )
+            if not np.isfinite(probabilities).all():
+                return 0.0, math.nan
+            right = probabilities.argmax(axis=1) == self.val.labels
+            loss = log_loss(self.val.labels, probabilities, labels=range(len(self.classes)))
+            return float(right.mean()), float(loss)
+
+        training = Training(
+            self.name,
+            self.training,
+            network,
+            training_set,
+            make_phases(self.method, self.pairs, len(self.classes)),
+            config,
+            self.seeds,
+            fabric,
+            listener=listener,
+            validate=validate if len(self.val) else None,
+            checkpoint=self.checkpoint,
+            lr_factor=lr_factor,
+        )
+        try:
+            training.run()
+        except TrainingError as error:
+            raise TrainingError(f"{self.training}: {error}") from None
+        for value in network.state_dict().values():  # the last step of all may be the one that fails
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise TrainingError(
+                    f"{self.training}: the trained network's weights are not finite\n"
+                    "expected a finite loss; lower --lr"
+                )
+        trained = Trained(training.history, time.monotonic() - began, notes=notes)
+        trained.save(self.network, network)
+        return trained
+
+    def _first_failure(self) -> str | None:
+        """Return why the first attempt failed, where a killed training was in its second."""
+        if self.checkpoint is None or not (path := _retry_file(self.checkpoint)).exists():
+            return None
+        try:
+            return str(read_json(path)["failure"])
+        except (OSError, ValueError, KeyError):
+            return None  # the first attempt will fail again, in the same place
+
+    def _remember_failure(self, failure: str) -> None:
+        if self.checkpoint is None:
+            return
+        self.checkpoint.unlink(missing_ok=True)  # first: the second attempt must not go on from it
+        with atomic(_retry_file(self.checkpoint)) as path:
+            path.write_text(json.dumps({"failure": failure}), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind beside the network in its file."""
+
+    history: Sequence[EpochEnded]
+    seconds: float
+    samples_seen: int = 0  # forward and backward; 0: what the history says
+    chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
+    notes: Sequence[str] = ()  # what went wrong on the way, and what was done about it
+
+    def save(self, path: Path | None, network: Network) -> None:
+        """Write the network with this beside it, whole or not at all."""
+        assert path is not None
+        save_state(
+            path,
+            {
+                "network": network.state_dict(),
+                "history": [asdict(row) for row in self.history],
+                "seconds": self.seconds,
+                "samples_seen": self.samples_seen,
+                "chosen": self.chosen,
+                "notes": list(self.notes),
+            },
+        )
+
+    @property
+    def budget(self) -> int:
+        """Return how many training samples were seen."""
+        return self.samples_seen or self.history[-1].samples_seen
+
+
+def load_trained(path: Path | None) -> Trained | None:
+    """Return what a finished training left behind; None where there is nothing, or it is damaged."""
+    state = _state(path)
+    return None if state is None else _trained(state)
+
+
+def load_network(path: Path, job: TrainingJob) -> Network:
+    """Return the network of a finished training on the CPU, in evaluation mode."""
+    state = _state(path)
+    assert state is not None
+    network = build_network(
+        job.config.backbone,
+        channels=job.store.images.shape[1],
+        image_size=job.config.image_size,
+        outputs=len(job.classes),
+        seed=0,
+    )
+    network.load_state_dict(state["network"])
+    return network.eval()
+
+
+def _state(path: Path | None) -> dict[str, Any] | None:
+    try:
+        return None if path is None else load_state(path)
+    except DamagedStateError:
+        return None
+
+
+def _trained(state: dict[str, Any]) -> Trained:
+    history = [EpochEnded(**row) for row in state["history"]]
+    return Trained(history, state["seconds"], state["samples_seen"], state["chosen"], state["notes"])
+
+
+def _retry_file(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".retry")

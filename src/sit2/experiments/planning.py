@@ -1,0 +1,82 @@
+"""The one place that builds jobs: a recipe on prepared images → trainings, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sit2.config.recipe import Recipe
+from sit2.config.schema import Config
+from sit2.data.pixels import PixelStore
+from sit2.execution.parts import Part
+from sit2.execution.recipe_job import RecipeJob
+from sit2.execution.training_job import TrainingJob
+from sit2.methods.making import pairs_from
+from sit2.records import ClassPair
+from sit2.seeds import Seeds
+
+
+def plan(
+    recipe: Recipe,
+    *,
+    config: Config,
+    seeds: Seeds,
+    classes: tuple[str, ...],
+    store: PixelStore,
+    train: Part,
+    val: Part,
+    predict: Part,
+    chosen: Sequence[ClassPair] = (),
+    layout: str = "",
+    trials: int = 1,
+    name: str = "",
+    save_to: Path | None = None,
+) -> RecipeJob:
+    """Return everything that has to be done for one recipe on one split.
+
+    Args:
+        recipe: what to train, and what comes after.
+        config: every setting.
+        seeds: of the trainings; members after the first have seeds of their own.
+        classes: K names.
+        store: the pixels.
+        train: images to train on.
+        val: images to validate on, and to fit predictors on.
+        predict: images to answer for.
+        chosen: the chosen pairs of classes.
+        layout: what the folders of the images mean, for the model.
+        trials: trainings to choose among by validation.
+        name: what the trainings are called before the recipe's own name, where there are several splits.
+        save_to: where to write the model.
+    """
+    pairs = tuple(pairs_from(recipe.pairs, chosen, classes, seeds)) if recipe.uses_pairs else ()
+    trainings = []
+    for member in range(recipe.members):
+        number = f" ({member + 1} of {recipe.members})" if recipe.members > 1 else ""
+        trainings.append(
+            TrainingJob(
+                name=f"{name}{recipe.training}{number}",
+                training=recipe.training,
+                method=config.make_method(recipe.method),
+                config=config,
+                seeds=seeds if member == 0 else seeds.child("member", member),
+                classes=classes,
+                store=store,
+                train=train,
+                val=val,
+                pairs=pairs if recipe.trains_with_pairs else (),
+                trials=trials,
+                layout=layout,
+            )
+        )
+    own = pairs if recipe.uses_pairs else ()
+    return RecipeJob(recipe, config, tuple(trainings), predict, own, save_to)
+
+
+def of_fold(config: Config) -> Config:
+    """Return how a fold is trained: half the budget, unless told otherwise, and no early stopping."""
+    if config.confusion_epochs is not None:
+        return replace(config, epochs=config.confusion_epochs, samples_seen=None, early_stop=0)
+    samples = None if config.samples_seen is None else max(1, config.samples_seen // 2)
+    return replace(config, epochs=max(0.01, config.epochs / 2), samples_seen=samples, early_stop=0)

@@ -1,0 +1,95 @@
+"""Predictors in a row: observe images once, then fit and apply as often as one likes.
+
+Letters: N images, K classes, C×H×W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sit2.inference.predictors.predictor import Ask, Outputs, Predictor
+from sit2.records import IntArray
+from sit2.seeds import Seeds
+
+PARTS = 5  # of the validation images, when predictors are fitted without the part that they then answer for
+
+
+@dataclass(frozen=True)
+class Observations:
+    """All that a model knows about N images: what its network says, and what each predictor saw."""
+
+    first: Tensor  # (N, K) float64: the network's log-probabilities
+    observed: tuple[Tensor | None, ...]  # one for each predictor: (N, …), or nothing
+
+    @classmethod
+    def of(cls, predictors: Sequence[Predictor], images: Tensor, ask: Ask) -> Observations:
+        """Look at (N, C, H, W) float32 images in [0, 1]; this is what costs time."""
+        return cls(ask(images), tuple(predictor.observe(images, ask) for predictor in predictors))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Observations]) -> Observations:
+        """Put batches together."""
+        columns = zip(*(part.observed for part in parts), strict=True)
+        return cls(
+            torch.cat([part.first for part in parts]),
+            tuple(None if column[0] is None else torch.cat(column) for column in columns),
+        )
+
+    def take(self, rows: Tensor) -> Observations:
+        """Return those of the images ``rows``."""
+        return Observations(
+            self.first[rows], tuple(None if one is None else one[rows] for one in self.observed)
+        )
+
+
+def apply(predictors: Sequence[Predictor], seen: Observations) -> Outputs:
+    """Return what the predictors make of N images, one after the other."""
+    outputs = Outputs(seen.first, seen.first)
+    for predictor, observed in zip(predictors, seen.observed, strict=True):
+        outputs = predictor(outputs, observed)
+    return outputs
+
+
+def fitted(predictors: Sequence[Predictor], seen: Observations, labels: Tensor) -> tuple[Predictor, ...]:
+    """Return the predictors, each fitted to what those before it make of N images of known classes.
+
+    ``labels`` is (N,) int64 in [0, K).
+    """
+    outputs, done = Outputs(seen.first, seen.first), []
+    for predictor, observed in zip(predictors, seen.observed, strict=True):
+        one = predictor.fit(outputs, observed, labels)
+        outputs = one(outputs, observed)
+        done.append(one)
+    return tuple(done)
+
+
+def cross_fitted(
+    predictors: Sequence[Predictor], seen: Observations, labels: Tensor, groups: Sequence[str], seeds: Seeds
+) -> Tensor:
+    """Return (N, K) log-probabilities of N images, each from predictors that were not fitted to its part.
+
+    Images of one group are in one part. Where nothing is fitted, or there are fewer than two groups, it is
+    what the predictors as they are say.
+    """
+    number = _parts(len(labels), groups, seeds)
+    if not any(predictor.is_fitted for predictor in predictors) or len(np.unique(number)) < 2:
+        return apply(predictors, seen).log_probabilities
+    found = torch.empty_like(seen.first)
+    for part in np.unique(number):
+        inside, outside = (torch.from_numpy(np.flatnonzero(of)) for of in (number == part, number != part))
+        without = fitted(predictors, seen.take(outside), labels[outside])
+        found[inside] = apply(without, seen.take(inside)).log_probabilities
+    return found
+
+
+def _parts(count: int, groups: Sequence[str], seeds: Seeds) -> IntArray:
+    """(N,) int64 in [0, PARTS): groups dealt like cards in random order."""
+    member = np.unique(groups, return_inverse=True)[1] if groups else np.arange(count)
+    deal: IntArray = np.arange(int(member.max(initial=-1)) + 1) % PARTS
+    dealt: IntArray = seeds.numpy("parts").permutation(deal)[member]
+    return dealt
