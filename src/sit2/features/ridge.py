@@ -17,7 +17,7 @@ from sit2.errors import DataError
 from sit2.records import FloatArray, IntArray
 
 PENALTIES = tuple(10.0**p for p in np.arange(-4, 2.1, 0.5))
-INVERSE_TEMPERATURES = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # of softmax over regression scores
+INVERSE_TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # of softmax over regression scores
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,17 @@ def fit_ridge(
     blocks = _blocks(groups, len(labels), device)
     best, best_loss, chosen = target, float("inf"), (PENALTIES[-1], INVERSE_TEMPERATURES[0])
     for penalty, scores in zip(PENALTIES, _left_out_scores(features, target, blocks), strict=True):
-        for sharpness in INVERSE_TEMPERATURES:
-            log_p = (scores * sharpness).log_softmax(dim=1)
+        for inverse_temperature in INVERSE_TEMPERATURES:
+            log_p = (scores * inverse_temperature).log_softmax(dim=1)
             loss = float(-(log_p * target).sum(dim=1).mean())
             if loss < best_loss:
-                best, best_loss, chosen = log_p, loss, (penalty, sharpness)
+                best, best_loss, chosen = log_p, loss, (penalty, inverse_temperature)
     penalty, inverse_temperature = chosen
     gram = features.T @ features + penalty * torch.eye(features.shape[1], dtype=features.dtype, device=device)
-    slope = torch.linalg.solve(gram, features.T @ (target - target.mean(dim=0))) * inverse_temperature
+    prior = target.mean(dim=0)  # the intercept, where features are centred
+    slope = torch.linalg.solve(gram, features.T @ (target - prior)) * inverse_temperature
     probabilities: FloatArray = best.exp().cpu().numpy()
-    return Ridge(slope, middle @ slope), probabilities
+    return Ridge(slope, middle @ slope - prior * inverse_temperature), probabilities
 
 
 def _blocks(groups: Sequence[str], count: int, device: torch.device) -> list[Tensor]:
@@ -89,12 +90,12 @@ def _left_out_scores(features: Tensor, target: Tensor, blocks: list[Tensor]) -> 
     """Return, for every penalty, the (N, K) scores of ridge regression that left out each block's labels.
 
     With the fitted values ŷ = H y, those without block b are y_b − (I − H_bb)⁻¹ (y − ŷ)_b: the identity of
-    leave-one-out residuals, for blocks.
+    leave-one-out residuals, for blocks. H holds the intercept too, so it is left out like the rest.
     """
-    count = len(features)
+    count, prior = len(features), target.mean(dim=0)
     values, vectors = torch.linalg.eigh(features.T @ features)
     turned = features @ vectors  # (N, D)
-    centred = target - target.mean(dim=0)
+    centred = target - prior
     projected = turned.T @ centred
     all_scores = []
     for penalty in PENALTIES:
@@ -109,5 +110,5 @@ def _left_out_scores(features: Tensor, target: Tensor, blocks: list[Tensor]) -> 
                 scores[rows[:, 0]] = centred[rows[:, 0]] - rest[rows[:, 0]] / left[:, 0].clamp(min=1e-6)
             else:
                 scores[rows] = centred[rows] - torch.linalg.solve(left, rest[rows])
-        all_scores.append(scores)
+        all_scores.append(scores + prior)
     return all_scores
