@@ -166,8 +166,16 @@ def all_pairs(classes: Sequence[str]) -> list[ClassPair]:
     ]
 
 
-def random_pairs(classes: Sequence[str], count: int, generator: np.random.Generator) -> list[ClassPair]:
-    """Return ``count`` different pairs, each equally likely, chosen and unmeasured: a control.
+def random_pairs(
+    classes: Sequence[str],
+    count: int,
+    generator: np.random.Generator,
+    *,
+    avoid: Sequence[ClassPair] = (),
+) -> list[ClassPair]:
+    """Return ``count`` different pairs drawn evenly, chosen and unmeasured: the control of choosing by confusion.
+
+    Pairs in ``avoid`` are drawn only where there are too few others; then all others come first.
 
     Raises:
         ValueError: more pairs wanted than there are.
@@ -175,7 +183,11 @@ def random_pairs(classes: Sequence[str], count: int, generator: np.random.Genera
     every = all_pairs(classes)
     if not 0 <= count <= len(every):
         raise ValueError(f"{count} pairs wanted, {len(classes)} classes have {len(every)}")
-    return [every[n] for n in generator.choice(len(every), size=count, replace=False)]
+    avoided = {(pair.a, pair.b) for pair in avoid}
+    others = [pair for pair in every if (pair.a, pair.b) not in avoided]
+    rest = [pair for pair in every if (pair.a, pair.b) in avoided]
+    drawn = [others[n] for n in generator.permutation(len(others))[:count]]
+    return drawn + [rest[n] for n in generator.permutation(len(rest))[: count - len(drawn)]]
 
 
 def pairs_table(pairs: Sequence[ClassPair]) -> pd.DataFrame:

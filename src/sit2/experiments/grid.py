@@ -29,6 +29,7 @@ from sit2.experiments.prepare import (
     split_images,
     training_seeds,
 )
+from sit2.methods.making import overlap
 from sit2.records import ClassPair, Dataset, Predictions
 
 
@@ -249,7 +250,25 @@ class GridRun:
             listener=self.listener,
             title=title,
         )
-        return [replace(place, measured=one) for place, one in zip(places, measured, strict=True)]
+        found = [replace(place, measured=one) for place, one in zip(places, measured, strict=True)]
+        for place in found:
+            self._note_overlap(place)
+        return found
+
+    def _note_overlap(self, place: Place) -> None:
+        """Say where random pairs cannot all be others than the chosen ones."""
+        chosen, classes = (
+            () if place.measured is None else place.measured.chosen,
+            place.prepared.dataset.classes,
+        )
+        for recipe in self.grid.recipes:
+            if common := overlap(recipe.pairs, chosen, len(classes)):
+                self.listener(
+                    Note(
+                        f"{recipe}: {common} of its {len(chosen)} random pairs are chosen ones, because "
+                        f"{len(classes)} classes have too few others: it is hardly a control on {place.name}"
+                    )
+                )
 
     def answer(
         self,

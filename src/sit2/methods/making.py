@@ -19,15 +19,21 @@ def pairs_from(
 ) -> list[ClassPair]:
     """Return the pairs that a recipe uses.
 
-    ``random`` takes as many pairs as were chosen, drawn evenly from all, and gives them the scores of the
-    chosen ones; ``all`` takes every pair.
+    ``random`` takes as many pairs as were chosen, drawn evenly from those that were not, and gives them the
+    scores of the chosen ones; ``all`` takes every pair.
     """
     from sit2.confusion.pairs import all_pairs, random_pairs
 
     if source == "random":
-        drawn = random_pairs(classes, len(chosen), seeds.numpy("random pairs"))
+        drawn = random_pairs(classes, len(chosen), seeds.numpy("random pairs"), avoid=chosen)
         return [replace(pair, score=real.score) for pair, real in zip(drawn, chosen, strict=True)]
     return all_pairs(classes) if source == "all" else list(chosen)
+
+
+def overlap(source: str, chosen: Sequence[ClassPair], num_classes: int) -> int:
+    """Return how many of a recipe's pairs are chosen ones, though it asks for random ones: too few are left."""
+    others = num_classes * (num_classes - 1) // 2 - len(chosen)
+    return max(0, len(chosen) - others) if source == "random" else 0
 
 
 def make_phases(method: Method, pairs: Sequence[ClassPair], num_classes: int) -> list[Phase]:
