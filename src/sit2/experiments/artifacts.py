@@ -67,16 +67,16 @@ def write_examples(
 def write_batches(
     folder: Path, training_set: TrainingSet, recipe: Recipe, phases: Sequence[Phase], config: Config
 ) -> None:
-    """Write <training>_<phase>.png: images of each phase's first batch, as the network sees them.
+    """Write <training>_<number>_<phase>.png: images of each phase's first batch, as the network sees them.
 
     They are taken from all over the batch, which holds its kinds of images one after the other.
     ``training_set`` must not normalise, and must draw what the training draws.
     """
     count = min(BATCH[0] * BATCH[1], config.batch_size)
     spread = torch.linspace(0, config.batch_size - 1, count).long()
-    for phase in phases:
-        images = phase.batches.draw(training_set.for_phase(phase.name), 0, config.batch_size).images
-        with atomic(folder / f"{replace(recipe, predictors=()).file_name}_{phase.name}.png") as path:
+    for number, phase in enumerate(phases):
+        images = phase.batches.draw(training_set.for_phase(number), 0, config.batch_size).images
+        with atomic(folder / f"{replace(recipe, predictors=()).file_name}_{number + 1}_{phase.name}.png") as path:
             _tiled(to_bytes(images[spread.to(images.device)]), BATCH[1]).save(path, format="PNG")
 
 

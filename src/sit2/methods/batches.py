@@ -27,8 +27,6 @@ def portion(step: int, size: int, fraction: float) -> tuple[int, int]:
 class Originals:
     """The training images themselves."""
 
-    even = 0.0
-
     def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return the next ``size`` images of an endless shuffled reading."""
         rows = training_set.rows(step * size, size)
@@ -41,7 +39,6 @@ class InBatch:
 
     alpha: float  # Beta(α, α) of the weight
     cut: bool  # paste a box instead of blending
-    even = 0.0
 
     def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return a batch mixed with itself in another order; one weight per image."""
@@ -79,11 +76,6 @@ class Composites:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_pairs", pair_tensor(self.pairs))
-
-    @property
-    def even(self) -> float:
-        """The fraction of the composites, whose parents are drawn by class."""
-        return 1 - self.original_fraction
 
     def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return originals first, then sure composites, then not-sure images.
@@ -126,11 +118,6 @@ class SoftMixtures:
     alpha: float  # Beta(α, α) of the weight
     cut: float = 0.0  # fraction of the mixtures that get a pasted box instead of a blend
     original_fraction: float = 0.25
-
-    @property
-    def even(self) -> float:
-        """The fraction of the mixtures, whose parents are drawn by class."""
-        return 1 - self.original_fraction
 
     def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return originals first, then mixtures; all parents are augmented before they are mixed."""

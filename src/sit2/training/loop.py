@@ -21,6 +21,7 @@ from sit2.events import EpochEnded, Listener, TrainingBegan, nobody
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.backbones import Network
+from sit2.training.balance import output_weights
 from sit2.training.phase import Phase, steps_of
 from sit2.training.settings import TrainingSettings
 from sit2.training.training_set import TrainingSet
@@ -117,7 +118,7 @@ class Training:
 
     def _run_phase(self, number: int, begin: int, length: int, saved: dict[str, Any] | None) -> None:
         phase, config, network = self.phases[number], self.config, self.network
-        network.new_head(phase.outputs, seed=self.seeds.integer("head", phase.name))
+        network.new_head(phase.outputs, seed=self.seeds.integer("head", number))
         peak = self.lr_factor * (DEFAULT_LR[config.optimizer] if config.lr is None else config.lr)
         made = _make_optimizer(network, config, encoder_lr=phase.encoder_lr)
         model, optimizer = self.fabric.setup(network.train(), made)
@@ -128,11 +129,13 @@ class Training:
                 network.load_state_dict(saved["network"])
                 optimizer.load_state_dict(saved["optimizer"])
                 start, stop = saved["step"], EarlyStop(**saved["stop"])
-        training_set, weight = self.training_set.for_phase(phase.name), self._output_weight(phase)
+        training_set, weight = self.training_set.for_phase(number), None
+        if config.balance == "weights":
+            weight = output_weights(phase, training_set, batch_size=config.batch_size)
         saved_at = time.monotonic()
         for first, end in _epochs(start, length, len(training_set), config.batch_size):
             # Dropout and its kin draw from the global generator, so it is seeded wherever a resume can start.
-            torch.manual_seed(self.seeds.integer("global", phase.name, first))
+            torch.manual_seed(self.seeds.integer("global", number, first))
             losses = []
             for step in range(first, end):
                 lr = self._lr(peak, step, length)
@@ -161,22 +164,6 @@ class Training:
 
     def _lr(self, peak: float, step: int, length: int) -> float:
         return peak * lr_fraction(step, length, self.config.warmup)
-
-    def _output_weight(self, phase: Phase) -> Tensor | None:
-        """(outputs,) weight of each output against class imbalance; 1 for outputs that are no class.
-
-        It undoes the classes' shares in the phase's batches, of which some are even already.
-        """
-        num_classes = self.training_set.num_classes
-        if self.config.balance != "weights" or phase.outputs < num_classes:
-            return None
-        count = self.training_set.index.count.float().clamp(min=1)
-        share = torch.lerp(
-            count / len(self.training_set), torch.full_like(count, 1 / num_classes), phase.batches.even
-        )
-        weight = torch.ones(phase.outputs, device=count.device)
-        weight[:num_classes] = 1 / (num_classes * share)
-        return weight
 
     def _validation(self) -> tuple[float, float]:
         assert self.validate is not None

@@ -19,11 +19,6 @@ from sit2.training.training_set import TrainingSet
 class Batches(Protocol):
     """Makes the batches of a phase."""
 
-    @property
-    def even(self) -> float:
-        """Share of the images that are drawn evenly by class; the rest are drawn as often as there are."""
-        ...
-
     def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
         """Return exactly ``size`` images for step ``step``: each is one image pass of the budget."""
         ...

@@ -112,9 +112,9 @@ class TrainingSet:
             balanced,
         )
 
-    def for_phase(self, name: str) -> TrainingSet:
-        """Return the same images with the draws of another phase."""
-        return replace(self, seeds=self.seeds.child(name), _orders={})
+    def for_phase(self, number: int) -> TrainingSet:
+        """Return the same images with the draws of the phase of this number; each has its own."""
+        return replace(self, seeds=self.seeds.child("phase", number), _orders={})
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,28 +128,40 @@ class TrainingSet:
     def rows(self, first: int, count: int) -> Tensor:
         """Return rows first … first + count − 1 (count,) int64 of an endless, shuffled reading of the set.
 
-        Every image is read once before any is read again (class by class evenly, if balanced).
+        Every image is read once before any is read again; if balanced, classes take turns, and every image of
+        a class is read once before any of it is read again.
         """
-        parts, place = [self.labels[:0]], first
-        while place < first + count:
-            epoch, offset = divmod(place, len(self))
-            take = min(first + count - place, len(self) - offset)
+        parts, start = [self.labels[:0]], first
+        while start < first + count:
+            epoch, offset = divmod(start, len(self))
+            take = min(first + count - start, len(self) - offset)
             parts.append(self._order(epoch)[offset : offset + take])
-            place += take
+            start += take
         return torch.cat(parts)
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
-            draw = self.seeds.numpy("order", epoch)
+            order = self.seeds.numpy("order", epoch).permutation(len(self))
             if self.balanced:
-                labels = self.labels.cpu().numpy()
-                share = 1.0 / np.bincount(labels, minlength=self.num_classes)[labels]
-                order = draw.choice(len(self), len(self), p=share / share.sum())
-            else:
-                order = draw.permutation(len(self))
+                order = self._by_turns(epoch)[order]
             self._orders.clear()
             self._orders[epoch] = torch.from_numpy(order).to(self.labels.device)
         return self._orders[epoch]
+
+    def _by_turns(self, epoch: int) -> IntArray:
+        """(N,) rows of an epoch in which classes take turns, each going on in its own endless reading."""
+        start, count = self.index.start.cpu().numpy(), self.index.count.cpu().numpy()
+        by_class, present = self.index.order.cpu().numpy(), np.flatnonzero(count)
+        turns = np.arange(epoch * len(self), (epoch + 1) * len(self))
+        order = np.empty(len(self), np.int64)
+        for number, k in enumerate(present):
+            mine = np.flatnonzero(turns % len(present) == number)
+            reading, offset = np.divmod(turns[mine] // len(present), count[k])
+            for again in np.unique(reading):
+                shuffled = self.seeds.numpy("class order", int(k), int(again)).permutation(count[k])
+                now = reading == again
+                order[mine[now]] = by_class[start[k] + shuffled[offset[now]]]
+        return order
 
     def take(self, rows: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return training images ``rows``, augmented and normalised: (n, C, H, W) float32, channels last."""
