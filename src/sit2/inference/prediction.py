@@ -40,7 +40,7 @@ def predict(sources: Sequence[Path], folder: Path, listener: Listener) -> Predic
         ModelError: when there is no model, or it is damaged.
     """
     model = Model.load(folder)
-    dataset = read_images(sources, model.spec.classes)
+    dataset = read_images(sources, model.spec.classes, layout=model.spec.layout)
     for note in dataset.notes:
         listener(Note(note))
     pixels = load_pixels_for(

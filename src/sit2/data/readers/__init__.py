@@ -53,17 +53,20 @@ def read_dataset(
     return replace(dataset, notes=(*dataset.notes, *alike(dataset.classes)))
 
 
-def read_images(sources: str | Path | Sequence[str | Path], classes: tuple[str, ...]) -> Dataset:
+def read_images(
+    sources: str | Path | Sequence[str | Path], classes: tuple[str, ...], *, layout: str = ""
+) -> Dataset:
     """Read images to be predicted: folders, image files, manifests or an ``.npz`` file.
 
-    An image whose label is not known, or not among ``classes``, has label -1. The ids of one source are those
+    An image whose label is not known, or not among ``classes``, has label -1. ``layout`` is what folders meant
+    when the model was trained. The ids of one source are those
     of :func:`read_dataset`; those of several sources are paths as seen from the working folder.
 
     Raises:
         DataError: when a source does not exist, or there is no image.
     """
     given = [sources] if isinstance(sources, str | Path) else list(sources)
-    parts = [_images_of(Path(source).expanduser(), classes) for source in given]
+    parts = [_images_of(Path(source).expanduser(), classes, layout) for source in given]
     if not any(len(part) for part in parts):
         raise DataError(
             f"no images in {', '.join(str(source) for source in given) or 'an empty list'}\n"
@@ -82,9 +85,9 @@ def _reader_of(path: Path) -> Reader:
     raise DataError(f"cannot read {path} as a set of images\n{expected}")
 
 
-def _images_of(path: Path, classes: tuple[str, ...]) -> Dataset:
+def _images_of(path: Path, classes: tuple[str, ...], layout: str) -> Dataset:
     if not (path.is_file() and (is_image(path.name) or is_dicom_by_content(path))):
-        return _reader_of(path).images(path, classes)
+        return _reader_of(path).images(path, classes, layout)
     name = path.as_posix()
     return Dataset(
         name=path.name,

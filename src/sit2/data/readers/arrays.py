@@ -92,7 +92,7 @@ def _read(path: Path, groups: str | None) -> Dataset:
     return _dataset(path, parts, _classes(parts))
 
 
-def _images(path: Path, classes: tuple[str, ...]) -> Dataset:
+def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
     return _dataset(path, _parts(path, need_labels=False), classes)
 
 

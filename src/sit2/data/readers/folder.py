@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices, no_groups
@@ -9,6 +10,9 @@ from sit2.data.readers.walk import Found, walk
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import Dataset
+
+# What the folders of a set mean, and how many stand above that of the class.
+LAYOUTS: Mapping[str, int] = {"class": 0, "split/class": 1}
 
 
 def _read(path: Path, groups: str | None) -> Dataset:
@@ -83,24 +87,52 @@ def _notes(found: Found, depth: int) -> list[str]:
     return notes
 
 
-def _images(path: Path, classes: tuple[str, ...]) -> Dataset:
-    """Find every image below a folder; the outermost folder that is named like a class gives the label."""
+def _images(path: Path, classes: tuple[str, ...], layout: str) -> Dataset:
+    """Find every image below a folder, with labels by the rule that training had, as far as folders allow."""
     found = walk(path)
     name = path.resolve().name
-
-    def label(image: str) -> str:
-        folders = (*PurePosixPath(image).parts[:-1], name)
-        return next((folder for folder in folders if folder in classes), "")
-
+    labels = class_indices(labels_in(found.images, name, classes, layout=layout), classes)
     return Dataset(
         name=name,
         root=path,
         classes=classes,
         ids=tuple(found.images),
         paths=tuple(found.images),
-        labels=class_indices([label(image) for image in found.images], classes),
+        labels=labels,
         notes=tuple(found.notes()),
+        layout=layout,
     )
+
+
+def labels_in(images: Sequence[str], folder: str, classes: Sequence[str], *, layout: str) -> list[str]:
+    """Return the label of each image below a folder: the name of its folder at one level, the same for all.
+
+    It is the level that gives the most images a label; of several such, the one with the most classes, then the
+    one that the layout of training means. So a split, a site or a batch above the classes, or one whose name is
+    a class's, does not matter. Where no folder below is named like a class, the folder itself may be.
+
+    Args:
+        images: paths relative to the folder.
+        folder: its name.
+        classes: of the model.
+        layout: what the folders meant in training, one of LAYOUTS, or "".
+    """
+    known = set(classes)
+    parts = [image.split("/")[:-1] for image in images]
+    usual = LAYOUTS.get(layout, 0)
+
+    def at(depth: int) -> list[str]:
+        return [p[depth] if len(p) > depth and p[depth] in known else "" for p in parts]
+
+    def worth(depth: int) -> tuple[int, int, bool]:
+        labels = [label for label in at(depth) if label]
+        return len(labels), len(set(labels)), depth == usual
+
+    best = max(range(max(map(len, parts), default=0)), key=worth, default=0)
+    labels = at(best)
+    if not any(labels) and folder in known:
+        return [folder] * len(images)
+    return labels
 
 
 FOLDER = Reader(

@@ -196,7 +196,7 @@ def _read(path: Path, groups: str | None) -> Dataset:
     )
 
 
-def _images(path: Path, classes: tuple[str, ...]) -> Dataset:
+def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
     """Read every row of a manifest, with or without a label."""
     table = _table(path)
     ids = _ids(table)

@@ -23,15 +23,15 @@ SPLIT_NAMES: dict[str, Split] = {
 class Reader(NamedTuple):
     """One kind of source: how to recognise it, and how to read it.
 
-    ``read`` takes the source and the name of the column of groups, for training. ``images`` takes the source
-    and the classes of a trained model, for predicting: a sample whose label is not among them has label -1.
-    Both give the same ids.
+    ``read`` takes the source and the name of the column of groups, for training. ``images`` takes the source,
+    the classes of a trained model and the layout that it was trained with, for predicting: a sample whose label
+    is not among the classes has label -1. Both give the same ids.
     """
 
     expects: str  # the source in words, for error messages
     accepts: Callable[[Path], bool]
     read: Callable[[Path, str | None], Dataset]
-    images: Callable[[Path, tuple[str, ...]], Dataset]
+    images: Callable[[Path, tuple[str, ...], str], Dataset]
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> IntArray:
