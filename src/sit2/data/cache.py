@@ -88,7 +88,7 @@ def load(folder: Path, key: str, *, fits: Callable[[int], bool]) -> Entry | None
         words = read_json(folder / f"{key}.json")
         problems, notes = tuple(words["problems"]), tuple(words["notes"])
         in_memory = fits(path.stat().st_size)
-        pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
+        pixels: ByteArray = np.load(path, mmap_mode=None if in_memory else "c", allow_pickle=False)
     except Exception:  # NumPy raises nearly anything on a damaged header
         return None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(problems):

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sit2.data.cache import key_of, load, save
-from sit2.data.decoding.decode import channels_of, decode, quiet_decoders
+from sit2.data.decoding.decode import channels_of, decode
 from sit2.data.decoding.image import MAX_MEGAPIXELS, Decoding, DecodingSettings, Unreadable, UnreadableNow
 from sit2.data.memory import fits
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import ByteArray, Dataset
+from sit2.storage.process_state import quiet_libraries
 
 Progress = Callable[[int, int], None]
 
@@ -65,7 +66,7 @@ def load_pixels(
         if progress is not None:
             progress(len(dataset), len(dataset))
         return Pixels(*found)
-    with quiet_decoders():
+    with quiet_libraries():
         depth = _channels(dataset, how) if channels == "auto" else int(channels)
         how, shape = replace(how, channels=depth), (len(dataset), size, size, depth)
         general: list[str] = []
@@ -145,7 +146,7 @@ class PixelStore:
         return {"digests": self.digests, "path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        pixels: ByteArray = np.load(state["path"], mmap_mode="r", allow_pickle=False)
+        pixels: ByteArray = np.load(state["path"], mmap_mode="c", allow_pickle=False)
         object.__setattr__(self, "images", pixels.transpose(0, 3, 1, 2))
         for name, value in state.items():
             object.__setattr__(self, name, value)

@@ -6,7 +6,6 @@ Letters: N samples, K classes.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -19,6 +18,7 @@ from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import BoolArray, Dataset, IntArray
 from sit2.seeds import Seeds
+from sit2.storage.process_state import quiet_libraries
 
 _REMOVE = "remove the copies; `sit2 check` lists them"
 SplitArray = NDArray[np.str_]  # (N,) "train", "val", "test" or "unused"
@@ -283,8 +283,7 @@ def _group_folds(labels: IntArray, groups: NDArray[np.str_], number: int, seeds:
         labels = np.zeros_like(labels)
     fold = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seeds.sklearn("group folds"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # we know, and it is fine
+    with quiet_libraries():  # about classes with fewer samples than folds, which is fine
         for f, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
             fold[rows] = f
     return np.unique(fold, return_inverse=True)[1].astype(np.int64)  # without folds that stayed empty

@@ -114,7 +114,10 @@ class TrainingJob:
         )
 
     def run(self, listener: Listener = nobody) -> Trained:
-        """Train and keep the network; the same job gives bit-identical results on the same machine.
+        """Train and keep the network; on a CPU the same job gives bit-identical results on the same machine.
+
+        On an accelerator it has the same draws and initial weights, but sums in another order from time to
+        time, so results differ by rounding.
 
         When the loss becomes NaN or infinite, training begins once again, at a tenth of the learning rate; the
         notes say so. A killed retry is resumed as a retry.

@@ -6,7 +6,6 @@ these images; the best network is kept, so nothing is trained twice, and the tes
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from sit2.events import Listener, nobody
 from sit2.execution.training_job import Trained, TrainingJob, load_network, load_trained
 from sit2.methods.method import Method
 from sit2.parameters import parameters_of
+from sit2.storage.process_state import quiet_libraries
 from sit2.training.loop import DEFAULT_LR, DEFAULT_WEIGHT_DECAY
 
 
@@ -39,7 +39,8 @@ def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
     if not len(job.val):
         raise ConfigError("tuning needs validation images\nexpected some; see --val-fraction")
     ranges = _ranges(job.config, job.method)
-    study = _study(optuna, job.seeds.sklearn("tuning"))
+    with quiet_libraries():
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=job.seeds.sklearn("tuning")))
     study.enqueue_trial({name: default for name, (_, _, default) in ranges.items()})
     trials: list[tuple[float, Trained, TrainingJob]] = []
     for number in range(job.trials):
@@ -73,17 +74,6 @@ def _validation_loss(trained: Trained, config: Config) -> float:
     losses = [row.val_log_loss for row in trained.history if row.val_log_loss is not None]
     kept = (min(losses) if config.early_stop else losses[-1]) if losses else math.inf
     return kept if math.isfinite(kept) else math.inf
-
-
-def _study(optuna: Any, seed: int) -> Any:
-    """Return a study; what Optuna says while it is made stays off the screen."""
-    log = logging.getLogger("optuna")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    finally:
-        log.setLevel(level)
 
 
 def _trial(job: TrainingJob, number: int, values: dict[str, Any]) -> TrainingJob:

@@ -7,7 +7,6 @@ it. It is traced from the code that predicts (:meth:`~sit2.inference.model.Model
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sit2.inference.model import Model
 from sit2.inference.spec import find_model
 from sit2.records import ByteArray
 from sit2.storage.files import atomic
+from sit2.storage.process_state import quiet_libraries
 
 FILE = "model.onnx"
 INPUT, OUTPUT = "images", "probabilities"
@@ -99,8 +99,7 @@ def to_onnx(model: Model) -> bytes:
     deployed = Deployed(model).eval()
     example = torch.from_numpy(_noise(model, 2)).to(next(deployed.parameters()).device)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what torch's exporter does inside
+        with quiet_libraries():
             program = torch.onnx.export(
                 deployed,
                 (example,),

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sit2.errors import ConfigError, ModelError, did_you_mean
+from sit2.training.device import own_generators, seed_generators
 
 SMALL_CNN = "small-cnn"
 SMALL_IMAGE = 96  # pixels; below, the usual stem (stride 4) throws most of the image away
@@ -63,8 +64,8 @@ class Network(nn.Module):
     def new_head(self, outputs: int, *, seed: int) -> None:
         """Put a fresh head of so many outputs on the encoder; equal seeds give equal heads."""
         device = self.head.weight.device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with own_generators():
+            seed_generators(seed)
             self.head = nn.Linear(self.features, outputs).to(device)
 
 
@@ -84,8 +85,8 @@ def build_network(
         ConfigError: for an unknown backbone, or pretrained weights that cannot be had.
         ModelError: for a weights file that does not fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_generators():
+        seed_generators(seed)
         encoder = _encoder(backbone, channels, image_size, pretrained)
         features = int(getattr(encoder, "head_hidden_size", encoder.num_features))
         network = Network(encoder, features, outputs)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from sit2.errors import ConfigError, TrainingError
+from sit2.storage.process_state import Shared, quiet_libraries
 
 
 def pick_device(name: str) -> str:
@@ -41,21 +43,50 @@ def pick_precision(name: str, device: str) -> Any:
 
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return Lightning Fabric on one device."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision each time
     device = pick_device(device)
-    return Fabric(accelerator=device, devices=1, precision=pick_precision(precision, device))
+    with quiet_libraries():
+        return Fabric(accelerator=device, devices=1, precision=pick_precision(precision, device))
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads inside; 0 leaves them as they are."""
+def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+_THREADS = Shared(_threads)
+_GENERATORS = threading.RLock()
+
+
+def threads(count: int) -> AbstractContextManager[None]:
+    """Compute with so many threads inside; 0 leaves them as they are.
+
+    The number is the process's: where several of its threads compute at once, the first one's holds for all.
+    """
+    return _THREADS(count) if count else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def own_generators() -> Iterator[None]:
+    """Seed and draw from torch's own generators inside, one thread at a time; they are as before afterwards."""
+    devices = [torch.cuda.current_device()] if _cuda_runs() else []
+    with _GENERATORS, torch.random.fork_rng(devices):
+        yield
+
+
+def seed_generators(seed: int) -> None:
+    """Seed torch's own generators, of the devices that :func:`own_generators` restores."""
+    torch.default_generator.manual_seed(seed)
+    if _cuda_runs():
+        torch.cuda.manual_seed(seed)
+
+
+def _cuda_runs() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

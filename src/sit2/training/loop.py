@@ -22,6 +22,7 @@ from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.backbones import Network
 from sit2.training.balance import output_weights
+from sit2.training.device import own_generators, seed_generators
 from sit2.training.phase import Phase, steps_of
 from sit2.training.settings import TrainingSettings
 from sit2.training.training_set import TrainingSet
@@ -109,7 +110,7 @@ class Training:
         self.listener(TrainingBegan(self.name, self.method, self._total, self.config.batch_size))
         for row in self.history:
             self.listener(row)
-        with torch.random.fork_rng():
+        with own_generators():
             for number, length in enumerate(steps_of(self.phases, self._total)):
                 if number >= first_phase and length > 0:
                     self._run_phase(number, begin, length, saved if number == first_phase else None)
@@ -135,7 +136,7 @@ class Training:
         saved_at = time.monotonic()
         for first, end in _epochs(start, length, len(training_set), config.batch_size):
             # Dropout and its kin draw from the global generator, so it is seeded wherever a resume can start.
-            torch.manual_seed(self.seeds.integer("global", number, first))
+            seed_generators(self.seeds.integer("global", number, first))
             losses = []
             for step in range(first, end):
                 lr = self._lr(peak, step, length)

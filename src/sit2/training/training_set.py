@@ -7,7 +7,6 @@ alone. So a killed run resumes to the identical result, and methods that share a
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -179,7 +178,5 @@ class TrainingSet:
 
 
 def as_tensor(array: ByteArray) -> Tensor:
-    """Share a NumPy array's memory with a tensor that is only read; a read-only memory map is fine."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
+    """Share a NumPy array's memory with a tensor that is only read; torch warns of read-only arrays, so copy those."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +64,8 @@ def decode(source: Path | ByteArray, how: Decoding, tell: Tell = _tell_nobody) -
         above, left = (size - height) // 2, (size - width) // 2
         around = [(above, size - height - above), (left, size - width - left), (0, 0)]
         pixels = np.pad(pixels, around[: pixels.ndim], mode="edge")
-    return np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+    laid = np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+    return laid if laid.flags.writeable else laid.copy()
 
 
 def channels_of(source: Path | ByteArray) -> int:
@@ -87,27 +86,6 @@ def channels_of(source: Path | ByteArray) -> int:
             if is_tiff(head):
                 return tiff_channels(file)
             raise
-
-
-@contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """Keep what the decoders say about odd files off the screen: what matters becomes a reason.
-
-    To be entered in one thread only, around the work of the others: all this is global. Pillow's own limit of
-    pixels is lifted meanwhile, in favour of ours.
-    """
-    limit, log = Image.MAX_IMAGE_PIXELS, logging.getLogger("tifffile")
-    level = log.level
-    with warnings.catch_warnings():
-        for module in ("PIL", "pydicom", "tifffile"):
-            warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
-        Image.MAX_IMAGE_PIXELS = None
-        log.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-            log.setLevel(level)
 
 
 @contextmanager

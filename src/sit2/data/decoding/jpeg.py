@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, JpegImagePlugin
 
 from sit2.data.decoding.image import Decoding
 from sit2.records import ByteArray
@@ -72,7 +72,7 @@ def _orientation(data: bytes) -> int:
     if data.find(b"Exif\0\0", 0, _HEAD) < 0:
         return 1
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
             turn = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data says nothing about the pixels
         return 1

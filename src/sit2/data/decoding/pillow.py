@@ -6,11 +6,13 @@ bits Pillow keeps the upper 8, which is what "full" means; for other windows bot
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import sys
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sit2.data.decoding.depth import narrow
 from sit2.data.decoding.image import Decoding, Tell, Unreadable, Wide
@@ -19,6 +21,7 @@ from sit2.records import ByteArray
 
 # What Pillow may be asked to read. It knows more, among them PostScript, which would run as a program.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+_PREFIX = 16  # bytes that tell a format
 _MODES = {1: "L", 3: "RGB"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 _DEEP_GRAY = "LA;16B"  # of a PNG of 16 bits with alpha, which Pillow makes RGBA
@@ -37,8 +40,25 @@ _TURNS = {
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
-    """Read the header of an image file. Raises PIL.UnidentifiedImageError where it is of no known format."""
-    return Image.open(file, formats=_FORMATS)
+    """Read the header of an image file, whatever its size: Pillow's own limit is a setting of the process.
+
+    Raises:
+        PIL.UnidentifiedImageError: it is of no known format.
+    """
+    Image.preinit()
+    head = file.read(_PREFIX)
+    for name in _FORMATS:
+        if name not in Image.OPEN:
+            Image.init()
+        make, accepts = Image.OPEN[name]
+        if accepts is None or accepts(head) is True:
+            file.seek(0)
+            with contextlib.suppress(
+                SyntaxError, IndexError, TypeError, struct.error
+            ):  # it is not, after all
+                return make(file, "")
+    file.seek(0)
+    raise UnidentifiedImageError("not an image, or of a format that is not read")
 
 
 def is_gray(image: Image.Image) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from sit2.data.decoding.pillow import open_image
 from sit2.data.pixels import source_of
 from sit2.data.quality.findings import FileRow, Finding
 from sit2.data.words import listed
 from sit2.records import ByteArray, Dataset
+from sit2.storage.process_state import quiet_libraries
 
 SHORTCUT = 0.1  # how much better than the largest class's share the file alone may tell the class
 
@@ -34,8 +35,7 @@ class Header(NamedTuple):
 
 def headers(dataset: Dataset, problems: Sequence[str]) -> list[Header | None]:
     """Return N headers, None for an unreadable image and for one whose header is not Pillow's to read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd about a file is told when it is decoded
+    with quiet_libraries():  # what is odd about a file is told when it is decoded
         return [None if problems[n] else _header(source_of(dataset, n)) for n in range(len(dataset))]
 
 
@@ -99,7 +99,7 @@ def _header(source: Path | ByteArray) -> Header | None:
         channels = {1: "gray", 3: "colour", 4: "colour with alpha"}[depth]
         return Header("array", channels, 8, width, height)
     try:
-        with Image.open(source) as image:
+        with source.open("rb") as file, open_image(file) as image:
             return Header(image.format or "?", _channels(image), _bits(image), *image.size)
     except Exception:  # a format of another decoder
         return None
