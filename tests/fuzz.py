@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
 import sys
@@ -26,25 +27,45 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sit2.cli.data_verbs import is_predictions_file
-from sit2.cli.screen import Screen
+sys.path.append(str(Path(__file__).parent / "helpers"))
+
+from made_comparison import made_comparison
+from made_run import random_run
+
 from sit2.config.schema import make_config, read_config_file
+from sit2.confusion.matrix_file import read_matrix
+from sit2.confusion.pairs import all_pairs
 from sit2.confusion.pairs_file import read_pairs
-from sit2.confusion.predictions_file import read_predictions
+from sit2.confusion.predictions_file import is_predictions_file, read_predictions, read_run_predictions
 from sit2.data import cache
-from sit2.data.decoding.decode import Decoding, channels_of, decode, quiet_decoders
+from sit2.data.decoding.decode import Decoding, channels_of, decode
+from sit2.data.quality.findings import Finding, findings_json, read_findings
 from sit2.data.readers import read_dataset, read_images
+from sit2.data.samples import read_samples
+from sit2.data.thumbnails import read_thumbnails
 from sit2.errors import Sit2Error
-from sit2.execution.pool import load_outcome
-from sit2.inference.model import Classifier, ModelSpec, read_spec
+from sit2.evaluation.metrics import read_metrics
+from sit2.evaluation.ranks import read_ranks
+from sit2.evaluation.results import read_results, read_summary
+from sit2.evaluation.statistics import read_tests
+from sit2.evaluation.verdicts import read_verdicts
+from sit2.events import nobody
+from sit2.execution.runner import load_outcome
+from sit2.inference.model import Model, empty_network
 from sit2.inference.prediction import _seen_in_training
+from sit2.inference.predictors import PREDICTORS
+from sit2.inference.predictors.predictor import Known
+from sit2.inference.spec import PREPROCESSING, ModelSpec, described, read_spec
 from sit2.records import Dataset
+from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
+from sit2.storage.process_state import quiet_libraries
 from sit2.storage.run_folder import RunFolder
+from sit2.storage.run_info import read_info
 from sit2.training.backbones import read_weights
+from sit2.training.history import read_history
 
 CLASSES = ("ant", "bee", "cat")
-SPEC = ModelSpec("small-cnn", CLASSES, 3, 16, "stretch", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "plain")
 
 # --- inputs -------------------------------------------------------------------------------------------------
 
@@ -129,7 +150,11 @@ def changed(whole: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def as_json(whole: dict[str, Any]) -> st.SearchStrategy[bytes]:
+def as_json(whole: Any) -> st.SearchStrategy[bytes]:
+    """Return JSON changed or damaged; of a list, the first of its objects is changed."""
+    if isinstance(whole, list):
+        listed = changed(whole[0]).map(lambda first: json.dumps([first, *whole[1:2]]).encode())
+        return listed | damaged(json.dumps(whole).encode()) | st.binary(max_size=40)
     text = changed(whole).map(lambda content: json.dumps(content).encode())
     return text | damaged(json.dumps(whole).encode()) | st.binary(max_size=40)
 
@@ -164,13 +189,53 @@ PAIRS = pd.DataFrame(
         "chosen": [True, False],
     }
 )
-OUTCOME = {"samples_seen": 8, "seconds": 1.5, "history": [], "spec": vars(SPEC), "chosen": {}, "notes": []}
-MODEL = {
-    "format_version": 1, "backbone": "small-cnn", "classes": CLASSES, "method": "plain",
-    "preprocessing": {k: vars(SPEC)[k] for k in ("channels", "image_size", "resize", "mean", "std")},
+EPOCH = {
+    "training": "plain", "method": "plain", "phase": "train", "epoch": 1, "step": 1, "steps": 2, "samples_seen": 8,
+    "loss": 0.5, "lr": 0.1, "val_accuracy": None, "val_log_loss": 0.7, "seconds": 0.1,
 }  # fmt: skip
+OUTCOME = {"budget": 8, "seconds": 1.5, "histories": [[EPOCH]], "chosen": {}, "notes": []}
+ANSWERS = {"validation": np.full((2, 3), 1 / 3), "probabilities": np.full((4, 3), 1 / 3)}
+FINDING = Finding("small class", "warning", "1 class is small.", "add images", ("a.png",), ({"n": 1},))
+
+
+def make_model() -> Model:
+    """Return a model with every predictor that there is, learned and not fitted."""
+    predictors = tuple(kind() for kind in PREDICTORS.values())
+    spec = ModelSpec(
+        recipe="plain+" + "+".join(PREDICTORS),
+        backbone="small-cnn",
+        classes=CLASSES,
+        channels=3,
+        image_size=8,
+        resize="stretch",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        augment="flip",
+        predictors=tuple(described(predictor) for predictor in predictors),
+    )
+    known = Known(
+        images=PIXELS.transpose(0, 3, 1, 2),
+        rows=np.arange(6),
+        labels=LABELS,
+        groups=(),
+        num_classes=3,
+        pairs=all_pairs(CLASSES),
+        augmentation=spec.augmentation,
+        seeds=Seeds(0),
+        device=torch.device("cpu"),
+    )
+    return Model(spec, empty_network(spec), predictors).learned(known)
+
+
+WHOLE = make_model()
+MODEL = {
+    "format_version": 3,
+    **{k: v for k, v in dataclasses.asdict(WHOLE.spec).items() if k not in (*PREPROCESSING, "predictors")},
+    "predictors": [{"name": name, "settings": own} for name, own in WHOLE.spec.predictors],
+    "preprocessing": WHOLE.spec.preprocessing(),
+}
 RUN = {
-    "format_version": 1, "status": "running", "command": "sit2", "data": "/data", "methods": ["plain"],
+    "format_version": 2, "status": "running", "command": "sit2", "data": "/data", "methods": ["plain"],
     "root": "/data", "versions": {}, "machine": {}, "seconds": {"images": 0.5},
     "dataset": {"fingerprint": "0" * 32, "classes": CLASSES},
 }  # fmt: skip
@@ -204,7 +269,7 @@ def _manifest(path: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    with quiet_decoders():
+    with quiet_libraries():
         channels_of(path)
         decode(path, Decoding(size=8, channels=3, resize="pad"))
 
@@ -221,7 +286,7 @@ def _resume(path: Path) -> None:
 
 def _evaluate(path: Path) -> None:
     dataset = Dataset("x", Path(), CLASSES, ("a",), ("a.png",), np.zeros(1, np.int64))
-    _seen_in_training(dataset, path.parent, Screen(quiet=True))
+    _seen_in_training(dataset, path.parent, nobody)
 
 
 def _predictions(path: Path) -> None:
@@ -255,11 +320,48 @@ OLD_WEIGHTS = written(
     lambda file: torch.save({"a": torch.zeros(3, 2)}, file, _use_new_zipfile_serialization=False)
 )
 with tempfile.TemporaryDirectory() as _place:
-    Classifier(SPEC, SPEC.build()).save(Path(_place))
+    WHOLE.save(Path(_place))
     SAFETENSORS = (Path(_place) / "model.safetensors").read_bytes()
     save_state(Path(_place) / "state.pt", {"phase": 0, "network": {"a": torch.zeros(3)}})
     STATE = (Path(_place) / "state.pt").read_bytes()
 HEADER = 8 + int.from_bytes(SAFETENSORS[:8], "little")
+
+
+def of_run_folders() -> dict[str, Target]:
+    """Return a target for each file of a run folder that is read again, for its report or to be resumed."""
+    tables = {
+        "run: samples.csv": ("run/samples.csv", read_samples),
+        "run: matrix.csv": ("run/confusion/matrix.csv", read_matrix),
+        "run: pairs.csv": ("run/confusion/pairs.csv", lambda path: read_pairs(path, CLASSES)),
+        "run: history.csv": ("run/history.csv", read_history),
+        "run: predictions": ("run/predictions/plain.csv", read_run_predictions),
+        "comparison: results.csv": ("comparison/results.csv", read_results),
+        "comparison: summary.csv": ("comparison/summary.csv", read_summary),
+    }
+    objects = {
+        "run: run.json": ("run/run.json", lambda path: read_info(path.parent)),
+        "run: metrics.json": ("run/metrics.json", read_metrics),
+        "run: comparison.json": ("run/comparison.json", read_tests),
+        "run: check.json": ("run/check.json", read_findings),
+        "comparison: ranks.json": ("comparison/ranks.json", read_ranks),
+        "comparison: comparison.json": ("comparison/comparison.json", read_verdicts),
+    }
+    made: dict[str, Target] = {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        random_run(place / "run", 3, 6)
+        made_comparison(place / "comparison", splits=2)
+        (place / "run/check.json").write_text(json.dumps(findings_json([FINDING])))
+        for target, (file, read) in tables.items():
+            whole = pd.read_csv(place / file, dtype=str, keep_default_na=False)
+            made[target] = Target(Path(file).name, table(whole), read)
+        for target, (file, read) in objects.items():
+            content = json.loads((place / file).read_text(encoding="utf-8"))
+            made[target] = Target(Path(file).name, as_json(content), read)
+    pictures = {"ids": np.array(list("abcdef")), "images": PIXELS.transpose(0, 3, 1, 2)}
+    packed = damaged(written(lambda f: np.savez_compressed(f, **pictures)))
+    return {**made, "run: thumbnails.npz": Target("thumbnails.npz", packed, read_thumbnails)}
+
 
 TARGETS = {
     "manifest.csv": Target("manifest.csv", table(MANIFEST), _manifest),
@@ -278,7 +380,7 @@ TARGETS = {
         "model.safetensors",
         damaged(SAFETENSORS[:HEADER]).map(lambda header: header + SAFETENSORS[HEADER:])
         | damaged(SAFETENSORS),
-        lambda path: Classifier.load(path.parent),
+        lambda path: Model.load(path.parent),
         beside=_model,
     ),
     "weights.pth": Target("weights.pth", damaged(WEIGHTS, OLD_WEIGHTS), read_weights),
@@ -318,11 +420,11 @@ TARGETS = {
         "kept.json",
         as_json(OUTCOME),
         lambda path: load_outcome(path.parent, "kept"),
-        beside=lambda folder: np.save(folder / "kept.npy", np.full((2, 3), 1 / 3)),
+        beside=lambda folder: np.savez(folder / "kept.npz", **ANSWERS),
     ),
     "kept probabilities": Target(
-        "kept.npy",
-        damaged(written(lambda f: np.save(f, np.full((2, 3), 1 / 3)))),
+        "kept.npz",
+        damaged(written(lambda f: np.savez(f, **ANSWERS))),
         lambda path: load_outcome(path.parent, "kept"),
         beside=lambda folder: (folder / "kept.json").write_text(json.dumps(OUTCOME)),
     ),
@@ -330,8 +432,11 @@ TARGETS = {
         "entry.npy",
         damaged(written(lambda f: np.save(f, PIXELS))),
         _cache,
-        beside=lambda folder: (folder / "entry.json").write_text(json.dumps({"problems": [""] * 6})),
+        beside=lambda folder: (folder / "entry.json").write_text(
+            json.dumps({"problems": [""] * 6, "notes": []})
+        ),
     ),
+    **of_run_folders(),
 }
 
 

@@ -20,17 +20,19 @@ import torch
 from PIL import Image
 
 from sit2.config.schema import make_config, read_config_file
-from sit2.data.decoding.decode import decode, quiet_decoders
+from sit2.data.decoding.decode import decode
 from sit2.data.decoding.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.errors import Sit2Error
-from sit2.inference.model import Classifier, ModelSpec
+from sit2.inference.model import Model, empty_network
+from sit2.inference.spec import ModelSpec
 from sit2.storage.files import DamagedStateError, load_state
+from sit2.storage.process_state import quiet_libraries
 from sit2.storage.run_folder import RunFolder
 from sit2.training.backbones import read_weights
 
 SAFETY = Path(__file__).parents[1] / "docs" / "safety.md"
-SPEC = ModelSpec("small-cnn", ("ant", "bee"), 3, 16, "stretch", (0.5,) * 3, (0.2,) * 3, "plain")
+SPEC = ModelSpec("plain", "small-cnn", ("ant", "bee"), 3, 16, "stretch", (0.5,) * 3, (0.2,) * 3, "flip")
 
 
 class Evil:
@@ -57,7 +59,7 @@ def model(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     """Write a model whose model.json is changed."""
 
     def make(path: Path) -> None:
-        Classifier(SPEC, SPEC.build()).save(path.parent)
+        Model(SPEC, empty_network(SPEC)).save(path.parent)
         content = json.loads(path.read_text())
         change(content)
         path.write_text(json.dumps(content))
@@ -65,11 +67,15 @@ def model(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     return make
 
 
+def predictors(*content: dict[str, Any]) -> Callable[[Path], None]:
+    return model(lambda whole: whole.update(predictors=list(content)))
+
+
 def tensors(header: dict[str, Any] | bytes) -> Callable[[Path], None]:
     """Write a model whose weights have this header."""
 
     def make(path: Path) -> None:
-        Classifier(SPEC, SPEC.build()).save(path.parent)
+        Model(SPEC, empty_network(SPEC)).save(path.parent)
         text = header if isinstance(header, bytes) else json.dumps(header).encode()
         size = len(text) if text else 1 << 40
         path.write_bytes(struct.pack("<Q", size) + text + bytes(16))
@@ -141,7 +147,7 @@ def resume(path: Path) -> object:
 
 
 def load(path: Path) -> object:
-    return Classifier.load(path.parent)
+    return Model.load(path.parent)
 
 
 def config(path: Path) -> object:
@@ -149,7 +155,7 @@ def config(path: Path) -> object:
 
 
 def image(path: Path) -> object:
-    with quiet_decoders():
+    with quiet_libraries():
         return decode(path, Decoding(16, 3))
 
 
@@ -174,6 +180,16 @@ ATTACKS = (
            model(lambda content: content.update(weights="/etc/passwd")), load),
     Attack("model.json", "a backbone to fetch from a hub", "unknown backbone",
            model(lambda content: content.update(backbone="hf-hub:me/mine")), load),
+    Attack("model.json", "10⁹ networks", "networks must be a whole number up to 64",
+           model(lambda content: content.update(networks=10**9)), load),
+    Attack("model.json", "a predictor that is none", "unknown predictor 'os.system'",
+           predictors({"name": "os.system", "settings": {}}), load),
+    Attack("model.json", "a setting that a predictor does not have", "has no setting 'classifier'",
+           predictors({"name": "ensemble", "settings": {"classifier": "/etc/passwd"}}), load),
+    Attack("model.json", "a weight of 10⁹", "expected a number from 0.0 to 1.0",
+           predictors({"name": "ensemble", "settings": {"ensemble_weight": 1e9}}), load),
+    Attack("model.json", "a predictor whose tensors are not there", "cannot be loaded",
+           predictors({"name": "temperature", "settings": {}}), load),
     Attack("model.json", "brackets nested 100,000 deep", "nested too deeply", model(lambda _: None), load),
     Attack("model.safetensors", "a header that claims 10¹² numbers", "cannot be loaded",
            tensors({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}), load),
@@ -198,8 +214,8 @@ ATTACKS = (
     Attack("config.yaml", "a billion laughs", "aliases", text(LAUGHS), config),
     Attack("config.yaml", "brackets nested 100,000 deep", "nested too deeply", text("a: " + DEEP), config),
     Attack("run.json", "brackets nested 100,000 deep", "nested too deeply", text(DEEP), resume),
-    Attack("run.json", "a list in place of the data set", "is damaged",
-           text('{"format_version": 1, "status": "running", "seconds": {}, "dataset": []}'), resume),
+    Attack("run.json", "a list in place of the data set", "cannot read",
+           text('{"format_version": 2, "status": "running", "seconds": {}, "dataset": []}'), resume),
     Attack("image.png", "a pipe in place of a file", "a device or a pipe", os.mkfifo, image),
     Attack("image.png", "a header that claims 10¹⁰ pixels", "more than 178 million", huge_image, image),
 )  # fmt: skip

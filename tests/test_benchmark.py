@@ -11,7 +11,7 @@ from benchmarks.method import suite
 from benchmarks.method.results import MORE
 from synthetic import SETTINGS, write_folder
 
-from sit2.experiments.comparison import COLUMNS
+from sit2.evaluation.results import COLUMNS
 
 SUITE = {
     "sets": ["shapes"],

@@ -18,6 +18,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from synthetic import CLASSES, arrays, command, save, write_folder
 
+import sit2.experiments.confusion
 from sit2 import ConfigError, DataError, ModelError, SIT2Classifier
 
 IMAGES, LABELS = arrays(8)
@@ -66,7 +67,25 @@ class TestFit:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1)
         assert fitted.predict(IMAGES).tolist() == fitted.classes_[probabilities.argmax(axis=1)].tolist()
         assert fitted.score(IMAGES, LABELS) == accuracy_score(LABELS, fitted.predict(IMAGES)) > 0.6
-        assert fitted.pairs_[0].chosen
+        assert fitted.pairs_ == []  # confusion is not measured where nothing has use for it
+
+    def test_a_method_that_mixes_keeps_the_pairs(self) -> None:
+        model = tiny(method="multi-label").fit(IMAGES, LABELS)
+        assert model.pairs_[0].chosen
+        assert [pair.score for pair in model.pairs_] == sorted((p.score for p in model.pairs_), reverse=True)
+        assert len(model.pairs_) == 3
+        free = tiny(method="multi-label", settings={"confusion": "closed-form"}).fit(IMAGES, LABELS)
+        assert len(free.pairs_) == 3
+
+    @pytest.mark.parametrize("method", ["plain*2+tta", "plain+tta+ensemble+pairwise+temperature"])
+    def test_any_recipe(self, method: str, tmp_path: Path) -> None:
+        model = tiny(method=method, epochs=1).fit(IMAGES, LABELS)
+        probabilities = model.predict_proba(IMAGES)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        model.save(tmp_path / "model")
+        loaded = SIT2Classifier.load(tmp_path / "model")
+        assert loaded.method == method
+        np.testing.assert_array_equal(loaded.predict_proba(IMAGES), probabilities)
 
     def test_one_random_state_gives_one_classifier(self) -> None:
         first, again, other = (
@@ -99,7 +118,7 @@ class TestFit:
     def test_grey_images(self, shape: tuple[int, ...]) -> None:
         grey = IMAGES[:, :, :, 0].reshape(shape)
         model = tiny(method="plain").fit(grey, LABELS)
-        assert model.classifier_.spec.channels == 1
+        assert model.model_.spec.channels == 1
         assert model.predict_proba(grey).shape == (24, 3)
 
     @pytest.mark.parametrize(
@@ -118,18 +137,15 @@ class TestFit:
         assert set(model.predict(IMAGES)) <= set(expected)
 
     def test_groups_stay_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import sit2.experiments.stages
-
         seen: list[Any] = []
-        folds = sit2.experiments.stages.folds
-        monkeypatch.setattr(
-            sit2.experiments.stages,
-            "folds",
-            lambda labels, groups, *rest, **more: (seen.append(groups), folds(labels, groups, *rest, **more))[
-                1
-            ],
-        )
-        tiny(epochs=0.5).fit(IMAGES, LABELS, groups=np.arange(24) // 2)
+        folds = sit2.experiments.confusion.folds
+
+        def see(labels: Any, groups: Any, *rest: Any, **more: Any) -> Any:
+            seen.append(groups)
+            return folds(labels, groups, *rest, **more)
+
+        monkeypatch.setattr(sit2.experiments.confusion, "folds", see)
+        tiny(method="multi-label", epochs=0.5).fit(IMAGES, LABELS, groups=np.arange(24) // 2)
         assert seen == [tuple(str(n // 2) for n in range(24))]
 
     def test_nothing_to_predict(self, fitted: SIT2Classifier) -> None:
@@ -185,7 +201,7 @@ class TestSaved:
         np.testing.assert_array_equal(loaded.predict_proba(IMAGES), fitted.predict_proba(IMAGES))
         assert loaded.predict(IMAGES).tolist() == fitted.predict(IMAGES).tolist()
         assert loaded.classes_.tolist() == list(CLASSES)
-        assert (loaded.method, loaded.backbone, loaded.image_size) == ("second-look", "small-cnn", 16)
+        assert (loaded.method, loaded.backbone, loaded.image_size) == ("plain+tta+ensemble", "small-cnn", 16)
 
     def test_the_command_predicts_the_same(
         self, fitted: SIT2Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -265,6 +281,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("parameters", "message"),
         [
+            (
+                {"method": "second-look"},
+                "'second-look' is no method any more\nwrite 'plain+tta+ensemble+pairwise'",
+            ),
             (
                 {"method": "multilabel"},
                 "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",

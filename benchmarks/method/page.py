@@ -12,9 +12,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.method.suite import SUITES
+from sit2.evaluation.overlap import Overlap
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.repeated import TTest, corrected_t_test
-from sit2.evaluation.statistics import ALPHA, holm
+from sit2.evaluation.statistics import ALPHA, bonferroni, holm
 from sit2.evaluation.words import p_value, points
 from sit2.report.ranks import draw_ranks
 from sit2.storage.files import atomic
@@ -110,18 +111,21 @@ class Suite:
     def judge(self, control: str, methods: Sequence[str] | None = None) -> list[Judged]:
         """Test methods against a control on every place, corrected by Holm over all of these tests.
 
-        Seeds of one split test the same images, and are averaged.
+        Seeds of one split test the same images, and are averaged. The results hold no predictions, so repeats
+        are taken to share as much as they may.
         """
         wide = self.wide().groupby(level=["place", "split"], sort=False).mean()
         step = 1 / self.table.groupby("place")["test_images"].mean()
-        share = (self.table["test_images"] / self.table["images"]).groupby(self.table["place"]).mean()
+        counts = self.table.groupby("place")[["train_images", "test_images", "images"]].mean()
+        fractions = counts.div(counts["images"], axis=0)
         tested = []
         for name, rows in wide.groupby(level="place", sort=False):
             place = str(name)
             for method in methods or self.methods:
                 if method != control and {method, control} <= set(self.methods):
                     gap = (rows[method] - rows[control]).to_numpy(np.float64)
-                    test = corrected_t_test(gap, test_share=share[place], step=step[place])
+                    train, test_fraction = fractions.loc[place, ["train_images", "test_images"]]
+                    test = corrected_t_test(gap, Overlap(train, test_fraction), step=step[place])
                     tested.append((place, method, test))
         adjusted = holm([test.p for _, _, test in tested])
         return [
@@ -129,19 +133,19 @@ class Suite:
             for (place, method, test), p in zip(tested, adjusted, strict=True)
         ]
 
-    def test_over_sets(self, method: str, control: str) -> TTest:
+    def test_over_sets(self, method: str, control: str, comparisons: int = 1) -> TTest:
         """Test a method against a control, each data set as one repeat that shares nothing with another."""
         means = self.of_sets()
-        return corrected_t_test((means[method] - means[control]).to_numpy(np.float64), test_share=0.0)
+        gap = (means[method] - means[control]).to_numpy(np.float64)
+        return corrected_t_test(gap, comparisons=comparisons)
 
     def judge_over_sets(self, control: str) -> list[Judged]:
-        """Test methods against a control over the data sets, with Holm over the methods; best first."""
+        """Test methods against a control over the data sets, intervals and p for all of them; best first."""
         methods = [method for method in self.methods if method != control]
-        tests = [self.test_over_sets(method, control) for method in methods]
-        adjusted = holm([test.p for test in tests])
+        tests = [self.test_over_sets(method, control, len(methods)) for method in methods]
         judged = [
-            Judged("", method, control, test, p)
-            for method, test, p in zip(methods, tests, adjusted, strict=True)
+            Judged("", method, control, test, bonferroni(test.p, len(methods)))
+            for method, test in zip(methods, tests, strict=True)
         ]
         return sorted(judged, key=lambda one: -one.test.difference)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 import sit2
-from sit2.experiments.comparison import COLUMNS
+from sit2.evaluation.results import COLUMNS
 from sit2.experiments.grid import Cell
 from sit2.storage.files import atomic
 

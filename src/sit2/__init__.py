@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from sit2.confusion.pairs import select_pairs
     from sit2.errors import ConfigError, DataError, ModelError, RunFolderError, Sit2Error, TrainingError
     from sit2.estimator import SIT2Classifier
+    from sit2.experiments.comparison import Comparison, compare
     from sit2.experiments.run import Run, train
+    from sit2.inference.model import Model, load
     from sit2.records import ClassPair
     from sit2.synthesis.mixer import Mixed, NotSureMixer
 
 # Loaded on first use, so that `sit2 --help` does not wait for torch.
 _HOMES = {
     "ClassPair": "sit2.records",
+    "Comparison": "sit2.experiments.comparison",
     "ConfigError": "sit2.errors",
     "DataError": "sit2.errors",
     "Mixed": "sit2.synthesis.mixer",
+    "Model": "sit2.inference.model",
     "ModelError": "sit2.errors",
     "NotSureMixer": "sit2.synthesis.mixer",
     "Run": "sit2.experiments.run",
@@ -31,6 +35,8 @@ _HOMES = {
     "SIT2Classifier": "sit2.estimator",
     "Sit2Error": "sit2.errors",
     "TrainingError": "sit2.errors",
+    "compare": "sit2.experiments.comparison",
+    "load": "sit2.inference.model",
     "select_pairs": "sit2.confusion.pairs",
     "train": "sit2.experiments.run",
 }
@@ -38,6 +44,10 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 (the order of use)
     "train",
     "Run",
+    "compare",
+    "Comparison",
+    "load",
+    "Model",
     "SIT2Classifier",
     "select_pairs",
     "ClassPair",

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sit2.config.schema import Config, make_config
-from sit2.data.pixels import PixelStore, load_pixels_for
-from sit2.data.readers.arrays import pixels_of
+from sit2.data.pixels import PixelStore
+from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
+from sit2.data.samples import Samples
 from sit2.errors import ConfigError, DataError
 from sit2.events import nobody
 from sit2.execution.parts import Part
@@ -24,8 +24,7 @@ from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.planning import plan
 from sit2.experiments.prepare import Prepared
 from sit2.inference.model import Model
-from sit2.inference.spec import ModelSpec
-from sit2.records import ByteArray, ClassPair, Dataset, FloatArray, IntArray
+from sit2.records import ClassPair, FloatArray
 from sit2.seeds import Seeds
 
 
@@ -96,18 +95,18 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Raises:
             Sit2Error: for images that cannot be read, labels that do not fit, or a setting out of range.
         """
-        config, given = self._config(), _images(X)
+        config, given = self._config(), as_sequence(X)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(given):
             raise DataError(f"y has shape {labels.shape}\nexpected one label for each of {len(given)} images")
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) == 1:
             raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
-        dataset = _dataset(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
-        images = _pixels(dataset, config)
+        dataset = dataset_of(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
+        images = pixels_or_error(dataset, config)
         everything = np.arange(len(dataset), dtype=np.int64)
         store, splits = PixelStore.of(images), np.full(len(dataset), "train")
-        prepared = Prepared(dataset, store, everything, splits, pd.DataFrame(), "")
+        prepared = Prepared(dataset, store, everything, splits, Samples(), "")
         measured = self._measure(prepared, config)
         self.pairs_ = [] if measured is None else list(measured.pairs)
         job = plan(
@@ -138,11 +137,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def predict_proba(self, X: ArrayLike | Sequence[str | Path]) -> FloatArray:
         """Return (N, K) probabilities, columns as ``classes_``."""
         check_is_fitted(self)
-        spec, given = self.model_.spec, _images(X)
-        if len(given) == 0:
-            return np.empty((0, len(spec.classes)))
-        dataset = _dataset(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
-        return self.model_.probabilities(_pixels(dataset, spec))
+        return self.model_.predict_proba(X)
 
     def predict(self, X: ArrayLike | Sequence[str | Path]) -> NDArray[Any]:
         """Return (N,) the most probable label of each image."""
@@ -199,51 +194,3 @@ _OF_A_RUN = (
     *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
     *("test_fraction", "val_fraction"),
 )
-
-
-def _images(X: Any) -> Any:
-    """Return what has a length and is indexed by position; a pandas Series, for one, is not."""
-    if hasattr(X, "to_numpy"):
-        return X.to_numpy()
-    return X if hasattr(X, "__len__") else list(X)
-
-
-def _is_paths(X: Any) -> bool:
-    return len(X) > 0 and isinstance(X[0], str | Path)
-
-
-def _dataset(X: Any, labels: IntArray, classes: list[str], groups: Sequence[object] | None) -> Dataset:
-    """Put arrays or paths, with labels as class indices, into a Dataset."""
-    words = tuple(str(group) for group in groups) if groups is not None else ()
-    if groups is not None and len(words) != len(X):
-        raise DataError(f"groups holds {len(words)}\nexpected one group for each of {len(X)} images")
-    if _is_paths(X):
-        paths = tuple(str(path) for path in X)
-        ids = tuple(f"{n:06d}" for n in range(len(paths)))
-        return Dataset("X", Path(), tuple(classes), ids, paths, labels, words)
-    try:
-        images = np.asarray(X)
-        _refuse_one_image(images)
-        arrays = tuple(pixels_of(images, "X")[0])
-    except ValueError:  # what NumPy makes of images that differ in shape
-        raise DataError("X: the images differ in shape\nexpected all of one size, or paths") from None
-    ids = tuple(f"{n:06d}" for n in range(len(arrays)))
-    return Dataset("X", Path(), tuple(classes), ids, ids, labels, words, arrays=arrays)
-
-
-def _refuse_one_image(images: NDArray[Any]) -> None:
-    """Refuse (H, W, 3 or 4): it could only be meant as one colour image, not as H gray ones 3 pixels wide."""
-    if images.ndim == 3 and images.shape[2] in (3, 4) and images.shape[1] > 4:
-        shape = ", ".join(str(n) for n in images.shape)
-        raise DataError(
-            f"X has the shape ({shape}), which looks like one colour image\n"
-            "expected images (N, H, W) or (N, H, W, 3); of a single image X give X[None]"
-        )
-
-
-def _pixels(dataset: Dataset, how: Config | ModelSpec) -> ByteArray:
-    pixels = load_pixels_for(how, dataset)
-    for path, problem in zip(dataset.paths, pixels.problems, strict=True):
-        if problem:
-            raise DataError(f"cannot read {path}: {problem}\nleave it out, with its label")
-    return pixels.images

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic import TINY, Finished, command, contents, listing, save, write_folder
+from synthetic import MEASURED, TINY, Finished, command, contents, listing, save, write_folder
 
 Printed = pytest.CaptureFixture[str]
 Error = Callable[..., str]
@@ -220,7 +220,7 @@ class TestOutputFolder:
         self, error: Error, done: Finished, run: Path, verb: str
     ) -> None:
         before = contents(run, "**/*")
-        assert error(verb, done.data, "-o", "precious", *TINY) == (
+        assert error(verb, done.data, "-o", "precious", *MEASURED) == (
             "the output folder precious is not empty\n"
             "use --overwrite to replace what a run wrote, or another -o"
         )
@@ -245,7 +245,8 @@ class TestOutputFolder:
     ) -> None:
         before = contents(run, "**/*")
         given = [done.data if word == "DATA" else word for word in words]
-        error(given[0], *TINY, *given[1:], "-o", "precious", "--overwrite")
+        settings = TINY if given[0] == "train" else MEASURED
+        error(given[0], *settings, *given[1:], "-o", "precious", "--overwrite")
         assert contents(run, "**/*") == before
 
     @pytest.mark.parametrize("flag", ["--overwrite", "--resume"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from synthetic import TINY, Finished, command, listing
+from synthetic import MEASURED, Finished, command, listing
 
 Printed = pytest.CaptureFixture[str]
 Error = Callable[..., str]
@@ -59,10 +59,34 @@ class TestWords:
             (
                 ("train", "DATA", "--method", "mixup@random"),
                 (
-                    "'mixup' uses no pairs, so 'mixup@random' means nothing\n"
+                    "'mixup@random' uses no pairs\n"
                     "'@random' and '@all' follow not-sure, sure-or-not, multi-label, soft-label, "
-                    "confusion-smoothing, second-look"
+                    "confusion-smoothing, …+pairwise"
                 ),
+            ),
+            (
+                ("train", "DATA", "--method", "second-look"),
+                "'second-look' is no method any more\nwrite 'plain+tta+ensemble+pairwise'",
+            ),
+            (
+                ("train", "DATA", "--method", "second-look@all"),
+                "'second-look@all' is no method any more\nwrite 'plain+tta+ensemble'",
+            ),
+            (
+                ("train", "DATA", "--method", "plain+ttta"),
+                "unknown predictor 'ttta' in 'plain+ttta'\ndid you mean 'tta'?",
+            ),
+            (
+                ("train", "DATA", "--method", "plain+tta+tta"),
+                "'plain+tta+tta' names a predictor twice\nexpected each once",
+            ),
+            (
+                ("train", "DATA", "--method", "plain*1"),
+                "'plain*1' has '1' members\nexpected a number from 2 to 16 after '*'",
+            ),
+            (
+                ("confusion", "DATA", "--method", "plain"),
+                "unknown option '--method' of `sit2 confusion`\n`sit2 confusion --help` lists what there is",
             ),
             (
                 ("train", "DATA", "--method", "not-sure@some"),
@@ -136,21 +160,30 @@ class TestWords:
 
 
 class TestModel:
-    CURE = "expected a run folder that `sit2 train` finished, or its model folder"
+    HINT = "expected a run folder that `sit2 train` finished, or its model folder"
 
     def test_a_folder_without_a_model(self, error: Error, done: Finished) -> None:
         message = error("predict", done.data, "--model", done.data)
-        assert message == f"there is no model.json in {done.data}\n{self.CURE}"
+        assert message == f"there is no model.json in {done.data}\n{self.HINT}"
 
     def test_no_such_model(self, error: Error, done: Finished) -> None:
-        assert error("evaluate", done.data, "--model", "nowhere") == f"no such folder: nowhere\n{self.CURE}"
+        assert error("evaluate", done.data, "--model", "nowhere") == f"no such folder: nowhere\n{self.HINT}"
 
     @pytest.mark.parametrize(
         ("file", "content", "message"),
         [
             ("model.json", "{", "cannot read copy/model.json: "),
-            ("model.json", '{"format_version": 9}', "copy/model.json has format version 9\nthis sit2 reads"),
-            ("model.json", '{"format_version": 1}', "copy/model.json is damaged: "),
+            (
+                "model.json",
+                '{"format_version": 9}',
+                "copy/model.json has format version 9, and this sit2 reads",
+            ),
+            (
+                "model.json",
+                '{"format_version": 2}',
+                "copy/model.json has format version 2, and this sit2 reads",
+            ),
+            ("model.json", '{"format_version": 3}', "copy/model.json is damaged: "),
             ("model.safetensors", "x", "the weights in copy cannot be loaded: "),
         ],
     )
@@ -188,7 +221,7 @@ class TestPairsFile:
     )
     def test_it_is_refused(self, error: Error, done: Finished, text: str, message: str) -> None:
         Path("pairs.csv").write_text(text)
-        assert error("synthesize", done.data, "-o", "out", "--pairs", "pairs.csv", *TINY) == message
+        assert error("synthesize", done.data, "-o", "out", "--pairs", "pairs.csv", *MEASURED) == message
         assert listing(Path()) == ["pairs.csv"]
 
 
@@ -203,6 +236,6 @@ def test_debug_shows_where_it_came_from(done: Finished, capsys: Printed) -> None
 def test_what_is_not_the_users_fault_keeps_its_traceback(
     done: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sit2.cli.data_verbs.run_experiment", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("sit2.experiments.run.run_experiment", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command(("train", done.data, "-o", "run"))

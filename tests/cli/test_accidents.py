@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from synthetic import RESULTS, SETTINGS, TINY, Finished, command, contents, finished, write_folder
+from synthetic import MEASURED, RESULTS, SETTINGS, TINY, Finished, command, contents, finished, write_folder
 
-from sit2.accidents import explain, interruptible
+from sit2.cli.accidents import explain, interruptible
 from sit2.errors import RunFolderError, Sit2Error
 from sit2.experiments.comparison import compare
 from sit2.storage.files import atomic, sweep
@@ -132,7 +132,7 @@ def test_an_output_folder_on_another_file_system(done: Finished, tmp_path: Path)
         pytest.skip("there is no other file system here")
     out = Path("/dev/shm") / f"sit2-test-{os.getpid()}"
     try:
-        assert command(["confusion", done.data, "-o", out, *TINY, "--quiet"]) == 0
+        assert command(["confusion", done.data, "-o", out, *MEASURED, "--quiet"]) == 0
         assert contents(out, "confusion/*.csv") == contents(done.run, "confusion/*.csv")
     finally:
         subprocess.run(["rm", "-r", str(out)], check=True)
@@ -149,7 +149,7 @@ class TestSignals:
 
     def test_a_second_one_ends_at_once(self) -> None:
         code = (
-            "import os, signal\nfrom sit2.accidents import interruptible\n"
+            "import os, signal\nfrom sit2.cli.accidents import interruptible\n"
             "with interruptible():\n    try:\n        signal.raise_signal(signal.SIGTERM)\n"
             "    except KeyboardInterrupt:\n        signal.raise_signal(signal.SIGTERM)\n"
         )
@@ -207,7 +207,7 @@ class TestTwoProcesses:
     def test_the_second_is_refused(
         self, verb: str, held: Any, done: Finished, tmp_path: Path, capsys: Printed
     ) -> None:
-        assert command([verb, done.data, "-o", tmp_path, "--overwrite", *TINY]) == 2
+        assert command([verb, done.data, "-o", tmp_path, "--overwrite", *MEASURED]) == 2
         assert capsys.readouterr().err == (
             f"sit2: process {held.pid} is writing to {tmp_path}\n"
             "wait until it is finished, or give another -o\n"
@@ -279,7 +279,8 @@ class TestCompareIsTakenUp:
     @pytest.mark.parametrize("when", ["run.json", "pairs"])
     def test_run_again(self, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data = write_folder(tmp_path / "shapes")
-        settings = {**SETTINGS, "epochs": 1, "methods": ["plain", "mixup"], "splits": 1, "confusion": "probe"}
+        settings = {**SETTINGS, "epochs": 1, "methods": ["plain", "mixup"], "splits": 1}
+        settings["confusion"] = "closed-form"
         compare(data, out=tmp_path / "whole", **settings)
         replace = Path.replace
 
@@ -294,7 +295,7 @@ class TestCompareIsTakenUp:
             with pytest.raises(KeyboardInterrupt):
                 compare(data, out=tmp_path / "out", **settings)
         compare(data, out=tmp_path / "out", **settings)
-        for file in ("pairs/*.csv", "cells/*.npy", "comparison.json"):
+        for file in ("pairs/*.csv", "cells/*.npz", "comparison.json"):
             assert contents(tmp_path / "out", file) == contents(tmp_path / "whole", file)
 
 

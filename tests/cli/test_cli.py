@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import re
 import shutil
 import subprocess
@@ -18,11 +17,26 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
-from synthetic import CLASSES, TINY, Finished, command, contents, finished, save, write_folder, write_manifest
+from synthetic import (
+    CLASSES,
+    MEASURED,
+    Finished,
+    command,
+    contents,
+    finished,
+    save,
+    write_folder,
+    write_manifest,
+)
 
 import sit2
 from sit2.cli.command import main
-from sit2.config.schema import Config
+from sit2.cli.parser import parse
+from sit2.cli.verbs.verb import config_of
+from sit2.config.schema import SETTINGS, Config
+from sit2.inference.predictors import PREDICTORS
+from sit2.methods import METHODS
+from sit2.parameters import parameters_of
 
 Printed = pytest.CaptureFixture[str]
 VERBS = (
@@ -54,14 +68,61 @@ class TestHelp:
         for flag in ("--quiet", "--debug"):
             assert flag in text
 
-    @pytest.mark.parametrize("verb", ["train", "confusion", "synthesize"])
-    def test_every_setting_is_a_flag_with_dashes(self, capsys: Printed, verb: str) -> None:
-        text = " ".join(self.help(capsys, verb).split())
-        for field in dataclasses.fields(Config):
-            assert re.search(rf" --{field.name.replace('_', '-')}[ ,]", text), field.name
-            first_words = " ".join(field.metadata["text"].split()[:2])
-            assert first_words in text, field.name
-        assert "_fraction" not in text
+    def flags(self, text: str) -> set[str]:
+        """Return the settings that a help shows, by their names in YAML."""
+        found = re.findall(r"^  (?:-\w [A-Z]+, )?--([a-z-]+)", text, re.MULTILINE)
+        return {name.replace("-", "_") for name in found} & set(SETTINGS)
+
+    def help_all(self, capsys: Printed, verb: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main([verb, "--help-all"])
+        assert caught.value.code == 0
+        return capsys.readouterr().out
+
+    @pytest.mark.parametrize("verb", ["train", "compare"])
+    def test_help_all_shows_every_setting(self, capsys: Printed, verb: str) -> None:
+        text = self.help_all(capsys, verb)
+        assert self.flags(text) == set(SETTINGS) - ({"method"} if verb == "compare" else set())
+        assert "_fraction" not in text  # flags have dashes
+        words = " ".join(text.split())
+        for name in self.flags(text):
+            assert " ".join(SETTINGS[name].rule.text.split()[:2]) in words, name
+
+    def test_help_of_train_shows_few_settings(self, capsys: Printed) -> None:
+        text = self.help(capsys, "train")
+        basic = {name for name, one in SETTINGS.items() if one.rule.basic}
+        assert self.flags(text) == basic
+        assert {"method", "control", "image_size", "epochs", "labels_per_class", "seed"} <= basic
+        assert len(basic) <= 16
+        assert "--help-all" in text
+
+    @pytest.mark.parametrize("verb", ["train", "compare"])
+    def test_methods_and_predictors_have_a_line_each(self, capsys: Printed, verb: str) -> None:
+        for text in (self.help(capsys, verb), self.help_all(capsys, verb)):
+            for names, after in ((METHODS, "methods ("), (PREDICTORS, "predictors (")):
+                lines = text.partition(after)[2].split("\n\n")[0].splitlines()[1:]
+                assert [line.split()[0] for line in lines] == list(names)
+                assert all(len(line.split()) > 4 and len(line) < 140 for line in lines)
+
+    @pytest.mark.parametrize("verb", ["confusion", "synthesize"])
+    def test_verbs_that_train_no_method_take_none(self, capsys: Printed, verb: str) -> None:
+        some, every = self.flags(self.help(capsys, verb)), self.flags(self.help_all(capsys, verb))
+        assert {"confusion", "folds", "min_confused", "seed"} <= some < every
+        assert {"epochs", "lr", "test_fraction", "resize"} <= every
+        unconcerned = {"method", "control", "ensemble_weight"}
+        unconcerned |= {one.name for kind in METHODS.values() for one in parameters_of(kind)} - {"operators"}
+        assert not every & unconcerned
+        assert ("operators" in every) == (verb == "synthesize")
+
+    def test_what_help_does_not_show_is_taken(self) -> None:
+        options = parse(["train", "data", "--folds", "3", "--no-resplit"])
+        assert config_of(options) == Config(folds=3, resplit=False)
+
+    @pytest.mark.parametrize("verb", ["train", "compare", "confusion", "synthesize"])
+    def test_settings_may_stand_in_a_file(self, tmp_path: Path, verb: str) -> None:
+        (tmp_path / "c.yaml").write_text("folds: 3\nmethod: mixup\n")
+        options = parse([verb, "data", "-o", "out", "--config", str(tmp_path / "c.yaml"), "--seed", "7"])
+        assert config_of(options) == Config(folds=3, method="mixup", seed=7)
 
     def test_version(self, capsys: Printed) -> None:
         with pytest.raises(SystemExit) as caught:
@@ -269,7 +330,7 @@ class TestConfusionOfPredictions:
 
 def test_confusion_of_images_is_that_of_a_run(done: Finished, tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "out"
-    assert command(("confusion", done.data, "-o", out, *TINY)) == 0
+    assert command(("confusion", done.data, "-o", out, *MEASURED)) == 0
     text = capsys.readouterr().out
     assert "\nConfused pairs: " in text
     assert text.endswith(f"Written: {out / 'confusion' / 'pairs.csv'}, matrix.csv beside it\n")
@@ -298,7 +359,7 @@ class TestSynthesize:
     ) -> None:
         out, pairs = tmp_path / "made", tmp_path / "pairs.csv"
         pairs.write_text("class_a,class_b\noval,disc\ncross,disc\n")
-        words = ("--pairs", pairs, "--count", 12, "--sure", "--augment", "none", *TINY)
+        words = ("--pairs", pairs, "--count", 12, "--sure", "--augment", "none", *MEASURED)
         assert command(("synthesize", done.data, "-o", out, *words)) == 0
         assert capsys.readouterr().out.endswith(
             f"Written: 60 images in {out / 'synthesis'}, listed in sources.csv\n"
@@ -338,7 +399,7 @@ class TestSynthesize:
 
     def test_with_measured_pairs(self, done: Finished, tmp_path: Path) -> None:
         out, again = tmp_path / "made", tmp_path / "again"
-        words = ("--count", 3, *TINY, "--operators", "halves", "--quiet")
+        words = ("--count", 3, *MEASURED, "--operators", "halves", "--quiet")
         assert command(("synthesize", done.data, "-o", out, *words)) == 0
         assert contents(out, "confusion/*") == contents(done.run, "confusion/*")
         rows = self.rows(out)
@@ -359,7 +420,7 @@ class TestSynthesize:
 
     def test_nothing_is_confused(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         out = tmp_path / "made"
-        assert command(("synthesize", done.data, "-o", out, *TINY, "--min-confused", "1e9")) == 2
+        assert command(("synthesize", done.data, "-o", out, *MEASURED, "--min-confused", "1e9")) == 2
         assert capsys.readouterr().err == (
             "sit2: no pair to make not-sure images from\n"
             "name some with --pairs FILE, or lower --min-confused\n"
@@ -371,6 +432,6 @@ class TestSynthesize:
         manifest = write_manifest(tmp_path)
         save(tmp_path / "newt.png", np.zeros((16, 16, 3), np.uint8))
         manifest.write_text(manifest.read_text() + "newt.png,newt,test\n")
-        assert command(("synthesize", manifest, "-o", tmp_path / "made", *TINY)) == 2
+        assert command(("synthesize", manifest, "-o", tmp_path / "made", *MEASURED)) == 2
         assert "class 'newt' has" in capsys.readouterr().err
         assert not (tmp_path / "made").exists()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from synthetic import command
 
-import sit2.cli.demo
+from sit2.cli.verbs import demo
 from sit2.config.schema import make_config
 
 TINY = {"labels_per_class": 6, "epochs": 2, "folds": 2, "batch_size": 16, "workers": 1, "test_fraction": 0.1}
 
 
 def test_the_digits_are_whole() -> None:
-    digits = sit2.cli.demo.digits()
+    digits = demo.digits()
     assert len(digits) == 1797
     assert digits.classes == tuple("0123456789")
     assert digits.arrays[0].shape == (8, 8)
@@ -25,15 +25,15 @@ def test_the_digits_are_whole() -> None:
 
 
 def test_its_settings_are_settings() -> None:
-    config = make_config(sit2.cli.demo.SETTINGS)
+    config = make_config(demo.SETTINGS)
     assert config.labels_per_class == 15
-    assert config.method in sit2.cli.demo.METHODS
+    assert config.method in demo.METHODS
 
 
 def test_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sit2.cli.demo, "SETTINGS", {**sit2.cli.demo.SETTINGS, **TINY})
+    monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, **TINY})
     out = tmp_path / "demo-run"
     assert command(("demo", "-o", out, "--seed", 1)) == 0
     printed = capsys.readouterr()
@@ -44,7 +44,7 @@ def test_end_to_end(
     assert re.search(r"^60 for training, \d+ for validation, 180 for the test$", text, re.MULTILINE)
     assert re.search(r"^Confused pairs: \d+ of 45 chosen, with \d+% of all confusion$", text, re.MULTILINE)
     assert re.search(r"^\d – \d  +0\.\d{3}  0\.\d{3} to \d\.\d{3}  +\d+\.\d of 1\d$", text, re.MULTILINE)
-    for method in sit2.cli.demo.METHODS:
+    for method in demo.METHODS:
         assert re.search(rf"^{method} +\d+\.\d \(\d+\.\d–\d+\.\d\) ", text, re.MULTILINE), method
     verdicts = re.findall(
         r"^(?:No evidence that \S+ and plain differ|\S+ is (?:better|worse) than plain): "

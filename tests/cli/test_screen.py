@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -43,8 +44,6 @@ def test_results_and_warnings_go_their_own_ways(capsys: pytest.CaptureFixture[st
     screen = Screen()
     screen.say("a [bold]result[/bold]", style="bold")
     screen.warn("a [bold]warning[/bold]")
-    with screen.progress("Working") as show:
-        show(0.5, "half")
     assert capsys.readouterr() == ("a [bold]result[/bold]\n", "note: a [bold]warning[/bold]\n")
 
 
@@ -65,15 +64,5 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     screen.say("x")
     screen.warn("x")
     screen.table("x", ("x",), [("x",)])
-    with screen.progress("x") as show:
-        show(1, "x")
+    screen.paths({"x": Path("x")})
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_bar_with_the_share_done_on_a_terminal() -> None:
-    screen, shown = terminal(width=100)
-    with screen.progress("Training [a]") as show:
-        show(0.5, "1 of 2 done")
-    assert "Training [a]" in shown.getvalue()
-    assert "50%" in shown.getvalue()
-    assert "1 of 2 done" in shown.getvalue()

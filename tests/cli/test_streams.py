@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic import TINY, Finished, command, finished, write_folder
+from synthetic import MEASURED, TINY, Finished, command, finished, write_folder
 
 Printed = pytest.CaptureFixture[str]
 
@@ -21,7 +21,7 @@ def _done() -> Finished:
 
 def test_a_pipe_gets_no_control_codes(done: Finished, tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "run"
-    words = ("train", done.data, "-o", out, *TINY, "--method", "not-sure@random", "--epochs", 1)
+    words = ("train", done.data, "-o", out, *TINY, "--method", "not-sure@all", "--epochs", 1)
     assert command(words) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -31,7 +31,7 @@ def test_a_pipe_gets_no_control_codes(done: Finished, tmp_path: Path, capsys: Pr
         "shapes: 36 images of 3 classes, 16 × 16 pixels, colour",
         "23 for training, 6 for validation, 7 for the test",
     ]
-    assert any(line.startswith("not-sure@random ") for line in lines)  # whole, in one line
+    assert any(line.startswith("not-sure@all ") for line in lines)  # whole, in one line
     assert lines[-2].split(maxsplit=2) == ["The", "model:", str(out / "model")]
     assert lines[-1] == f"The report, for a browser: {out / 'report.html'}"
 
@@ -59,7 +59,7 @@ def test_a_class_is_no_emoji(tmp_path: Path, capsys: Printed) -> None:
 def test_a_table_of_pairs_without_scores(done: Finished, tmp_path: Path, capsys: Printed) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("class_a,class_b\ndisc,oval\n")
-    words = ("synthesize", done.data, "-o", tmp_path / "made", "--pairs", pairs, "--count", 2, *TINY)
+    words = ("synthesize", done.data, "-o", tmp_path / "made", "--pairs", pairs, "--count", 2, *MEASURED)
     assert command(words) == 0
     assert "Confused pairs: 1 of 3 chosen\n" in capsys.readouterr().out
 
@@ -71,10 +71,10 @@ def test_a_page_of_no_size(size: str, done: Finished, capsys: Printed) -> None:
 
 
 def test_quiet_prints_nothing(done: Finished, tmp_path: Path, capsys: Printed) -> None:
-    short = (*TINY, "--epochs", 1, "--quiet")
+    short = (*MEASURED, "--epochs", 1, "--quiet")
     for words in (
         ("check", done.data, "--quiet"),
-        ("train", done.data, "-o", tmp_path / "run", *short),
+        ("train", done.data, "-o", tmp_path / "run", "--method", "multi-label", *short),
         ("confusion", done.data, "-o", tmp_path / "confusion", *short),
         ("synthesize", done.data, "-o", tmp_path / "made", *short),
         ("evaluate", done.data, "--model", done.run, "--quiet"),

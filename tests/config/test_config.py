@@ -1,6 +1,7 @@
 """The one configuration: every value is checked, and every message has its hint."""
 
 import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,20 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sit2 import config as module
-from sit2.config.schema import (
-    AUGMENTATIONS,
-    METHOD_NAMES,
-    OPERATOR_NAMES,
-    PAIR_METHODS,
-    Config,
-    check_method,
-    make_config,
-    read_config_file,
-)
+from sit2.config.recipe import Recipe
+from sit2.config.schema import OWN, SETTINGS, Config, changed, make_config, read_config_file
 from sit2.errors import ConfigError
+from sit2.inference.predictors import PREDICTORS
+from sit2.methods import METHODS
+from sit2.parameters import parameters_of
+from sit2.synthesis import SYNTHESIZERS
+from sit2.synthesis.mixer import DEFAULT_OPERATORS
+from sit2.training.presets import PRESETS
 
-FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+
+def value_of(config, name):
+    return config.own[name] if name in OWN else getattr(config, name)
 
 
 def message(*sources, **values):
@@ -33,15 +33,16 @@ def message(*sources, **values):
 
 def other_value(name):
     """A value that the setting can take and that is not its default, as YAML would give it."""
-    rule, default = FIELDS[name].metadata, FIELDS[name].default
+    rule, default = SETTINGS[name].rule, SETTINGS[name].default
     special = {
         "seed": 7,
         "labels_per_class": 5,
+        "val_per_class": 3,
         "groups": "patient",
         "group_pattern": r"^(\d+)_",
         "cache": "some/folder",
         "depth_window": "-1000,400",
-        "method": "not-sure@all",
+        "method": "not-sure@all*2+tta",
         "control": "mixup",
         "operators": ["halves"],
         "pretrained": True,
@@ -51,7 +52,7 @@ def other_value(name):
         "max_pairs": 11,
         "split_seed": 5,
         "phase_smoothing": 0.2,
-        "second_weight": 0.2,
+        "ensemble_weight": 0.2,
         "soft_cut": 0.3,
         "samples_seen": 700,
         "lr": 0.017,
@@ -59,53 +60,57 @@ def other_value(name):
     }
     if name in special:
         return special[name]
-    if rule["choices"]:
-        return next(c for c in rule["choices"] if c != default)
+    if rule.choices:
+        return next(c for c in rule.choices if c != default)
+    if isinstance(default, bool):
+        return not default
     for value in (default + 1, default * 1.5, default * 0.7):
-        if (rule["low"] is None or value >= rule["low"]) and (rule["high"] is None or value <= rule["high"]):
+        if (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high):
             return type(default)(value)
     raise AssertionError(name)
 
 
-class TestFields:
-    @pytest.mark.parametrize("name", FIELDS)
-    def test_has_a_text_and_a_section(self, name):
-        rule = FIELDS[name].metadata
-        assert rule["text"]
-        assert not rule["text"].endswith(".")
-        assert rule["section"] in {"run", "data", "method", "confusion", "training"}
-
-    def test_sections_are_not_scattered(self):
-        sections = [f.metadata["section"] for f in FIELDS.values()]
-        assert [s for n, s in enumerate(sections) if s not in sections[:n]] == [
-            s for n, s in enumerate(sections) if n == 0 or s != sections[n - 1]
-        ]
-
-    @pytest.mark.parametrize("name", FIELDS)
+class TestSettings:
+    @pytest.mark.parametrize("name", SETTINGS)
     def test_every_setting_goes_through_yaml_and_back(self, name):
         value = other_value(name)
-        changed = make_config({name: value})
-        assert getattr(changed, name) != FIELDS[name].default
-        again = make_config(yaml.safe_load(yaml.safe_dump(changed.as_dict())))
-        assert again == changed
-        assert list(changed.as_dict()) == list(FIELDS)
+        made = make_config({name: value})
+        assert value_of(made, name) != SETTINGS[name].default
+        again = make_config(yaml.safe_load(yaml.safe_dump(made.as_dict())))
+        assert again == made != make_config()
+        assert list(made.as_dict()) == list(SETTINGS)
 
-    @pytest.mark.parametrize("name", FIELDS)
+    @pytest.mark.parametrize("name", SETTINGS)
     def test_the_command_lines_text_means_the_same_as_a_value(self, name):
         value = other_value(name)
         text = ",".join(value) if isinstance(value, list) else str(value)
         assert make_config({name: text}) == make_config({name: value})
 
-    @pytest.mark.parametrize("name", FIELDS)
+    @pytest.mark.parametrize("name", SETTINGS)
+    def test_it_survives_the_way_to_another_process(self, name):
+        made = make_config({name: other_value(name)})
+        again = pickle.loads(pickle.dumps(made))
+        assert again == made
+        assert again.own == made.own
+
+    @pytest.mark.parametrize("name", SETTINGS)
+    def test_one_setting_is_changed_and_the_others_stay(self, name):
+        before = make_config({"seed": 3, "soft_alpha": 0.5, "batch_size": 19})
+        after = changed(before, **{name: other_value(name)})
+        assert {**before.as_dict(), name: after.as_dict()[name]} == after.as_dict()
+        assert after.as_dict()[name] == make_config({name: other_value(name)}).as_dict()[name]
+
+    @pytest.mark.parametrize("name", SETTINGS)
     def test_defaults_are_allowed_and_none_is_only_where_it_means_something(self, name):
-        make_config({name: FIELDS[name].default})
+        assert make_config({name: SETTINGS[name].default}) == make_config()
         optional = {
             "labels_per_class",
+            "val_per_class",
             "groups",
             "group_pattern",
             "confusion_epochs",
             "max_pairs",
-            "second_weight",
+            "ensemble_weight",
             "split_seed",
             "samples_seen",
             "weights",
@@ -113,24 +118,57 @@ class TestFields:
             "weight_decay",
         }
         if name in optional:
-            assert getattr(make_config({name: None}), name) is None
+            assert value_of(make_config({name: None}), name) is None
         else:
             assert message({name: None})
 
-    def test_the_names_are_those_of_the_dicts(self):
-        from sit2.methods import METHODS
-        from sit2.synthesis import SYNTHESIZERS
-        from sit2.synthesis.mixer import DEFAULT_OPERATORS
-        from sit2.training.augment import PRESETS
-
-        assert tuple(METHODS) == METHOD_NAMES
-        assert tuple(SYNTHESIZERS) == OPERATOR_NAMES
+    def test_choices_are_the_names_of_the_dicts(self):
+        assert SETTINGS["operators"].rule.choices == SETTINGS["operators"].default == tuple(SYNTHESIZERS)
         assert tuple(SYNTHESIZERS) == DEFAULT_OPERATORS
-        assert tuple(PRESETS) == AUGMENTATIONS
+        assert SETTINGS["augment"].rule.choices == tuple(PRESETS)
+
+    def test_what_methods_and_predictors_declare_is_kept_apart_and_no_place_is_forgotten(self):
+        owners = [*METHODS.values(), *PREDICTORS.values()]
+        declared = {one.name for owner in owners for one in parameters_of(owner)}
+        assert set(OWN) == declared
+        assert set(make_config().own) == declared
+        assert not declared & {f.name for f in dataclasses.fields(Config)}
+
+    @pytest.mark.parametrize("name", [*METHODS, *PREDICTORS])
+    def test_what_is_set_reaches_the_method_or_predictor(self, name):
+        owner = (METHODS | PREDICTORS)[name]
+        for one in parameters_of(owner):
+            config = make_config({one.name: other_value(one.name)})
+            if name in METHODS:
+                made = config.make_method(name)
+            else:
+                (made,) = config.make_predictors((name,))
+            assert type(made) is owner
+            assert getattr(made, one.name) == config.own[one.name] != one.default
+
+    def test_a_default_recipe_is_plain_training_with_calibrated_answers(self):
+        config = make_config()
+        assert config.recipe == Recipe("plain", predictors=("tta", "ensemble", "temperature"))
+        assert config.recipes == (config.recipe,)  # nothing to compare it with
+
+    def test_the_recipes_of_a_run_are_the_control_and_the_method(self):
+        config = make_config({"method": "not-sure+tta"})
+        assert [str(recipe) for recipe in config.recipes] == ["plain+tta", "not-sure+tta"]
+        alone = changed(config, control="none")
+        assert [str(recipe) for recipe in alone.recipes] == ["not-sure+tta"]
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [({}, False), ({"pretrained": True}, True), ({"weights": "some/model.pth"}, True)],
+    )
+    def test_whether_trainings_start_from_trained_weights(self, settings, expected):
+        assert make_config(settings).starts_trained is expected
 
     def test_is_frozen(self):
         with pytest.raises(dataclasses.FrozenInstanceError):
-            Config().seed = 1  # type: ignore[misc]
+            make_config().seed = 1  # type: ignore[misc]
+        with pytest.raises(TypeError):
+            make_config().own["soft_alpha"] = 1.0  # type: ignore[index]
 
 
 class TestTypes:
@@ -153,7 +191,7 @@ class TestTypes:
         ],
     )
     def test_is_stored_as(self, name, value, stored):
-        made = getattr(make_config({name: value}), name)
+        made = value_of(make_config({name: value}), name)
         assert made == stored
         assert type(made) is type(stored)
 
@@ -194,7 +232,7 @@ class TestMessages:
             ({"operators": []}, "operators is empty\nname at least one of blend, halves, patches"),
             (
                 {"operators": 3},
-                "operators is 3\nexpected names with commas between: ('blend', 'halves', 'patches')",
+                "operators is 3\nexpected names with commas between: blend, halves, patches",
             ),
             (
                 {"method": "multilabel"},
@@ -202,24 +240,26 @@ class TestMessages:
             ),
             (
                 {"method": "multilabel@all"},
-                "unknown method 'multilabel@all'\ndid you mean 'multi-label' or 'soft-label'?",
+                "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?",
             ),
-            ({"control": "zzz"}, f"unknown method 'zzz'\nchoose from {', '.join(METHOD_NAMES)}"),
-            (
-                {"method": "plain@random"},
-                (
-                    "'plain' uses no pairs, so 'plain@random' means nothing\n"
-                    "'@random' and '@all' follow " + ", ".join(PAIR_METHODS)
-                ),
-            ),
+            ({"control": "zzz"}, f"unknown method 'zzz'\nchoose from {', '.join(METHODS)}"),
             (
                 {"method": "multi-label@foo"},
                 "unknown pairs '@foo' in 'multi-label@foo'\nexpected '@random' or '@all'",
             ),
             (
-                {"control": "multi-label@"},
-                "unknown pairs '@' in 'multi-label@'\nexpected '@random' or '@all'",
+                {"method": "not-sure+tta", "control": "plain+temperature"},
+                (
+                    "the control 'plain+temperature' has other predictors than 'not-sure+tta', so their "
+                    "difference would not be the method's\nuse 'plain', which gets the same ones, or auto"
+                ),
             ),
+            ({"soft_alpha": 0}, "soft_alpha is 0\nexpected a number at least 0.01"),
+            (
+                {"soft_alfa": 0.5},
+                "unknown setting 'soft_alfa'\ndid you mean 'soft_alpha' or 'soft_originals'?",
+            ),
+            ({"ensemble_weight": 1.5}, "ensemble_weight is 1.5\nexpected a number from 0.0 to 1.0"),
             (
                 {"val_fraction": 0.5, "test_fraction": 0.5},
                 (
@@ -233,29 +273,26 @@ class TestMessages:
         assert message(values) == sentence
 
     def test_an_unknown_setting_nothing_is_near_to_lists_them_all(self):
-        assert message({"qqq": 1}) == f"unknown setting 'qqq'\nchoose from {', '.join(FIELDS)}"
+        assert message({"qqq": 1}) == f"unknown setting 'qqq'\nchoose from {', '.join(SETTINGS)}"
 
-    @pytest.mark.parametrize("name", [n for n, f in FIELDS.items() if f.metadata["low"] is not None])
+    @pytest.mark.parametrize("name", [n for n, one in SETTINGS.items() if one.rule.low is not None])
     def test_limits_are_inclusive(self, name):
-        rule = FIELDS[name].metadata
-        low, high = rule["low"], rule["high"]
+        rule = SETTINGS[name].rule
+        low, high = rule.low, rule.high
         room = {"test_fraction": 0.05, "val_fraction": 0.05}
-        assert getattr(make_config(room, {name: low}), name) == low
+        assert value_of(make_config(room, {name: low}), name) == low
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
         assert message({name: low - 1}).endswith(f" {limits}")
         if high is not None:
-            assert getattr(make_config(room, {name: high}), name) == high
+            assert value_of(make_config(room, {name: high}), name) == high
             assert message({name: high + 1}).endswith(f" {limits}")
 
-    @pytest.mark.parametrize("name", METHOD_NAMES)
-    def test_what_may_follow_a_method(self, name):
-        check_method(name)
-        for source in ("random", "all"):
-            if name in PAIR_METHODS:
-                check_method(f"{name}@{source}")
-            else:
-                with pytest.raises(ConfigError, match="uses no pairs"):
-                    check_method(f"{name}@{source}")
+    def test_own_settings_given_to_the_class_itself_are_checked_too(self):
+        assert Config(own={"soft_alpha": "0.5"}).own["soft_alpha"] == 0.5
+        with pytest.raises(ConfigError, match=r"^unknown setting 'soft_alfa'\ndid you mean 'soft_alpha'"):
+            Config(own={"soft_alfa": 0.5})
+        with pytest.raises(ConfigError, match=r"^soft_alpha is -1\n"):
+            Config(own={"soft_alpha": -1})
 
 
 def test_later_sources_win_and_dashes_are_underscores():
@@ -267,7 +304,7 @@ class TestFile:
     def test_settings(self, tmp_path):
         (tmp_path / "c.yaml").write_text("image-size: 32\noperators: [halves, blend]\nlr: null\n")
         made = make_config(read_config_file(tmp_path / "c.yaml"))
-        assert (made.image_size, made.operators, made.lr) == (32, ("halves", "blend"), None)
+        assert (made.image_size, made.own["operators"], made.lr) == (32, ("halves", "blend"), None)
 
     def test_an_empty_file_sets_nothing(self, tmp_path):
         (tmp_path / "c.yaml").write_text("# nothing\n")
@@ -304,7 +341,13 @@ class TestFile:
         )
 
 
-def test_reading_settings_needs_no_torch():
-    code = "import sys, sit2.config.schema; sit2.config.schema.make_config({'seed': 1}); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert module.__doc__
+def test_reading_settings_loads_nothing_heavy():
+    code = (
+        "import sys, sit2.config.schema\n"
+        "config = sit2.config.schema.make_config({'seed': 1, 'method': 'not-sure@random*2+tta+temperature'})\n"
+        "config.make_method('not-sure'), config.make_predictors(config.recipe.predictors), config.as_dict()\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'pandas', 'sklearn', 'scipy', 'joblib', 'PIL'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

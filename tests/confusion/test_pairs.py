@@ -15,16 +15,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import cross_val_predict
 
+from sit2.confusion.matrix_file import matrix_table
 from sit2.confusion.pairs import (
     all_pairs,
     choose_pairs,
-    matrix_table,
     measure,
-    pairs_table,
     random_pairs,
     rank_pairs,
     select_pairs,
 )
+from sit2.confusion.pairs_file import pairs_table
 from sit2.errors import ConfigError, DataError
 from sit2.records import ClassPair, Confusion
 
@@ -389,7 +389,8 @@ def test_pairs_estimates_and_files_never_import_torch():
     code = (
         "import sys, sit2.confusion.pairs as p, sit2.confusion.out_of_fold, sit2.confusion.predictions_file\n"
         "assert not {'torch', 'pandas', 'statsmodels', 'sklearn'} & set(sys.modules), 'heavy at the start'\n"
-        "p.pairs_table(p.select_pairs([[0.9, 0.1], [0.2, 0.8]], [0, 1]))\n"
+        "from sit2.confusion.pairs_file import pairs_table\n"
+        "pairs_table(p.select_pairs([[0.9, 0.1], [0.2, 0.8]], [0, 1]))\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -124,9 +124,26 @@ def test_clearing_removes_our_entries_alone(photos, tmp_path):
     load_pixels(photos, size=5, cache=folder)
     (folder / "notes.json").write_text("{}")
     entries = sum(p.stat().st_size for p in folder.iterdir() if p.name != "notes.json")
-    assert cache.clear(folder) == entries
-    assert [p.name for p in folder.iterdir()] == ["notes.json"]
-    assert cache.clear(tmp_path / "nowhere") == 0
+    networks = folder / cache.NETWORKS
+    networks.mkdir()
+    for name in (f"{'a' * 40}.network", "mine.network"):
+        (networks / name).write_bytes(b"12345")
+    assert cache.size(folder) == (entries, 5)
+    assert cache.clear(folder) == (entries, 5)
+    assert cache.size(folder) == (0, 0)
+    assert sorted(p.name for p in folder.iterdir() if p.is_file()) == ["notes.json"]
+    assert [p.name for p in networks.iterdir()] == ["mine.network"]
+    assert cache.clear(tmp_path / "nowhere") == (0, 0)
+
+
+def test_networks_that_were_used_longest_ago_make_room(tmp_path):
+    for age, letter in enumerate("abcd"):  # a was used last
+        path = tmp_path / f"{letter * 40}.network"
+        path.write_bytes(bytes(10))
+        os.utime(path, (1000 - age, 1000 - age))
+    cache.make_room(tmp_path, 25)
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "b"]
+    cache.make_room(tmp_path / "nowhere", 25)
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -25,7 +25,7 @@ def dataset_of(labels, *, duplicates=(), groups=(), splits=()) -> Dataset:
     ids = tuple(f"{n:03d}" for n in range(len(labels)))
     classes = tuple(f"class{k}" for k in range(labels.max() + 1))
     return Dataset(
-        "set", Path(), classes, ids, ids, labels, tuple(groups), tuple(splits), duplicates=tuple(copies)
+        "set", Path(), classes, ids, ids, labels, tuple(groups), tuple(splits), duplicates=tuple(duplicates)
     )
 
 
@@ -49,7 +49,7 @@ class TestFinding:
         assert [[named.ids[n] for n in rows] for rows in duplicate_sets(named)] == [
             ["ant/1.png", "ant/9.png", "bee/8.png"]
         ]
-        assert {named.copies[n] for n in duplicate_sets(named)[0]} == {"ant/1.png"}
+        assert {named.duplicates[n] for n in duplicate_sets(named)[0]} == {"ant/1.png"}
 
     def test_files_that_only_look_alike_are_no_copies(self, save_image, tmp_path):
         """Two pictures that become the same few pixels when they are made small, in files of one size."""
@@ -78,10 +78,10 @@ class TestFinding:
 
     def test_taking_rows_takes_their_names(self):
         dataset = dataset_of([0, 0, 1], duplicates="aba")
-        assert dataset.take(np.array([2, 0])).copies == ("a", "a")
+        assert dataset.take(np.array([2, 0])).duplicates == ("a", "a")
 
 
-class TestBound:
+class TestConnectedGroups:
     def test_without_copies_these_are_the_groups(self):
         assert connected_groups(("p", "q"), ()) == ("p", "q")
         assert connected_groups((), ()) == ()

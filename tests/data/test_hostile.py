@@ -19,9 +19,10 @@ from format_dicom import dicom
 from format_tools import SIDE, noise
 from PIL import Image
 
-from sit2.data import decode as module
-from sit2.data.decoding.decode import channels_of, decode, quiet_decoders
+from sit2.data.decoding import decode as module
+from sit2.data.decoding.decode import channels_of, decode
 from sit2.data.decoding.image import Decoding, Unreadable, UnreadableNow
+from sit2.storage.process_state import quiet_libraries
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 
@@ -228,7 +229,7 @@ def _(path):
 def test_what_is_said(tmp_path, case, capfd):
     path = tmp_path / case.name
     case.make(path)
-    with quiet_decoders():
+    with quiet_libraries():
         with pytest.raises(Unreadable) as caught:
             decode(path, Decoding(SIDE, 3, **case.how))
         with contextlib.suppress(Unreadable):  # the header alone may be fine

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from sit2.data.splits import describe, folds, limit_labels, make_splits
+from sit2.data.splits import describe, draw_splits, folds, limit_labels, make_splits
 from sit2.errors import DataError
 from sit2.records import Dataset
 from sit2.seeds import Seeds
@@ -161,6 +161,23 @@ def test_a_class_that_is_never_trained():
         split(dataset_of([0, 0, 1, 1], splits=["train", "val", "val", "test"]))
     assert str(caught.value) == (
         "no training image for 1 class: 'class1'\nexpected every class in 'train': move images into it"
+    )
+
+
+def test_validation_labels_can_be_counted_too():
+    labels = np.arange(200) % 4
+    how = {"val_fraction": 0.2, "test_fraction": 0.2, "seeds": Seeds(0)}
+    plain = draw_splits(dataset_of(labels), **how)
+    few, more = (draw_splits(dataset_of(labels), **how, labels_per_class=5, val_per_class=n) for n in (2, 4))
+    for splits, number in ((few, 2), (more, 4)):
+        assert counts(splits, labels, "train").tolist() == [5] * 4
+        assert counts(splits, labels, "val").tolist() == [number] * 4
+        assert (splits[splits != "unused"] == plain[splits != "unused"]).all()
+        np.testing.assert_array_equal(splits == "test", plain == "test")
+    assert ((few == "val") <= (more == "val")).all()
+    np.testing.assert_array_equal(few == "train", more == "train")
+    assert (
+        counts(draw_splits(dataset_of(labels), **how, val_per_class=99), labels, "val").tolist() == [10] * 4
     )
 
 

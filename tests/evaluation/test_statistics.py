@@ -1,28 +1,30 @@
 """Tests and verdicts: against scipy, statsmodels, full enumeration and hand-made cases."""
 
-import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, permutation_test
+from scipy.stats import binomtest
 
 from sit2.errors import DataError
 from sit2.evaluation.statistics import (
     COMPARISONS,
     LIMIT,
+    TestResult,
+    bonferroni,
     compare_all,
     compare_models,
     group_sign_flip,
     holm,
     mcnemar,
     mcnemar_exact,
-    sign_flip_exact,
 )
 from sit2.records import Predictions
 from sit2.seeds import Seeds
@@ -62,44 +64,28 @@ class TestMcNemar:
         assert mcnemar(a, b) == pytest.approx(2 / 2**5)
 
 
-class TestSignFlip:
-    @settings(max_examples=50, deadline=None)
-    @given(st.lists(st.integers(-9, 9), max_size=9))
-    def test_is_the_enumeration_of_all_signs(self, differences):
-        d = np.array(differences, dtype=np.int64)
-        sums = [np.dot(signs, d) for signs in itertools.product([-1, 1], repeat=len(d))]
-        assert sign_flip_exact(d) == pytest.approx(np.mean(np.abs(sums) >= abs(d.sum())))
-
-    def test_agrees_with_scipy(self):
-        d = np.array([3, -1, 4, 1, 5, 2, -2])
-        scipys = permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
-        assert sign_flip_exact(d) == pytest.approx(scipys.pvalue)
-
-    @settings(deadline=None)
-    @given(bits)
-    def test_of_single_images_is_mcnemar(self, answers):
-        a, b = (model(c) for c in np.array(answers).T)
-        assert group_sign_flip(a, b) == pytest.approx(mcnemar(a, b))
-
-    def test_many_groups_are_exact_too(self):
-        generator = np.random.default_rng(0)
-        d = generator.integers(-3, 5, size=1500)
-        drawn = generator.choice([-1, 1], size=(4000, 1500)) @ d
-        near = d - np.round(d.mean()).astype(int)  # centred, so that p is not tiny
-        expected = np.mean(np.abs(generator.choice([-1, 1], size=(4000, 1500)) @ near) >= abs(near.sum()))
-        assert sign_flip_exact(near) == pytest.approx(expected, abs=0.03)
-        assert sign_flip_exact(d) <= np.mean(np.abs(drawn) >= abs(d.sum())) + 0.001
+@settings(deadline=None)
+@given(bits)
+def test_sign_flips_of_single_images_are_mcnemar(answers):
+    a, b = (model(c) for c in np.array(answers).T)
+    assert group_sign_flip(a, b) == pytest.approx(mcnemar(a, b))
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_contract_of_every_comparison(name):
-    """A p-value: 1 for equal models, the same when they swap, smaller for a clearer difference."""
+    """A p-value: 1 for equal models, the same when they swap, smaller for a clearer difference.
+
+    And an interval that leaves out 0 just where p is below its level, whatever that is.
+    """
     test = COMPARISONS[name]
     a, b = outcome(30, 12, 3, 5)
     clear, control = outcome(30, 14, 1, 5)
-    assert test(a, a) == 1.0
-    assert test(a, b) == test(b, a)
-    assert 0 < test(clear, control) < test(a, b) < 1
+    assert test.p(a, a) == 1.0
+    assert test.p(a, b) == test.p(b, a)
+    assert 0 < test.p(clear, control) < test.p(a, b) < 1
+    assert test.interval(a, b, 1.01 * test.p(a, b))[0] > 0 >= test.interval(a, b, 0.99 * test.p(a, b))[0]
+    low, high = test.interval(a, b)
+    assert test.interval(b, a) == pytest.approx((-high, -low))
 
 
 class TestHolm:
@@ -118,6 +104,13 @@ class TestHolm:
         assert holm(p) == pytest.approx(expected.tolist())
 
 
+class TestBonferroni:
+    def test_by_hand(self):
+        assert bonferroni(0.01, 3) == pytest.approx(0.03)
+        assert bonferroni(0.4, 3) == 1.0
+        assert bonferroni(0.4, 1) == 0.4
+
+
 class TestCompareModels:
     def test_better(self):
         result = compare(*outcome(380, 40, 10, 70))
@@ -128,7 +121,7 @@ class TestCompareModels:
         assert 0 < gap.lower < 0.06 < gap.upper
         assert result.sentence == (
             "multi-label is better than plain: 84.0 % against 78.0 % of 500 images right, "
-            f"a difference of 6.0 points (95 % interval 3.4 to 8.8; p < 0.001). {LIMIT}"
+            f"a difference of 6.0 points (95 % interval 3.0 to 8.9; p < 0.001). {LIMIT}"
         )
 
     def test_worse(self):
@@ -144,7 +137,7 @@ class TestCompareModels:
         assert result.verdict == "no evidence"
         assert result.sentence == (
             "No evidence that multi-label and plain differ: 86.0 % against 84.0 % of 100 images right, "
-            "a difference of 2.0 points (95 % interval −4.0 to 8.0; p = 0.754). This holds for one split and "
+            "a difference of 2.0 points (95 % interval −5.7 to 9.4; p = 0.754). This holds for one split and "
             "one seed: it covers chance in the test images, not chance in training. Repeat with more splits "
             "and seeds before relying on it."
         )
@@ -153,9 +146,12 @@ class TestCompareModels:
         a, _ = outcome(80, 6, 4, 10)
         result = compare(a, a)
         assert (result.p, result.verdict) == (1.0, "no evidence")
-        for d in result.differences.values():
+        accuracy, *others = result.differences.values()
+        assert accuracy.difference == 0.0
+        assert accuracy.lower == -accuracy.upper == -1 / 43  # equal answers to 100 images, no equal models
+        for d in others:
             assert (d.difference, d.lower, d.upper) == (0.0, 0.0, 0.0)
-        assert "a difference of 0.0 points (95 % interval 0.0 to 0.0; p = 1)" in result.sentence
+        assert "a difference of 0.0 points (95 % interval −2.3 to 2.3; p = 1)" in result.sentence
 
     def test_groups_choose_the_test_and_can_take_the_evidence_away(self):
         """40 better images are evidence; if all come from two patients, they are not."""
@@ -167,14 +163,16 @@ class TestCompareModels:
         result = compare(a, b)
         assert (result.test, result.groups, result.verdict) == ("group-sign-flip", 4, "no evidence")
         assert result.p == pytest.approx(0.5)  # differences 20, 20, −10: 4 of 8 sign choices reach 30
+        assert result.differences["accuracy"].lower <= 0
         assert compare(a, b, test="mcnemar").verdict == "better"
 
     def test_json_is_plain_and_complete(self):
         result = compare(*outcome(80, 6, 4, 10))
         entry = json.loads(json.dumps(result.to_json(), allow_nan=False))
         assert list(entry) == [
-            "control", "metric", "n", "groups", "difference", "interval", "test", "p", "p_adjusted",
-            "comparisons", "verdict", "sentence", "only_method_right", "only_control_right", "differences",
+            "control", "metric", "n", "groups", "accuracy", "control_accuracy", "difference", "interval", "test",
+            "p", "p_adjusted", "comparisons", "verdict",
+            "sentence", "only_method_right", "only_control_right", "differences",
         ]  # fmt: skip
         assert entry["difference"] == pytest.approx(0.02)
         assert entry["interval"] == [
@@ -207,31 +205,74 @@ class TestCompareModels:
 
 
 class TestCompareAll:
-    def test_holm_over_the_methods_and_independent_intervals(self):
+    CONTROLS: ClassVar = {"good": "plain", "middling": "plain"}
+
+    def test_interval_and_p_allow_for_all_methods_and_the_rest_for_none(self):
         good, plain = outcome(380, 40, 20, 60)
         middling = model(np.repeat([1, 0, 1, 0], [380, 20, 20, 80]) | (np.arange(500) >= 480))
         predictions = {"plain": plain, "good": good, "middling": middling}
-        results = compare_all(predictions, "plain", seeds=Seeds(1), resamples=200)
+        results = compare_all(predictions, self.CONTROLS, seeds=Seeds(1), resamples=200)
         assert list(results) == ["good", "middling"]
-        raw = [r.p for r in results.values()]
-        assert [r.p_adjusted for r in results.values()] == pytest.approx(holm(raw))
-        assert results["good"].p_adjusted == pytest.approx(2 * results["good"].p)
-        assert "after correction for 2 comparisons)" in results["good"].sentence
-        alone = compare_all({"plain": plain, "good": good}, "plain", seeds=Seeds(1), resamples=200)
-        assert alone["good"].differences == results["good"].differences
-        assert "correction" not in alone["good"].sentence
+        for result in results.values():
+            assert result.p_adjusted == pytest.approx(min(1, 2 * result.p))
+            interval = COMPARISONS["mcnemar"].interval(predictions[result.method], plain, 0.05 / 2)
+            accuracy = result.differences["accuracy"]
+            assert (accuracy.lower, accuracy.upper) == interval
+        assert (
+            "(95 % interval 0.4 to 7.7, p = 0.027, both after correction for 2 comparisons)"
+            in results["good"].sentence
+        )
+        alone = compare_all(predictions, {"good": "plain"}, seeds=Seeds(1), resamples=200)["good"]
+        narrow, wide = alone.differences["accuracy"], results["good"].differences["accuracy"]
+        assert wide.lower < narrow.lower < narrow.upper < wide.upper
+        assert alone.differences == results["good"].differences | {"accuracy": narrow}
+        assert "correction" not in alone.sentence
 
     def test_the_correction_can_take_the_verdict_away(self):
         good, plain = outcome(380, 16, 5, 99)  # p = 0.027
-        results = compare_all({"plain": plain, "a": good, "b": good}, "plain", seeds=Seeds(0), resamples=100)
+        predictions = {"plain": plain, "a": good, "b": good}
+        results = compare_all(predictions, dict.fromkeys("ab", "plain"), seeds=Seeds(0), resamples=100)
         assert results["a"].p < 0.05 < results["a"].p_adjusted
         assert results["a"].verdict == "no evidence"
+        assert results["a"].differences["accuracy"].lower <= 0
 
-    def test_only_the_control_and_no_control(self):
+    def test_each_method_has_its_own_control(self):
+        good, plain = outcome(380, 40, 10, 70)
+        predictions = {"plain": plain, "plain+tta": good, "a": good, "a+tta": plain}
+        controls = {"a": "plain", "a+tta": "plain+tta"}
+        results = compare_all(predictions, controls, seeds=Seeds(0), resamples=100)
+        assert {name: result.control for name, result in results.items()} == controls
+        assert [result.verdict for result in results.values()] == ["better", "worse"]
+
+    def test_no_control_and_an_unknown_one(self):
         a, _ = outcome(3, 1, 1, 1)
-        assert compare_all({"plain": a}, "plain", seeds=Seeds(0)) == {}
-        with pytest.raises(ValueError, match="control 'plain' is not among mixup"):
-            compare_all({"mixup": a}, "plain", seeds=Seeds(0))
+        assert compare_all({"plain": a}, {}, seeds=Seeds(0)) == {}
+        with pytest.raises(ValueError, match="'plain' is not among mixup"):
+            compare_all({"mixup": a}, {"mixup": "plain"}, seeds=Seeds(0))
+        with pytest.raises(ValueError, match="'mixup' is not among plain"):
+            compare_all({"plain": a}, {"mixup": "plain"}, seeds=Seeds(0))
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 9)), min_size=1, max_size=80),
+        st.booleans(),
+        st.integers(1, 40),
+    )
+    def test_verdict_interval_and_p_say_the_same(self, answers, grouped, comparisons):
+        """Whatever the predictions, their groups and the number of comparisons."""
+        a, b, patient = np.array(answers).T
+        groups = tuple(f"p{n}" for n in patient) if grouped else ()
+        method, control = model(a, groups), model(b, groups)
+        result = compare(method, control, resamples=2, comparisons=comparisons)
+        gap = result.differences["accuracy"]
+        assert gap.lower <= gap.difference <= gap.upper
+        expected = "better" if gap.lower > 0 else "worse" if gap.upper < 0 else "no evidence"
+        assert result.verdict == expected
+        assert (result.verdict != "no evidence") == (result.p_adjusted < 0.05)
+        assert TestResult.from_json("0", json.loads(json.dumps(result.to_json()))).verdict == expected
+        shown = re.search(r"95 % interval (\S+) to (\S+)[,;]", result.sentence)
+        low, high = (float(end.replace("−", "-")) for end in shown.groups())
+        assert (low > 0 or high < 0) == (result.verdict != "no evidence")  # rounded, it says so still
 
 
 def test_a_fair_coin_is_called_better_or_worse_at_most_one_time_in_twenty():
@@ -245,7 +286,7 @@ def test_statistics_never_import_torch():
     code = (
         "import sys, numpy as np, sit2.evaluation.statistics as s, sit2.records as r\n"
         "p = r.Predictions(('a', 'b'), np.array([0, 1]), np.array([[.9, .1], [.6, .4]]))\n"
-        "s.compare_all({'plain': p, 'mixup': p}, 'plain', seeds=s.Seeds(0), resamples=10)\n"
+        "s.compare_all({'plain': p, 'mixup': p}, {'mixup': 'plain'}, seeds=s.Seeds(0), resamples=10)\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,16 +6,26 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import TINY, command, contents, listing, write_folder, write_manifest
+from synthetic import MEASURED, command, contents, listing, save, write_folder, write_manifest
 
 from sit2.errors import ConfigError, RunFolderError
-from sit2.experiments.comparison import COLUMNS, compare, rank_cells
+from sit2.evaluation.results import COLUMNS
+from sit2.events import Note
+from sit2.experiments.comparison import compare, rank_cells
+from sit2.training.loop import Training
 
 CONTRACT = (
     "dataset,method,split,seed,budget,accuracy,macro_f1,balanced_accuracy,log_loss,ece,pair_error,"
     "other_error,seconds"
 )
-SETTINGS = {"image_size": 16, "epochs": 1, "folds": 2, "batch_size": 8, "workers": 1, "confusion": "probe"}
+SETTINGS = {
+    "image_size": 16,
+    "epochs": 1,
+    "folds": 2,
+    "batch_size": 8,
+    "workers": 1,
+    "confusion": "closed-form",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +38,17 @@ def folders(tmp_path_factory):
 def finished(folders, tmp_path_factory):
     """A comparison of three methods on two sets over two splits, by the command."""
     out = tmp_path_factory.mktemp("out") / "compared"
-    words = ("compare", *folders, "-o", out, *TINY, "--confusion", "probe", "--methods", "mixup,multi-label")
+    words = (
+        "compare",
+        *folders,
+        "-o",
+        out,
+        *MEASURED,
+        "--confusion",
+        "closed-form",
+        "--methods",
+        "mixup,multi-label",
+    )
     assert command((*words, "--splits", 2, "--epochs", 1)) == 0
     return out
 
@@ -103,14 +123,34 @@ class TestTheCommand:
         def never(*_):
             raise AssertionError("a finished cell was trained again")
 
-        monkeypatch.setattr("sit2.execution.pool.run_job", never)
+        monkeypatch.setattr(Training, "run", never)
         methods = ("--methods", "mixup,multi-label", "--splits", 2, "--epochs", 1)
-        words = ("compare", *folders, "-o", finished, *TINY, "--confusion", "probe", *methods, "--quiet")
+        words = (
+            "compare",
+            *folders,
+            "-o",
+            finished,
+            *MEASURED,
+            "--confusion",
+            "closed-form",
+            *methods,
+            "--quiet",
+        )
         assert command((*words, *flags)) == 0
         pd.testing.assert_frame_equal(without_seconds(finished), before)
 
     def test_what_it_says(self, folders, tmp_path, capsys):
-        words = ("compare", folders[0], "-o", tmp_path / "c", *TINY, "--confusion", "probe", "--splits", 1)
+        words = (
+            "compare",
+            folders[0],
+            "-o",
+            tmp_path / "c",
+            *MEASURED,
+            "--confusion",
+            "closed-form",
+            "--splits",
+            1,
+        )
         assert command((*words, "--methods", "mixup", "--epochs", 1)) == 0
         said = capsys.readouterr().out
         assert "one: mean ± standard deviation of 1 repeat, in percent" in said
@@ -134,7 +174,7 @@ class TestTheCommand:
 
     def test_a_folder_of_something_else_is_left_alone(self, folders, tmp_path, capsys):
         (tmp_path / "mine.txt").write_text("mine")
-        assert command(("compare", folders[0], "-o", tmp_path, *TINY)) == 2
+        assert command(("compare", folders[0], "-o", tmp_path, *MEASURED)) == 2
         assert "is not empty" in capsys.readouterr().err
         assert listing(tmp_path) == ["mine.txt"]
 
@@ -149,6 +189,16 @@ class TestFromPython:
             **{**SETTINGS, "workers": 2},
         )
         pd.testing.assert_frame_equal(without_seconds(found.folder), without_seconds(finished))
+
+    def test_a_copy_of_a_set_is_trained_on_once(self, folders, tmp_path, monkeypatch):
+        copy, ran = shutil.copytree(folders[0], tmp_path / "copy"), []
+        run = Training.run
+        monkeypatch.setattr(Training, "run", lambda self: ran.append(self.method) or run(self))
+        found = compare([folders[0], copy], out=tmp_path / "c", methods=["mixup"], splits=1, **SETTINGS)
+        assert ran == ["plain", "mixup"]
+        assert [cell.dataset for cell in found.cells] == ["one", "one", "copy", "copy"]
+        one, other = found.results
+        assert one.test.difference == other.test.difference
 
     def test_the_control_takes_part(self, folders, tmp_path):
         found = compare(
@@ -167,8 +217,10 @@ class TestFromPython:
         ]
 
     def test_overwrite_trains_anew(self, folders, tmp_path):
-        first = compare(folders[0], out=tmp_path / "c", methods=[], splits=1, **SETTINGS)
-        again = compare(folders[0], out=tmp_path / "c", methods=[], splits=1, overwrite=True, **SETTINGS)
+        first = compare(folders[0], out=tmp_path / "c", methods=["plain"], splits=1, **SETTINGS)
+        again = compare(
+            folders[0], out=tmp_path / "c", methods=["plain"], splits=1, overwrite=True, **SETTINGS
+        )
         assert np.array_equal(
             first.cells[0].predictions.probabilities, again.cells[0].predictions.probabilities
         )
@@ -177,7 +229,7 @@ class TestFromPython:
     def test_a_mistake_loses_nothing(self, flags, finished, folders, tmp_path, capsys):
         out = shutil.copytree(finished, tmp_path / "c")
         before = contents(out)
-        words = ("compare", folders[0].with_name("onee"), "-o", out, *TINY, "--splits", 2, *flags)
+        words = ("compare", folders[0].with_name("onee"), "-o", out, *MEASURED, "--splits", 2, *flags)
         assert command(words) == 2
         assert "onee" in capsys.readouterr().err
         assert contents(out) == before
@@ -217,7 +269,7 @@ class TestTuning:
                 **{**SETTINGS, **chosen},
             )
             assert np.array_equal(single.cells[0].predictions.probabilities, cell.predictions.probabilities)
-            assert cell.outcome.samples_seen == 3 * single.cells[0].outcome.samples_seen
+            assert cell.outcome.budget == 3 * single.cells[0].outcome.budget
 
     def test_a_setting_may_be_nothing(self, folders, tmp_path):
         methods, more = ["label-smoothing", "soft-label"], {**SETTINGS, "label_smoothing": 0.0}
@@ -225,19 +277,23 @@ class TestTuning:
         own = next(set(cell.outcome.chosen) for cell in found.cells if cell.method == "soft-label")
         assert {"soft_alpha", "soft_emphasis", "soft_originals", "soft_cut"} <= own
 
-    def test_test_images_decide_nothing(self, folders, tmp_path, monkeypatch):
-        """Whatever the labels of the test images are, the same trial is chosen."""
-        from sit2.execution import tuning
-
-        seen = []
-        real = tuning._log_loss
-        monkeypatch.setattr(
-            tuning, "_log_loss", lambda p, labels: seen.append(len(labels)) or real(p, labels)
-        )
-        found = compare(folders[0], out=tmp_path / "c", methods=[], splits=1, trials=2, **SETTINGS)
-        validation = round(0.16 * 36)
-        assert seen == [validation, validation]
-        assert len(found.cells[0].predictions.ids) == round(0.2 * 36)
+    @pytest.mark.parametrize("part", ["test", "val"])
+    def test_validation_images_decide_and_test_images_do_not(self, part, tmp_path):
+        found = []
+        for name in ("clean", "changed"):
+            manifest = write_manifest(tmp_path / name / "shapes")
+            table = pd.read_csv(manifest)
+            for n, path in enumerate(table["path"][table["split"] == part] if name == "changed" else ()):
+                pixels = np.random.default_rng(n).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                save(manifest.parent / path, pixels)
+            more = {"methods": ["plain+temperature"], "splits": 1, "trials": 4, **SETTINGS, "epochs": 3}
+            found.append(compare(manifest, out=tmp_path / name / "c", **more).cells[0])
+        clean, changed = found
+        networks = [cell.outcome.chosen for cell in found]
+        alike = np.array_equal(clean.validation.probabilities, changed.validation.probabilities)
+        assert alike == (part == "test")
+        assert networks[0] == networks[1] or part == "val"
+        assert not np.array_equal(clean.predictions.probabilities, changed.predictions.probabilities)
 
 
 def test_a_number_of_labels_is_no_data_set(folders, tmp_path):
@@ -248,15 +304,20 @@ def test_a_number_of_labels_is_no_data_set(folders, tmp_path):
     assert two.ranks.datasets == 2
 
 
-def test_given_test_images_are_no_repeats(tmp_path, capsys):
-    folder = write_manifest(tmp_path / "given")
-    more = {"methods": ["mixup"], "splits": 2, "quiet": False}
+def test_given_test_images_are_no_repeats(tmp_path):
+    folder, heard = write_manifest(tmp_path / "given"), []
+    more = {"methods": ["mixup"], "splits": 2, "listener": heard.append}
+
+    def warned():
+        warning = "manifest comes with test images of its own: every split tests the same ones"
+        return any(isinstance(event, Note) and event.text.startswith(warning) for event in heard)
+
     found = compare(folder, out=tmp_path / "c", **more, **SETTINGS)
-    warning = "manifest comes with test images of its own: every split tests the same ones"
-    assert warning in " ".join(capsys.readouterr().err.split())
+    assert warned()
     assert (found.results[0].test.n, found.results[0].verdict) == (1, "no evidence")
+    heard.clear()
     again = compare(folder, out=tmp_path / "d", resplit=True, **more, **SETTINGS)
-    assert warning not in " ".join(capsys.readouterr().err.split())
+    assert not warned()
     assert again.results[0].test.n == 2
 
 

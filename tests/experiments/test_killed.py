@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import at
 from synthetic import RESULTS, TINY, Finished, command, contents, finished
 
-import sit2.execution.pool
 import sit2.training.loop
-from sit2.execution.job import Job, Outcome
 from sit2.storage.run_folder import unfinished
+from sit2.training.loop import Training
 
 
 @pytest.fixture(name="done")
@@ -25,34 +25,22 @@ def _done() -> Finished:
     return finished()
 
 
-KILLS = {  # when: once this file was written so often; what then remains to be trained
-    "after the images": ("samples.csv", 1, ["fold", "fold", "plain", "multi-label"]),
-    "in the first fold": ("fold-0.pt", 1, ["fold", "fold", "plain", "multi-label"]),
-    "in the control": ("plain.pt", 2, ["plain", "multi-label"]),
-    "between the two methods": ("plain.json", 1, ["multi-label"]),
-    "in fine-tuning": ("multi-label.pt", 3, ["multi-label"]),
-    "in the evaluation": ("metrics.json", 1, []),
+KILLS = {  # when: once such a file of the n-th training was written so often; what then remains to be trained
+    "after the images": ("samples.csv", 0, 1, ["fold 1", "fold 2", "plain", "multi-label"]),
+    "in the first fold": (".pt", 0, 1, ["fold 1", "fold 2", "plain", "multi-label"]),
+    "after the first fold": (".network", 0, 1, ["fold 2", "plain", "multi-label"]),
+    "in the control": (".pt", 2, 2, ["plain", "multi-label"]),
+    "between the two methods": (".json", 2, 1, ["multi-label"]),
+    "in fine-tuning": (".pt", 3, 3, ["multi-label"]),
+    "in the evaluation": ("metrics.json", 0, 1, []),
 }
 
 
-def at(place: str, times: int, then: Any) -> Any:
-    """Return a Path.replace that calls ``then`` when the file ``place`` has been put in place so often."""
-    replace, seen = Path.replace, []
-
-    def replace_and_see(self: Path, target: Path) -> Path:
-        moved = replace(self, target)
-        seen.extend([1] if Path(target).name == place else [])
-        if Path(target).name == place and len(seen) == times:
-            then()
-        return moved
-
-    return replace_and_see
-
-
-def train_until_killed(words: list[str], place: str, times: int) -> None:
-    """Run in a process of its own: die as by `kill -9` once the file ``place`` has been written so often."""
+def train_until_killed(words: list[str], place: str, which: int, times: int) -> None:
+    """Run in a process of its own: die as by `kill -9` once a file has been written so often, see `at`."""
     sit2.training.loop.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every epoch
-    Path.replace = at(place, times, lambda: os.kill(os.getpid(), signal.SIGKILL))  # type: ignore[method-assign]
+    die = at(place, which, times, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    Path.replace = die  # type: ignore[method-assign]
     command(words)
 
 
@@ -74,9 +62,9 @@ class TestKilled:
         monkeypatch: pytest.MonkeyPatch,
         moment: str,
     ) -> None:
-        out, (place, times, remaining) = tmp_path / "run", KILLS[moment]
+        out, (*when, remaining) = tmp_path / "run", KILLS[moment]
         words = ["train", str(done.data), "-o", str(out), *TINY, "--quiet"]
-        child = processes.Process(target=train_until_killed, args=(words, place, times))
+        child = processes.Process(target=train_until_killed, args=(words, *when))
         child.start()
         child.join(timeout=120)
         assert child.exitcode == -signal.SIGKILL
@@ -84,13 +72,13 @@ class TestKilled:
         assert not (out / "comparison.json").exists()
 
         trained = []
-        run_job = sit2.execution.pool.run_job
+        run = Training.run
 
-        def record(job: Job, report: Any) -> Outcome:
-            trained.append(job.method if job.save_to else "fold")
-            return run_job(job, report)
+        def record(training: Training) -> Any:
+            trained.append(training.name.removeprefix("shapes, ").removesuffix(": plain"))
+            return run(training)
 
-        monkeypatch.setattr("sit2.execution.pool.run_job", record)
+        monkeypatch.setattr(Training, "run", record)
         assert command([*words, "--resume"]) == 0
         assert trained == remaining
         assert contents(out, *RESULTS) == contents(done.run, *RESULTS)
@@ -106,10 +94,10 @@ class TestInterrupted:
     def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
 
-    def interrupt(self, monkeypatch: pytest.MonkeyPatch, words: list[str], place: str) -> int:
-        """Run the command, with Ctrl-C pressed when the file ``place`` has been written."""
+    def interrupt(self, monkeypatch: pytest.MonkeyPatch, words: list[str], place: str, which: int = 0) -> int:
+        """Run the command, with Ctrl-C pressed when a file has been written, see `at`."""
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", at(place, 1, lambda: signal.raise_signal(signal.SIGINT)))
+            patch.setattr(Path, "replace", at(place, which, 1, lambda: signal.raise_signal(signal.SIGINT)))
             return command(words)
 
     @pytest.mark.parametrize("where", ["-o", "default"])
@@ -122,20 +110,21 @@ class TestInterrupted:
     ) -> None:
         given = ["-o", "a run"] if where == "-o" else []
         out = Path("a run" if given else "runs/shapes-multi-label")
-        code = self.interrupt(monkeypatch, ["train", str(done.data), *given, *TINY, "--quiet"], "fold-1.json")
+        words = ["train", str(done.data), *given, *TINY, "--quiet"]
+        code = self.interrupt(monkeypatch, words, ".json", which=1)  # the predictions of the second fold
         assert code == 130
         printed = capsys.readouterr()
         assert printed.out == ""
-        start, _, words = printed.err.partition("to go on: ")
+        start, _, hint = printed.err.partition("to go on: ")
         assert start == "\nsit2: interrupted; "
-        again = shlex.split(words)
+        again = shlex.split(hint)
         assert again[:2] == ["sit2", "train"]
         assert again[-1] == "--resume"
         assert unfinished(out)
         assert command(again[1:]) == 0
         assert contents(out, *RESULTS) == contents(done.run, *RESULTS)
 
-    def test_with_overwrite_the_cure_keeps_what_is_done(
+    def test_with_overwrite_the_hint_keeps_what_is_done(
         self, done: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shutil.copytree(done.run, "run")
@@ -154,7 +143,7 @@ class TestInterrupted:
         def press(*_: object) -> None:
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("sit2.experiments.run.prepare", press)
+        monkeypatch.setattr("sit2.experiments.grid.load_images", press)
         assert command(["train", str(done.data), "-o", "run", "--overwrite", *TINY]) == 130
         assert capsys.readouterr().err == "\nsit2: interrupted; nothing is lost but the time\n"
         assert contents(Path("run"), "**/*") == before

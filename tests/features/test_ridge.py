@@ -14,7 +14,9 @@ torch.set_num_threads(1)
 def problem(count=61, features=7, classes=3, *, seed=0, informative=1.0):
     draw = np.random.default_rng(seed)
     labels = draw.choice(classes, count, p=np.array([5, 2, 1][:classes]) / sum([5, 2, 1][:classes]))
-    values = draw.normal(0, 1, (count, features)) + informative * labels[:, None] * draw.normal(0, 1, features)
+    values = draw.normal(0, 1, (count, features)) + informative * labels[:, None] * draw.normal(
+        0, 1, features
+    )
     return torch.from_numpy(values), labels.astype(np.int64)
 
 
@@ -52,12 +54,34 @@ class TestLeftOut:
         target = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).double()
         centred = features - features.mean(dim=0)
         blocks = _blocks(groups, len(labels), features.device)
-        for penalty, scores in list(zip(PENALTIES, _left_out_scores(centred, target, blocks), strict=True))[::4]:
+        for penalty, scores in list(zip(PENALTIES, _left_out_scores(centred, target, blocks), strict=True))[
+            ::4
+        ]:
             for first in (0, 9, 33):
                 out = [n for n in range(len(labels)) if (n // 3 == first // 3 if grouped else n == first)]
                 kept = np.setdiff1d(np.arange(len(labels)), out)
                 reference = ReferenceRidge(alpha=penalty, solver="cholesky").fit(features[kept], target[kept])
                 np.testing.assert_allclose(scores[out], reference.predict(features[out]), atol=1e-7)
+
+    def test_groups_may_be_of_any_sizes(self):
+        draw = np.random.default_rng(0)
+        features = draw.normal(size=(23, 7))
+        features -= features.mean(axis=0)
+        target = np.eye(3)[draw.integers(0, 3, 23)]
+        groups = np.array([str(n) for n in draw.integers(0, 6, 23)])
+        assert len(set(np.unique(groups, return_counts=True)[1])) > 2
+        all_scores = _left_out_scores(
+            torch.from_numpy(features), torch.from_numpy(target), _blocks(tuple(groups), 23, "cpu")
+        )
+        assert len(all_scores) == len(PENALTIES)
+        for penalty, scores in zip(PENALTIES, all_scores, strict=True):
+            expected = np.empty_like(target)
+            for group in set(groups):
+                out = groups == group
+                expected[out] = (
+                    ReferenceRidge(alpha=penalty).fit(features[~out], target[~out]).predict(features[out])
+                )
+            np.testing.assert_allclose(scores.numpy(), expected, atol=1e-8)
 
     def test_no_row_depends_on_its_own_label(self):
         features, labels = problem(informative=0.1)

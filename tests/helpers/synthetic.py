@@ -6,6 +6,7 @@ And one finished run on them, for the tests that only look at what a run leaves 
 from __future__ import annotations
 
 import atexit
+import csv
 import functools
 import shutil
 import tempfile
@@ -87,6 +88,7 @@ SETTINGS = {
     "workers": 1,
 }
 TINY = tuple(word for name, value in SETTINGS.items() for word in (f"--{name.replace('_', '-')}", str(value)))
+MEASURED = TINY[2:]  # of verbs that take no method
 
 
 class Finished(NamedTuple):
@@ -112,18 +114,30 @@ def command(words: Sequence[object]) -> int:
 
 
 def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
-    """Return the bytes of the files that match, by their place in the folder; each pattern must match."""
+    """Return the bytes of the files that match, by their place in the folder; each pattern must match.
+
+    Where ``history.csv`` is asked for by name, it is without its seconds.
+    """
     found = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
     assert all(found.values()), f"{folder} lacks {[p for p, files in found.items() if not files]}"
     files = [file for matches in found.values() for file in matches if file.is_file()]
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+    read = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+    return read | {HISTORY: _without_seconds(folder / HISTORY)} if HISTORY in patterns else read
 
 
+def _without_seconds(path: Path) -> bytes:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    return repr(rows).encode()
+
+
+HISTORY = "history.csv"
 RESULTS = (
     "predictions/*.csv",
     "confusion/*.csv",
     "model/**/*.safetensors",
-    "history/*.json",
+    "model/**/*.json",
+    HISTORY,
     "metrics.json",
     "comparison.json",
 )  # what one seed must give to the byte

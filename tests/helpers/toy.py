@@ -4,19 +4,31 @@ import numpy as np
 import pytest
 import torch
 
-from sit2.config.schema import Config
+from sit2.config.recipe import Recipe
+from sit2.config.schema import make_config
 from sit2.confusion.pairs import all_pairs
-from sit2.methods import make_phases
+from sit2.events import EpochEnded
+from sit2.methods.making import make_phases, pairs_from
 from sit2.seeds import Seeds
-from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training
+from sit2.training.presets import PRESETS
+from sit2.training.training_set import Normalisation, TrainingSet
 
 torch.set_num_threads(1)  # two on busy cores wait for each other
 
 CLASSES = ("ant", "bee", "cat")
+
+
+def at_epochs(call):
+    """Return a listener that is interested in the ends of epochs alone."""
+
+    def hear(event):
+        if isinstance(event, EpochEnded):
+            call(event)
+
+    return hear
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +42,7 @@ def toy():
 
 @pytest.fixture
 def make_training_set(toy):
-    """Make a training_set of the toy images."""
+    """Make a training set of the toy images."""
 
     def make(*, seed=0, augment="flip", balanced=False):
         images, labels = toy
@@ -49,12 +61,17 @@ def make_training_set(toy):
 
 @pytest.fixture
 def make_training(make_training_set):
-    """Make a training: three epochs of 29 images in batches of 7, so 12 steps, unless told otherwise."""
+    """Make a training: three epochs of 29 images in batches of 7, so 12 steps, unless told otherwise.
 
-    def make(method="multi-label", *, seed=0, network=None, phases=None, **settings):
-        parts = {k: settings.pop(k) for k in ("watch", "validate", "checkpoint") if k in settings}
-        config = Config(
-            **{
+    ``watch`` is called at the end of every epoch.
+    """
+
+    def make(method="multi-label", *, seed=0, network=None, phases=None, watch=None, **settings):
+        parts = {k: settings.pop(k) for k in ("validate", "checkpoint") if k in settings}
+        if watch is not None:
+            parts["listener"] = at_epochs(watch)
+        config = make_config(
+            {
                 "image_size": 16,
                 "batch_size": 7,
                 "epochs": 3,
@@ -65,18 +82,22 @@ def make_training(make_training_set):
                 "finetune_lr": 0.5,
                 "precision": "32-true",
                 "device": "cpu",
-                **settings,
-            }
+            },
+            settings,
         )
         seeds = Seeds(seed)
         if network is None:
             integer = seeds.integer("network")
             network = build_network("small-cnn", channels=3, image_size=16, outputs=3, seed=integer)
         if phases is None:
-            phases = make_phases(method, config, all_pairs(CLASSES)[:2], CLASSES, seeds)
-        training_set = make_training_set(seed=seed, augment=config.augment, balanced=config.balance == "sampling")
+            recipe = Recipe.parse(method)
+            pairs = pairs_from(recipe.pairs, all_pairs(CLASSES)[:2], CLASSES, seeds)
+            phases = make_phases(config.make_method(recipe.method), pairs, len(CLASSES))
+        training_set = make_training_set(
+            seed=seed, augment=config.augment, balanced=config.balance == "sampling"
+        )
         fabric = make_fabric(config.device, config.precision)
-        return Training(network, training_set, phases, config, seeds, fabric, **parts)
+        return Training("toy", method, network, training_set, phases, config, seeds, fabric, **parts)
 
     return make
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ from synthetic import CLASSES, Finished, command, finished
 import sit2.inference.export
 from sit2.errors import ModelError
 from sit2.inference.export import export_onnx, to_onnx
-from sit2.inference.model import Classifier, ModelSpec
+from sit2.inference.model import Members, Model, empty_network
+from sit2.inference.predictors import PREDICTORS
+from sit2.inference.predictors.predictor import Known
+from sit2.inference.spec import ModelSpec, described
+from sit2.records import ClassPair
+from sit2.seeds import Seeds
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -25,24 +31,56 @@ def _done() -> Finished:
     return finished()
 
 
-def classifier(backbone: str, *, channels: int, size: int) -> Classifier:
-    """Return a network whose normalisation is no identity, in any channel."""
+def made(backbone: str = "small-cnn", *, channels: int = 3, size: int = 16, networks: int = 1) -> Model:
+    """Return a model whose normalisation is no identity, in any channel."""
     spec = ModelSpec(
-        backbone,
-        ("é", "b", "c", "d", "e"),
-        channels,
-        size,
-        "pad",
+        recipe="plain",
+        backbone=backbone,
+        classes=("é", "b", "c", "d", "e"),
+        channels=channels,
+        image_size=size,
+        resize="pad",
         mean=(0.5, 0.25, 0.75)[:channels],
         std=(0.125, 0.25, 0.5)[:channels],
-        method="plain",
+        augment="dihedral",
+        networks=networks,
     )
-    network = spec.build(seed=1)
+    network = empty_network(spec)
+    draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for buffer in network.buffers():  # a fresh batch norm does nothing
-            if buffer.is_floating_point():
-                buffer.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(buffer.numel()))
-    return Classifier(spec, network.eval())
+        for name, buffer in network.named_buffers():  # a fresh batch norm does nothing
+            if name.endswith(("running_mean", "running_var")):
+                low, high = (-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)
+                buffer.uniform_(low, high, generator=draw)
+        for name, weight in network.named_parameters():
+            if name.endswith("head.weight"):  # images get answers that differ
+                weight.mul_(10)
+    return Model(spec, network.eval())
+
+
+def with_predictors(model: Model, *names: str, known: int = 29) -> Model:
+    """Return it with predictors that learned from noise, and were fitted to noise."""
+    spec, draw = model.spec, np.random.default_rng(5)
+    shape = (known + 20, spec.channels, spec.image_size, spec.image_size)
+    images = draw.integers(0, 256, shape, dtype=np.uint8)
+    predictors = tuple(PREDICTORS[name]() for name in names)
+    learned = Model(
+        replace(spec, predictors=tuple(described(one) for one in predictors)), model.network, predictors
+    ).learned(
+        Known(
+            images=images,
+            rows=np.arange(known),
+            labels=np.arange(known) % 5,
+            groups=(),
+            num_classes=5,
+            pairs=[ClassPair(0, 1, "é", "b", 0.1, 0.0, 0.2, confused=1.0, samples=9, chosen=True)],
+            augmentation=spec.augmentation,
+            seeds=Seeds(0),
+            device=torch.device("cpu"),
+        )
+    )
+    rows = np.arange(known, known + 20)
+    return learned.fitted(learned.observe(images, rows), rows % 5)
 
 
 def session(content: bytes | str):
@@ -54,19 +92,51 @@ def session(content: bytes | str):
     [("small-cnn", 1, 19), ("small-cnn", 3, 16), ("resnet18", 3, 37), ("vit_tiny_patch16_224", 3, 32)],
 )
 def test_every_kind_of_network_gives_the_model_s_probabilities(backbone, channels, size) -> None:
-    model = classifier(backbone, channels=channels, size=size)
+    model = made(backbone, channels=channels, size=size)
     network = session(to_onnx(model))
     draw = np.random.default_rng(3)
     for count in (1, 2, 7):  # another number than the one it was traced with
         images = draw.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
         (given,) = network.run(["probabilities"], {"images": images})
         assert given.dtype == np.float32
-        assert given == pytest.approx(model.predict_proba(images), abs=1e-5)
-        assert np.ptp(model.predict_proba(images)) > 1e-3  # not all alike, which anything would give
+        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+    assert (
+        np.ptp(model.probabilities(images), axis=0).max() > 1e-3
+    )  # not all alike, which anything would give
+
+
+@pytest.mark.parametrize("names", [*([name] for name in PREDICTORS), [*PREDICTORS]], ids="+".join)
+def test_every_predictor_is_part_of_the_file(names: list[str]) -> None:
+    model = with_predictors(made(), *names)
+    network = session(to_onnx(model))
+    draw = np.random.default_rng(3)
+    for count in (1, 17, 500):
+        images = draw.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+        (given,) = network.run(["probabilities"], {"images": images})
+        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+    plain = replace(model, predictors=())
+    # Pairs alone refine nothing: there is no other opinion.
+    assert np.allclose(given, plain.probabilities(images), atol=1e-5) == (names == ["pairwise"])
+
+
+def test_few_landmarks_are_compared_as_many_are() -> None:
+    """Torch computes distances to few in another way, which ONNX does not know."""
+    model = with_predictors(made(), "ensemble", known=12)
+    images = np.random.default_rng(3).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
+    (given,) = session(to_onnx(model)).run(["probabilities"], {"images": images})
+    assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+
+
+def test_members_are_part_of_the_file() -> None:
+    model = made(networks=2)
+    assert isinstance(model.network, Members)
+    images = np.random.default_rng(3).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
+    (given,) = session(to_onnx(model)).run(["probabilities"], {"images": images})
+    assert given == pytest.approx(model.probabilities(images), abs=1e-5)
 
 
 def test_the_file_says_what_its_pixels_and_columns_are() -> None:
-    model = classifier("small-cnn", channels=3, size=16)
+    model = made()
     network = session(to_onnx(model))
     (taken,), (given,) = network.get_inputs(), network.get_outputs()
     assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["N", 3, 16, 16])
@@ -75,11 +145,11 @@ def test_the_file_says_what_its_pixels_and_columns_are() -> None:
     assert json.loads(known["classes"]) == ["é", "b", "c", "d", "e"]
     how = json.loads(known["preprocessing"])
     assert (how["image_size"], how["channels"], how["resize"]) == (16, 3, "pad")
-    assert (known["backbone"], known["method"]) == ("small-cnn", "plain")
+    assert (known["backbone"], known["recipe"]) == ("small-cnn", "plain")
 
 
 def test_one_model_gives_one_file_which_tells_nothing_of_the_machine() -> None:
-    model = classifier("small-cnn", channels=3, size=16)
+    model = made()
     content = to_onnx(model)
     assert content == to_onnx(model)
     for place in (Path(sit2.inference.export.__file__).parent, Path(torch.__file__).parent, Path.cwd()):
@@ -95,7 +165,7 @@ def test_the_command_writes_beside_the_model(done: Finished, tmp_path: Path, cap
     assert printed.err == ""
     assert printed.out.startswith(f"Written: {tmp_path / 'a' / 'b' / 'model.onnx'} (")
     assert "ONNX Runtime gives the model's own probabilities, to within" in printed.out
-    Classifier.load(done.run).save(tmp_path / "moved")
+    Model.load(done.run).save(tmp_path / "moved")
     assert command(("export", tmp_path / "moved")) == 0
     written = (tmp_path / "moved" / "model.onnx").read_bytes()
     assert written == (tmp_path / "a" / "b" / "model.onnx").read_bytes()
@@ -145,7 +215,7 @@ def test_what_is_no_model_is_said(tmp_path: Path, capsys: Printed) -> None:
 
 
 @pytest.mark.parametrize("missing", ["onnxscript", "onnxruntime"])
-def test_a_missing_package_is_named_with_its_cure(
+def test_a_missing_package_is_named_with_its_hint(
     done: Finished, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
@@ -157,7 +227,7 @@ def test_a_missing_package_is_named_with_its_cure(
 def test_a_file_that_gives_something_else_is_not_written(
     done: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = Classifier.load(done.run)
+    loaded = Model.load(done.run)
     with torch.no_grad():
         loaded.network.head.bias[0] += 0.01
     wrong = to_onnx(loaded)
@@ -168,7 +238,7 @@ def test_a_file_that_gives_something_else_is_not_written(
 
 
 def test_a_network_that_onnx_has_no_words_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = classifier("small-cnn", channels=3, size=16)
+    model = made()
     monkeypatch.setattr(model.network, "forward", lambda images: torch.linalg.eigvals(images[:, 0]).real)
-    with pytest.raises(ModelError, match="'small-cnn' cannot be exported to ONNX: "):
+    with pytest.raises(ModelError, match="'plain' on 'small-cnn' cannot be exported to ONNX: "):
         to_onnx(model)

@@ -12,14 +12,14 @@ from scipy import stats
 from sit2.methods.batches import Composites, InBatch, Originals, SoftMixtures, _box_masks, portion
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import pair_tensor
-from sit2.training.augment import PRESETS
-from sit2.training.training_set import TrainingSet, Normalisation
+from sit2.training.presets import PRESETS
+from sit2.training.training_set import Normalisation, TrainingSet
 
 PLAIN = Normalisation((0.0,), (1.0,))
 
 
 def numbered(labels, *, size=8, augment="none", seed=0):
-    """A training_set whose images are flat, each with its own row number as the value."""
+    """A training set whose images are flat, each with its own row number as the value."""
     count = len(labels)
     images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 1, size, size))
     return TrainingSet.of(
@@ -38,20 +38,20 @@ def values(images):
 
 class TestPortion:
     @given(st.integers(0, 10**6), st.integers(1, 512), st.floats(0, 1))
-    def test_a_step_goes_on_where_the_step_before_ended(self, step, size, share):
-        start, length = portion(step, size, share)
-        assert portion(step + 1, size, share)[0] == start + length
+    def test_a_step_goes_on_where_the_step_before_ended(self, step, size, fraction):
+        start, length = portion(step, size, fraction)
+        assert portion(step + 1, size, fraction)[0] == start + length
 
     @given(st.integers(0, 10**6), st.integers(1, 512), st.floats(0, 1))
-    def test_the_length_is_the_share_give_or_take_one(self, step, size, share):
-        _, length = portion(step, size, share)
+    def test_the_length_is_the_fraction_give_or_take_one(self, step, size, fraction):
+        _, length = portion(step, size, fraction)
         assert 0 <= length <= size
-        assert abs(length - size * share) < 1 + 1e-6
+        assert abs(length - size * fraction) < 1 + 1e-6
 
     @given(st.integers(1, 40), st.integers(1, 97), st.floats(0, 1))
-    def test_lengths_sum_to_the_share_of_everything(self, steps, size, share):
-        total = sum(portion(step, size, share)[1] for step in range(steps))
-        assert total == math.floor(steps * size * share)
+    def test_lengths_sum_to_the_fraction_of_everything(self, steps, size, fraction):
+        total = sum(portion(step, size, fraction)[1] for step in range(steps))
+        assert total == math.floor(steps * size * fraction)
 
     def test_by_hand(self):
         assert [portion(step, 7, 0.5) for step in range(4)] == [(0, 3), (3, 4), (7, 3), (10, 4)]
@@ -79,7 +79,7 @@ class TestComposites:
 
     def test_originals_then_sure_then_not_sure(self):
         training_set = numbered(self.LABELS)
-        batches = Composites([(0, 2), (1, 3)], original_share=0.3, sure_share=0.3)
+        batches = Composites([(0, 2), (1, 3)], original_fraction=0.3, sure_fraction=0.3)
         count = np.zeros(3, int)
         for step in range(50):
             m = batches.draw(training_set, step, 7)
@@ -98,27 +98,31 @@ class TestComposites:
 
     def test_a_batch_without_not_sure_images_is_never_too_long(self):
         training_set = numbered(self.LABELS)
-        batches = Composites([(0, 2)], original_share=0.25, sure_share=0.75)  # 2 and 6 of 7 in some steps
+        batches = Composites(
+            [(0, 2)], original_fraction=0.25, sure_fraction=0.75
+        )  # 2 and 6 of 7 in some steps
         for step in range(8):
             assert len(batches.draw(training_set, step, 7).images) == 7
 
     def test_images_hold_what_the_record_says(self):
         training_set = numbered(self.LABELS)
-        m = Composites([(0, 2)], original_share=0.25, sure_share=0.25).draw(training_set, 3, 31)
-        share = m.weight * m.left_row + (1 - m.weight) * m.right_row
-        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
+        m = Composites([(0, 2)], original_fraction=0.25, sure_fraction=0.25).draw(training_set, 3, 31)
+        fraction = m.weight * m.left_row + (1 - m.weight) * m.right_row
+        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, fraction)
 
     def test_originals_go_on_from_step_to_step(self):
         training_set = numbered(self.LABELS)
-        batches = Composites([(0, 2)], original_share=0.4, sure_share=0.0)
-        rows = [batches.draw(training_set, step, 11).left_row[: portion(step, 11, 0.4)[1]] for step in range(5)]
+        batches = Composites([(0, 2)], original_fraction=0.4, sure_fraction=0.0)
+        rows = [
+            batches.draw(training_set, step, 11).left_row[: portion(step, 11, 0.4)[1]] for step in range(5)
+        ]
         read = torch.cat(rows)  # 22 images: two epochs
         assert len(read) == 22
         assert sorted(read[:11].tolist()) == sorted(read[11:].tolist()) == list(range(11))
 
     def test_all_parents_take_part(self):
         training_set = numbered(self.LABELS)
-        batches = Composites([(0, 2), (1, 3)], sure_share=0.0)
+        batches = Composites([(0, 2), (1, 3)], sure_fraction=0.0)
         drawn = [batches.draw(training_set, step, 31) for step in range(5)]
         assert torch.cat([m.left_row for m in drawn]).unique().tolist() == list(range(11))
         assert torch.cat([m.right_row for m in drawn]).unique().tolist() == list(range(11))
@@ -128,13 +132,15 @@ class TestComposites:
     def test_parents_are_augmented_each_on_its_own(self):
         generator = np.random.default_rng(0)
         images = np.repeat(generator.integers(0, 256, (1, 1, 8, 8), np.uint8), 2, axis=0)
-        training_set = TrainingSet.of(images, np.array([0, 1]), 2, normalise=PLAIN, augment=PRESETS["flip"], seeds=Seeds(0))
-        mixed = Composites([(0, 1)], sure_share=0.0, operators=("halves",)).draw(training_set, 0, 13)
+        training_set = TrainingSet.of(
+            images, np.array([0, 1]), 2, normalise=PLAIN, augment=PRESETS["flip"], seeds=Seeds(0)
+        )
+        mixed = Composites([(0, 1)], sure_fraction=0.0, operators=("halves",)).draw(training_set, 0, 13)
         # Both parents are one picture, so without augmentation all mixtures would be that picture.
         assert len(mixed.images.flatten(1).unique(dim=0)) == 13
 
     def test_a_single_image_of_each_class_is_enough(self):
-        m = Composites([(0, 1)], sure_share=0.5).draw(numbered([0, 1, 2]), 0, 8)
+        m = Composites([(0, 1)], sure_fraction=0.5).draw(numbered([0, 1, 2]), 0, 8)
         assert m.not_sure.sum() == 4
         assert m.left_row[:4].tolist() == m.right_row[:4].tolist()
 
@@ -154,8 +160,8 @@ class TestInBatch:
         assert torch.equal(m.left, training_set.labels[m.left_row])
         assert torch.equal(m.right, training_set.labels[m.right_row])
         assert sorted(m.left_row.tolist()) == sorted(m.right_row.tolist())
-        share = m.weight * m.left_row + (1 - m.weight) * m.right_row
-        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, share)
+        fraction = m.weight * m.left_row + (1 - m.weight) * m.right_row
+        torch.testing.assert_close(m.images.mean(dim=(1, 2, 3)) * 255, fraction)
 
     def test_left_parents_are_the_shuffled_reading(self, cut):
         training_set = numbered(self.LABELS)
@@ -173,7 +179,9 @@ class TestInBatch:
 
 def test_mixups_weight_is_beta_distributed():
     training_set = numbered([0, 1])
-    weight = torch.cat([InBatch(0.4, cut=False).draw(training_set, step, 500).weight for step in range(8)]).double()
+    weight = torch.cat(
+        [InBatch(0.4, cut=False).draw(training_set, step, 500).weight for step in range(8)]
+    ).double()
     assert weight.mean() == pytest.approx(0.5, abs=0.02)
     assert weight.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(α, α)
 
@@ -231,7 +239,7 @@ class TestSoftMixtures:
         return made.draw(numbered(self.LABELS), step, size)
 
     def test_originals_come_first_and_are_not_mixed(self):
-        mixed = self.draw(original_share=0.25)
+        mixed = self.draw(original_fraction=0.25)
         assert len(mixed.images) == 64
         assert not mixed.not_sure[:16].any()
         assert mixed.not_sure[16:].all()
@@ -244,22 +252,22 @@ class TestSoftMixtures:
         assert torch.equal(mixed.left, torch.tensor(self.LABELS)[mixed.left_row])
 
     def test_cut_ones_hold_whole_pixels_of_either_parent(self):
-        mixed = self.draw(cut=1.0, original_share=0.0)
+        mixed = self.draw(cut=1.0, original_fraction=0.0)
         pixels = mixed.images.mul(255).round().long().flatten(1)
         left, right = mixed.left_row[:, None], mixed.right_row[:, None]
         assert ((pixels == left) | (pixels == right)).all()
         assert torch.allclose((pixels == left).float().mean(dim=1), mixed.weight, atol=1e-6)
 
     @pytest.mark.parametrize(("emphasis", "expected"), [(1.0, 1.0), (0.5, 0.5 + 0.5 / 6), (0.0, 1 / 6)])
-    def test_emphasis_is_the_share_of_confused_pairs(self, emphasis, expected):
-        draws = [self.draw(step, emphasis=emphasis, original_share=0.0) for step in range(40)]
+    def test_emphasis_is_the_fraction_of_confused_pairs(self, emphasis, expected):
+        draws = [self.draw(step, emphasis=emphasis, original_fraction=0.0) for step in range(40)]
         pairs = torch.cat([torch.stack([d.left, d.right], dim=1).sort(dim=1).values for d in draws])
-        share = (pairs == torch.tensor([0, 1])).all(dim=1).float().mean()
-        assert float(share) == pytest.approx(expected, abs=0.035)  # 2,560 draws: four deviations
+        fraction = (pairs == torch.tensor([0, 1])).all(dim=1).float().mean()
+        assert float(fraction) == pytest.approx(expected, abs=0.035)  # 2,560 draws: four deviations
 
     def test_pairs_are_drawn_in_proportion_to_their_scores(self):
         scores = self.scores(p01=3.0, p23=1.0)
-        draws = [self.draw(step, scores=scores, emphasis=1.0, original_share=0.0) for step in range(40)]
+        draws = [self.draw(step, scores=scores, emphasis=1.0, original_fraction=0.0) for step in range(40)]
         first = torch.cat([(d.left + d.right) == 1 for d in draws]).float().mean()
         assert float(first) == pytest.approx(0.75, abs=0.035)
 
@@ -279,5 +287,5 @@ class TestSoftMixtures:
         assert not torch.equal(self.draw(3).images, self.draw(4).images)
 
     def test_weights_are_beta(self):
-        draws = torch.cat([self.draw(step, alpha=0.8, original_share=0.0).weight for step in range(40)])
+        draws = torch.cat([self.draw(step, alpha=0.8, original_fraction=0.0).weight for step in range(40)])
         assert stats.kstest(draws.double().numpy(), stats.beta(0.8, 0.8).cdf).pvalue > 0.01

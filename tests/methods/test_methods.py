@@ -1,22 +1,23 @@
 """One contract for every method, with every source of pairs."""
 
-from dataclasses import fields
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from sit2.config.schema import METHOD_NAMES, PAIR_METHODS, Config
+from sit2.config.recipe import Recipe
 from sit2.confusion.pairs import all_pairs
-from sit2.errors import ConfigError
-from sit2.methods import METHODS, make_phases, settings_of, trains_as, uses_pairs
+from sit2.methods import METHODS
 from sit2.methods.batches import Originals
-from sit2.methods.targets import one_class
+from sit2.methods.making import make_phases, pairs_from
+from sit2.methods.targets import SmoothedTargets, one_class
+from sit2.parameters import parameters_of
 from sit2.seeds import Seeds
-from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
-from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.phase import cross_entropy
+from sit2.training.presets import PRESETS
+from sit2.training.training_set import Normalisation, TrainingSet
 
 SIT2 = [name for name, method in METHODS.items() if method.uses_pairs]
 NAMES = [*METHODS, *(f"{name}@{source}" for name in SIT2 for source in ("random", "all"))]
@@ -30,12 +31,6 @@ VARIANTS = [(name, {}) for name in NAMES] + [
 ]
 
 
-def config(**settings):
-    return Config(
-        **{"image_size": 16, "batch_size": 7, "pretrain_fraction": 0.6, "finetune_lr": 0.2, **settings}
-    )
-
-
 def classes(num_classes):
     return [f"class {k}" for k in range(num_classes)]
 
@@ -45,13 +40,22 @@ def some_pairs(num_classes):
     return [p for p in all_pairs(classes(num_classes)) if (p.a, p.b) in {(0, 1), (1, 2)}]
 
 
+def method_of(name, **settings):
+    """A method with the settings that it has of these."""
+    kind = METHODS[name]
+    own = {one.name for one in parameters_of(kind)}
+    settings = {"pretrain_fraction": 0.6, "finetune_lr": 0.2, **settings}
+    return kind(**{k: v for k, v in settings.items() if k in own})
+
+
 def phases_of(name, num_classes, seed=0, **settings):
-    pairs = some_pairs(num_classes)
-    return make_phases(name, config(**settings), pairs, classes(num_classes), Seeds(seed))
+    recipe = Recipe.parse(name)
+    pairs = pairs_from(recipe.pairs, some_pairs(num_classes), classes(num_classes), Seeds(seed))
+    return make_phases(method_of(recipe.method, **settings), pairs, num_classes)
 
 
 @pytest.fixture(scope="module")
-def feeds():
+def sets():
     made = {}
     for num_classes in (2, 3, 7):
         labels = np.arange(5 * num_classes) % num_classes
@@ -70,15 +74,15 @@ def feeds():
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
 class TestContract:
-    def test_shares_sum_to_one(self, name, settings, num_classes):
+    def test_fractions_sum_to_one(self, name, settings, num_classes):
         phases = phases_of(name, num_classes, **settings)
-        assert sum(phase.share for phase in phases) == pytest.approx(1)
-        assert all(phase.share > 0 for phase in phases)
+        assert sum(phase.fraction for phase in phases) == pytest.approx(1)
+        assert all(phase.fraction > 0 for phase in phases)
         assert len({phase.name for phase in phases}) == len(phases)
 
-    def test_batches_targets_and_gradients(self, name, settings, num_classes, feeds):
-        for phase in phases_of(name, num_classes, **settings):
-            training_set = feeds[num_classes].for_phase(phase.name)
+    def test_batches_targets_and_gradients(self, name, settings, num_classes, sets):
+        for number, phase in enumerate(phases_of(name, num_classes, **settings)):
+            training_set = sets[num_classes].for_phase(number)
             network = build_network("small-cnn", channels=3, image_size=16, outputs=phase.outputs, seed=0)
             for step, size in ((0, 7), (1, 7), (12, 13)):
                 mixed = phase.batches.draw(training_set, step, size)
@@ -100,13 +104,13 @@ class TestContract:
             assert any(g.abs().max() > 0 for g in gradients)
 
     def test_the_last_phase_is_a_softmax_over_the_classes_on_originals(
-        self, name, settings, num_classes, feeds
+        self, name, settings, num_classes, sets
     ):
         last = phases_of(name, num_classes, **settings)[-1]
         assert last.outputs == num_classes
         assert last.loss is cross_entropy
         if name.partition("@")[0] not in {"mixup", "cutmix", "soft-label"}:  # their only phase mixes
-            mixed = last.batches.draw(feeds[num_classes], 0, 7)
+            mixed = last.batches.draw(sets[num_classes], 0, 7)
             assert torch.equal(mixed.left_row, mixed.right_row)
             assert mixed.weight.tolist() == [1] * 7
             assert mixed.operator.tolist() == [-1] * 7
@@ -115,21 +119,16 @@ class TestContract:
         phases = phases_of(name, num_classes, **settings)
         if len(phases) == 2:
             assert [p.name for p in phases] == ["pretrain", "fine-tune"]
-            assert phases[0].share == 0.6
+            assert phases[0].fraction == 0.6
             assert phases[1].encoder_lr == 0.2
             assert phases[0].encoder_lr == 1
             assert isinstance(phases[1].batches, Originals)
             assert phases[1].targets is one_class
 
 
-def test_the_names_are_those_of_the_settings():
-    assert tuple(METHODS) == METHOD_NAMES
-    assert tuple(SIT2) == PAIR_METHODS
-
-
 def test_which_methods_have_how_many_phases():
     count = {name: len(phases_of(name, 3)) for name in METHODS}
-    single = {"plain", "label-smoothing", "mixup", "cutmix", *METHOD_NAMES[9:]}  # from soft-label on
+    single = {"plain", "label-smoothing", "mixup", "cutmix", "soft-label", "confusion-smoothing"}
     assert {name for name, n in count.items() if n == 1} == single
     assert set(count.values()) == {1, 2}
 
@@ -161,22 +160,29 @@ def test_outputs_in_pretraining(name, settings, outputs):
         ("plain-restart", {}, [1, 0, 0]),
     ],
 )
-def test_what_pretraining_sees(name, settings, kinds, feeds):
+def test_what_pretraining_sees(name, settings, kinds, sets):
     phase = phases_of(name, 3, **settings)[0]
     count = np.zeros(3)
     for step in range(20):
-        mixed = phase.batches.draw(feeds[3], step, 7)
+        mixed = phase.batches.draw(sets[3], step, 7)
         kind = torch.where(mixed.operator == -1, 0, torch.where(mixed.not_sure, 2, 1))
         count += np.bincount(kind.numpy(), minlength=3)
     assert count / 140 == pytest.approx(kinds, abs=1 / 140)
 
 
 class TestPairs:
-    def test_random_pairs_are_as_many_and_others(self):
+    def test_random_pairs_are_as_many_and_depend_on_the_seed(self):
         drawn = {tuple(self.pairs("multi-label@random", seed)) for seed in range(20)}
         assert {len(pairs) for pairs in drawn} == {2}
         assert len(drawn) > 10
         assert self.pairs("multi-label@random", 3) == self.pairs("multi-label@random", 3) != []
+
+    def test_random_pairs_have_the_scores_of_the_chosen_ones(self):
+        """So that weighing by scores is the same with both."""
+        chosen = [replace(pair, score=0.1 * n) for n, pair in enumerate(some_pairs(7), 1)]
+        drawn = pairs_from("random", chosen, classes(7), Seeds(0))
+        assert [pair.score for pair in drawn] == [0.1, 0.2]
+        assert pairs_from("chosen", chosen, classes(7), Seeds(0)) == chosen
 
     def test_methods_of_one_seed_share_their_random_pairs(self):
         assert self.pairs("multi-label@random", 3) == self.pairs("not-sure@random", 3)
@@ -187,24 +193,16 @@ class TestPairs:
     def test_chosen_pairs(self):
         assert self.pairs("multi-label", 0) == [(0, 1), (1, 2)]
 
-    @pytest.mark.parametrize("name", [*SIT2, *(f"{name}@random" for name in SIT2)])
+    @pytest.mark.parametrize("name", SIT2)
     def test_without_pairs_a_method_trains_plainly(self, name):
-        (phase,) = make_phases(name, config(), [], classes(3), Seeds(0))
-        (plain,) = make_phases("plain", config(), [], classes(3), Seeds(0))
+        assert pairs_from("random", [], classes(3), Seeds(0)) == []
+        (phase,) = make_phases(method_of(name, phase_smoothing=0.2), [], 3)
+        (plain,) = make_phases(method_of("plain"), [], 3)
         assert phase == plain
-
-    def test_which_names_need_the_confusion(self):
-        assert [name for name in NAMES if uses_pairs(name)] == [*SIT2, *(f"{n}@random" for n in SIT2)]
 
     @staticmethod
     def pairs(name, seed):
         return [(pair.a, pair.b) for pair in phases_of(name, 7, seed)[0].batches.pairs]
-
-
-@pytest.mark.parametrize("name", ["multilabel", "plain@all", "multi-label@foo"])
-def test_unknown_names_are_refused(name):
-    with pytest.raises(ConfigError):
-        phases_of(name, 3)
 
 
 def test_settings_reach_the_methods():
@@ -214,7 +212,21 @@ def test_settings_reach_the_methods():
     assert phases_of("mixup-finetune", 3, mixup_alpha=0.7)[0].batches.alpha == 0.7
     assert phases_of("cutmix", 3, mixup_alpha=0.7)[0].batches.alpha == 1.0
     for name in ("not-sure", "sure-or-not", "multi-label"):
-        assert phases_of(name, 3, operators="halves")[0].batches.operators == ("halves",)
+        assert phases_of(name, 3, operators=("halves",))[0].batches.operators == ("halves",)
+
+
+@pytest.mark.parametrize("name", ["not-sure", "sure-or-not", "multi-label", "soft-label"])
+def test_smoothing_of_phases_is_of_softmax_targets_alone(name, sets):
+    smoothed, plain = (phases_of(name, 3, phase_smoothing=epsilon) for epsilon in (0.2, 0.0))
+    for one, other in zip(smoothed, plain, strict=True):
+        assert (one.name, one.loss, one.outputs) == (other.name, other.loss, other.outputs)
+        assert isinstance(one.targets, SmoothedTargets) == (one.loss is cross_entropy)
+        mixed = one.batches.draw(sets[3], 0, 7)
+        expected = other.targets(mixed, 3)
+        if one.loss is cross_entropy:
+            expected = expected * 0.8 + 0.2 / one.outputs
+        torch.testing.assert_close(one.targets(mixed, 3), expected)
+    assert smoothed[-1].loss is cross_entropy
 
 
 # What each setting of the methods is changed to, to see whose phases it changes.
@@ -231,47 +243,17 @@ CHANGED = {
     "smoothing_emphasis": 0.9,
     "not_sure_classes": "pairs",
     "sure_classes": "classes",
-    "second_network": "label-smoothing",
     "operators": ("blend",),
 }
 
 
-AFTER_TRAINING = {"second_weight"}  # what a second look depends on
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_names_the_settings_that_its_phases_depend_on(name):
-    """A comparison takes a finished training up where none of these has changed."""
+def test_a_method_declares_what_its_phases_depend_on_and_nothing_else(name):
+    """The key of a training holds what the method declares."""
     before = str(phases_of(name, 3))
-    changing = {s for s, value in CHANGED.items() if str(phases_of(name, 3, **{s: value})) != before}
-    after = AFTER_TRAINING if METHODS[name].looks_again else set()
-    assert changing | after == set(METHODS[name].settings)
+    for one in parameters_of(METHODS[name]):
+        assert str(phases_of(name, 3, **{one.name: CHANGED[one.name]})) != before, one.name
 
 
-def test_no_setting_of_the_methods_is_forgotten():
-    own = {f.name for f in fields(Config) if f.metadata["section"] == "method"} - {"method", "control"}
-    assert own | {"operators"} == set(CHANGED) | AFTER_TRAINING
-
-
-@pytest.mark.parametrize("trainer", ["plain", "label-smoothing"])
-@pytest.mark.parametrize("name", ["second-look", "second-look@random", "second-look@all"])
-def test_a_method_that_trains_as_another_has_its_phases(name, trainer):
-    """So that the two may share one network."""
-    settings = {"second_network": trainer, "label_smoothing": 0.3}
-    assert trains_as(name, config(**settings)) == trainer
-    assert str(phases_of(name, 3, **settings)) == str(phases_of(trainer, 3, **settings))
-    without = make_phases(name, config(**settings), [], classes(3), Seeds(0))
-    assert str(without) == str(phases_of(trainer, 3, **settings))
-    assert not uses_pairs(trainer)
-
-
-def test_most_methods_train_as_themselves():
-    for name in (*METHODS, "not-sure@random"):
-        assert trains_as(name, config()) == (name if name != "second-look" else "plain")
-
-
-def test_a_second_look_depends_on_the_settings_of_its_training():
-    assert settings_of("second-look", config()) == ("second_network", "second_weight")
-    smoothed = settings_of("second-look@all", config(second_network="label-smoothing"))
-    assert smoothed == ("second_network", "second_weight", "label_smoothing")
-    assert settings_of("mixup", config()) == ("mixup_alpha",)
+def test_every_setting_of_the_methods_is_tried():
+    assert {one.name for kind in METHODS.values() for one in parameters_of(kind)} == set(CHANGED)

@@ -12,7 +12,7 @@ from sit2.methods.targets import (
     SmoothedTargets,
     both_classes,
     class_or_not_sure,
-    class_shares,
+    class_proportions,
     one_class,
     sure_or_not,
 )
@@ -44,7 +44,7 @@ def pair(a, b):
     ("targets", "expected"),
     [
         (both_classes, [[0, 0, 1], [0, 1, 0], [1, 0, 1], [1, 0, 1], [0, 1, 1]]),
-        (class_shares, [[0, 0, 1], [0, 1, 0], [0.25, 0, 0.75], [0.25, 0, 0.75], [0, 0.5, 0.5]]),
+        (class_proportions, [[0, 0, 1], [0, 1, 0], [0.25, 0, 0.75], [0.25, 0, 0.75], [0, 0.5, 0.5]]),
         (sure_or_not, [[0], [0], [1], [1], [1]]),
         (class_or_not_sure, [[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1]]),
         (
@@ -77,7 +77,7 @@ def test_smoothing_is_what_cross_entropy_calls_label_smoothing():
 
 
 @pytest.mark.parametrize("transform", [v2.MixUp, v2.CutMix])
-def test_class_shares_are_torchvisions_labels(transform):
+def test_class_proportions_are_torchvisions_labels(transform):
     """Torchvision mixes each image with the one before it; flat images tell by how much."""
     labels = torch.tensor([0, 1, 2, 1, 0])
     torch.manual_seed(5)
@@ -85,7 +85,7 @@ def test_class_shares_are_torchvisions_labels(transform):
     images, theirs = transform(num_classes=3)(numbers, labels)
     before = numbers.roll(1, 0)
     weight = ((images - before) / (numbers - before)).mean(dim=(1, 2, 3))
-    ours = class_shares(mixed(labels.tolist(), labels.roll(1).tolist(), weight.tolist()), 3)
+    ours = class_proportions(mixed(labels.tolist(), labels.roll(1).tolist(), weight.tolist()), 3)
     assert 0.02 < weight[0] < 0.98
     torch.testing.assert_close(ours, theirs)
 
@@ -115,7 +115,7 @@ class TestSmoothedByConfusion:
 
 
 def test_smoothed_targets_are_targets_smoothed():
-    ours = SmoothedTargets(class_shares, 0.3)(mixed(), 3)
-    assert torch.allclose(ours, class_shares(mixed(), 3) * 0.7 + 0.1)
+    ours = SmoothedTargets(class_proportions, 0.3)(mixed(), 3)
+    assert torch.allclose(ours, class_proportions(mixed(), 3) * 0.7 + 0.1)
     assert torch.equal(SmoothedTargets(one_class, 0.2)(mixed(), 3), Smoothed(0.2)(mixed(), 3))
     assert SmoothedTargets(class_or_not_sure, 0.2)(mixed(), 3).shape == (5, 4)

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_run import random_run, write_images, write_json, write_run
+from made_run import change_json, random_run, write_images, write_json, write_run
 from PIL import Image
 from synthetic import Finished, command, finished
 
+from sit2.data.quality.findings import Finding, findings_json
 from sit2.report.page import write_report
 
 HOSTILE = (
@@ -38,7 +39,7 @@ class Page(HTMLParser):
         self.texts: list[str] = []
         self._inside: list[str] = []
         self.source = path.read_text(encoding="utf-8")
-        self.training_set(self.source)
+        self.feed(self.source)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -108,7 +109,7 @@ def test_pictures_give_way_where_there_is_no_room(tmp_path):
     small, large = (page_of(run, megabytes=size) for size in (0.6, 5))
     assert len(small.source) < 0.6e6 < len(large.source)
     assert len(small.data["images"]) == len(large.data["images"])
-    assert "named without a picture" in small.text
+    assert "listed below without a picture" in small.text
     with_picture = [image["src"] for image in small.data["images"] if image["src"]]
     wrong = [image for image in small.data["images"] if image["src"] and image["by"][1][0] != image["label"]]
     assert wrong
@@ -119,12 +120,9 @@ def test_names_are_text_and_nothing_else(tmp_path):
     labels = np.arange(60) % 3
     names = [f"{n}{HOSTILE[n % 3]}.png" for n in range(60)]
     run = write_run(tmp_path / "run", HOSTILE, labels, (labels + 1) % 3, labels, names=names)
-    info = json.loads((run / "run.json").read_text())
-    info["dataset"]["name"] = info["command"] = info["error"] = HOSTILE[1]
-    write_json(run / "run.json", info | {"status": HOSTILE[0]})
-    write_json(
-        run / "check.json", {"findings": [{"severity": "note", "text": HOSTILE[1], "hint": HOSTILE[0]}]}
-    )
+    dataset = json.loads((run / "run.json").read_text())["dataset"] | {"name": HOSTILE[1]}
+    change_json(run / "run.json", dataset=dataset, command=HOSTILE[1], error=HOSTILE[1], status="failed")
+    write_json(run / "check.json", findings_json([Finding("ignored", "note", HOSTILE[1], HOSTILE[0])]))
     page = page_of(run)
     check_page(page)
     assert [tag for tag, _ in page.tags].count("script") == 2
@@ -152,7 +150,7 @@ def test_the_verdict_and_every_metric_are_the_runs(tmp_path):
         assert f"{100 * values['test']['accuracy']:.1f} %" in page.text
         assert f"{values['test']['log_loss']:.3f}" in page.text
     assert "broken.png truncated" in page.text
-    questions = ("Did it help?", "Where is the confusion?", "What does it look like?", "What should I do")
+    questions = ("Did it help?", "Which classes are confused?", "what do they look like?", "What should I do")
     order = [page.text.index(question) for question in questions]
     assert order == sorted(order)
 
@@ -160,7 +158,8 @@ def test_the_verdict_and_every_metric_are_the_runs(tmp_path):
 def test_figures_and_tables_for_papers(tmp_path):
     run = random_run(tmp_path / "run", 3, 60)
     write_report(run)
-    stems = {"difference", "loss-0", "loss-1", "calibration", "confusion-0", "confusion-1"}
+    stems = {"difference", "loss-0", "loss-1", "validation-accuracy", "calibration"}
+    stems |= {"confusion-0", "confusion-1"}
     assert {p.name for p in (run / "figures").iterdir()} == {
         f"{s}.{kind}" for s in stems for kind in ("png", "svg")
     }
@@ -181,12 +180,10 @@ def test_a_finished_training_has_its_page(tmp_path):
     check_page(page)
     pictures = [i for i in page.data["images"] if i["src"]]
     assert len(pictures) == len(page.data["images"]) > 0
-    assert "What the network saw" in page.text
-    assert {p.stem for p in (done.run / "batches").iterdir()} == {
-        "plain_train",
-        "multi-label_pretrain",
-        "multi-label_fine-tune",
-    }
+    assert "Training batches" in page.text
+    phases = {"plain_1_train", "multi-label_1_pretrain", "multi-label_2_fine-tune"}
+    assert {p.stem for p in (done.run / "batches").iterdir()} == phases
+    assert "multi-label, phase 2: fine-tune" in page.text
 
 
 def test_images_that_came_as_arrays_are_kept_small(tmp_path):

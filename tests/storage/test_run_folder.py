@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from killing import at
 from PIL import Image
 from safetensors.numpy import load_file
 from synthetic import CLASSES, RESULTS, SETTINGS, TINY, Finished, command, contents, finished
-from test_killed import at
 
 from sit2.config.schema import Config, make_config
 from sit2.errors import RunFolderError
@@ -45,7 +45,7 @@ class TestContract:
 
     def test_run_json(self, done: Finished) -> None:
         info = read(done.run / "run.json")
-        assert info["format_version"] == 1
+        assert info["format_version"] == 2
         assert info["status"] == "complete"
         assert info["data"] == str(done.data.resolve())
         assert info["methods"] == list(METHODS)
@@ -107,8 +107,9 @@ class TestContract:
     @pytest.mark.parametrize(("folder", "method"), [("model", "multi-label"), ("model/plain", "plain")])
     def test_model(self, done: Finished, folder: str, method: str) -> None:
         spec = read(done.run / folder / "model.json")
-        assert set(spec) == {"format_version", "backbone", "classes", "preprocessing", "method"}
-        assert (spec["backbone"], spec["classes"], spec["method"]) == ("small-cnn", list(CLASSES), method)
+        assert set(spec) >= {"format_version", "recipe", "backbone", "classes", "preprocessing", "predictors"}
+        assert (spec["backbone"], spec["classes"], spec["recipe"]) == ("small-cnn", list(CLASSES), method)
+        assert (spec["predictors"], spec["networks"]) == ([], 1)
         assert set(spec["preprocessing"]) == {
             *("channels", "image_size", "resize", "mean", "std"),
             *("depth_window", "background", "max_megapixels"),
@@ -154,12 +155,26 @@ class TestContract:
         assert entry["difference"] == pytest.approx(gain)
         assert entry["verdict"] in ("better", "worse", "no evidence")
 
-    def test_history_counts_the_passes(self, done: Finished) -> None:
+    def test_history_has_a_row_an_epoch_and_counts_the_samples_seen(self, done: Finished) -> None:
         samples_seen = read(done.run / "run.json")["samples_seen"]
-        for method in METHODS:
-            progress = read(done.run / "history" / f"{method}.json")["progress"]
-            assert progress[-1]["samples_seen"] == samples_seen[method]
-            assert progress[-1]["step"] == progress[-1]["steps"]
+        table = pd.read_csv(done.run / "history.csv")
+        assert list(table.columns) == [
+            "method", "member", "phase", "epoch", "samples_seen", "loss", "lr", "val_accuracy", "val_log_loss",
+            "seconds",
+        ]  # fmt: skip
+        assert table["method"].drop_duplicates().tolist() == list(METHODS)
+        assert set(table["member"]) == {1}
+        for method, rows in table.groupby("method"):
+            assert rows["epoch"].tolist() == list(range(1, SETTINGS["epochs"] + 1))
+            assert rows["samples_seen"].is_monotonic_increasing
+            assert rows["samples_seen"].iloc[-1] == samples_seen[method]
+            last = rows[rows["phase"] == rows["phase"].iloc[-1]]
+            assert last["val_accuracy"].between(0, 1).all()  # of the head that classifies
+            assert (last["val_log_loss"] > 0).all()
+            assert rows["seconds"].is_monotonic_increasing
+        pretrained = table[table["phase"] == "pretrain"]
+        assert len(pretrained) == 2
+        assert pretrained[["val_accuracy", "val_log_loss"]].isna().all(axis=None)
 
 
 class TestOpen:
@@ -285,8 +300,8 @@ class TestRefusals:
         words = ["train", str(done.data), "-o", str(done.run), *TINY, "--resume", "--method", "not-sure"]
         assert command([*words, "--seed", "1"]) == 2
         assert capsys.readouterr().err == (
-            f"sit2: the run in {done.run} had other settings: seed was 0, is 1, method was multi-label, "
-            "is not-sure, methods was ['plain', 'multi-label'], is ['plain', 'not-sure']\n"
+            f"sit2: the run in {done.run} had other settings: method was multi-label, is not-sure, seed was 0, "
+            "is 1, methods was ['plain', 'multi-label'], is ['plain', 'not-sure']\n"
             "use the same settings to resume, --overwrite to begin again, or another -o\n"
         )
 
@@ -299,7 +314,8 @@ class TestRefusals:
     ) -> None:
         data, out = tmp_path / "shapes", tmp_path / "run"
         shutil.copytree(done.data, data)
-        monkeypatch.setattr(Path, "replace", at("fold-0.json", 1, lambda: signal.raise_signal(signal.SIGINT)))
+        press = at(".json", 0, 1, lambda: signal.raise_signal(signal.SIGINT))  # in the confusion
+        monkeypatch.setattr(Path, "replace", press)
         assert command(["train", str(data), "-o", str(out), *TINY, "--quiet"]) == 130
         monkeypatch.undo()
         capsys.readouterr()

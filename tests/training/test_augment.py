@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sit2.config.schema import AUGMENTATIONS
-from sit2.training.augment import PRESETS, Augmentation
+from sit2.config.schema import SETTINGS, make_config
+from sit2.training.augment import augment
+from sit2.training.presets import ALIASES, PRESETS, Augmentation
 
 
 def rng(seed=0):
@@ -28,37 +29,39 @@ def correlation(one, other):
 class TestContract:
     def test_shape_and_type(self, name, channels):
         images = torch.rand(5, channels, 16, 16, generator=rng())
-        changed = PRESETS[name](images, generator=rng())
+        changed = augment(images, PRESETS[name], generator=rng())
         assert changed.shape == images.shape
         assert changed.dtype == torch.float32
 
     def test_values_stay_near_the_range(self, name, channels):
         images = torch.rand(211, channels, 16, 16, generator=rng()).round()  # black and white
-        changed = PRESETS[name](images, generator=rng())
+        changed = augment(images, PRESETS[name], generator=rng())
         assert changed.min() > -0.25
         assert changed.max() < 1.25
 
     def test_the_generator_alone_decides(self, name, channels):
         images = torch.rand(5, channels, 16, 16, generator=rng())
         before, state = images.clone(), torch.get_rng_state()
-        first, again = (PRESETS[name](images, generator=rng(3)) for _ in range(2))
+        first, again = (augment(images, PRESETS[name], generator=rng(3)) for _ in range(2))
         assert torch.equal(first, again)
         assert torch.equal(images, before)
         assert torch.equal(torch.get_rng_state(), state)
-        assert torch.equal(first, PRESETS[name](images, generator=rng(4))) == (name == "none")
+        assert torch.equal(first, augment(images, PRESETS[name], generator=rng(4))) == (name == "none")
 
     def test_every_sample_has_its_own_draw(self, name, channels):
-        changed = PRESETS[name](pictures(23, channels), generator=rng())
+        changed = augment(pictures(23, channels), PRESETS[name], generator=rng())
         assert len(changed.flatten(1).unique(dim=0)) == (1 if name == "none" else 23)
 
 
-def test_the_names_are_those_of_the_settings():
-    assert tuple(PRESETS) == AUGMENTATIONS
+def test_the_names_are_those_of_the_setting():
+    assert SETTINGS["augment"].rule.choices == tuple(PRESETS)
+    assert ALIASES == {"any-way-up": "dihedral"}
+    assert make_config({"augment": "any-way-up"}) == make_config({"augment": "dihedral"})
 
 
 def test_none_returns_the_very_pixels():
     images = torch.rand(5, 3, 16, 16, generator=rng())
-    assert torch.equal(PRESETS["none"](images, generator=rng()), images)
+    assert torch.equal(augment(images, PRESETS["none"], generator=rng()), images)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_none_returns_the_very_pixels():
 @pytest.mark.parametrize("size", [16, 13])
 def test_mirroring_and_quarter_turns_change_no_pixel_but_its_place(augmentation, turns, mirrors, size):
     images = torch.rand(397, 3, size, size, generator=rng())
-    changed = augmentation(images, generator=rng())
+    changed = augment(images, augmentation, generator=rng())
     kinds = [torch.rot90(images.flip(3) if m else images, t, (2, 3)) for t in turns for m in mirrors]
     same = torch.stack([(changed == kind).flatten(1).all(dim=1) for kind in kinds])
     assert (same.sum(dim=0) == 1).all()
@@ -80,7 +83,7 @@ def test_mirroring_and_quarter_turns_change_no_pixel_but_its_place(augmentation,
 
 def test_a_shape_that_is_not_square_keeps_its_sides():
     images = torch.rand(97, 1, 7, 11, generator=rng())
-    changed = Augmentation(dihedral=True)(images, generator=rng())
+    changed = augment(images, Augmentation(dihedral=True), generator=rng())
     kinds = [images, images.flip(3), images.flip(2), images.flip((2, 3))]
     assert torch.stack([(changed == kind).flatten(1).all(dim=1) for kind in kinds]).any(dim=0).all()
 
@@ -88,24 +91,24 @@ def test_a_shape_that_is_not_square_keeps_its_sides():
 @pytest.mark.parametrize("seed", range(3))
 def test_no_flip_never_mirrors(seed):
     image = pictures()
-    for changed in PRESETS["no-flip"](pictures(97), generator=rng(seed)):
+    for changed in augment(pictures(97), PRESETS["no-flip"], generator=rng(seed)):
         alike = correlation(changed, image)
         assert alike > 0.6
         assert all(correlation(changed, image.flip(axes)) < alike - 0.2 for axes in ((3,), (2,), (2, 3)))
 
 
-@pytest.mark.parametrize(("name", "ways"), [("no-flip", 1), ("flip", 2), ("dihedral", 8)])
-def test_how_a_picture_may_lie(name, ways):
+@pytest.mark.parametrize(("name", "views"), [("no-flip", 1), ("flip", 2), ("dihedral", 8)])
+def test_how_many_views_a_picture_has(name, views):
     preset = PRESETS[name]
     still = Augmentation(mirror=preset.mirror, dihedral=preset.dihedral)
-    changed = still(pictures(97), generator=rng())
-    assert len((changed * 1000).round().flatten(1).unique(dim=0)) == ways
+    changed = augment(pictures(97), still, generator=rng())
+    assert len((changed * 1000).round().flatten(1).unique(dim=0)) == views
 
 
-def test_a_shift_moves_by_at_most_its_share():
+def test_a_shift_moves_by_at_most_its_fraction():
     image = torch.zeros(1, 1, 20, 20)
     image[..., 10, 10] = 1
-    moved = Augmentation(shift=0.1)(image.expand(499, 1, 20, 20), generator=rng())
+    moved = augment(image.expand(499, 1, 20, 20), Augmentation(shift=0.1), generator=rng())
     place = torch.arange(20.0)
     rows = (moved[:, 0].sum(dim=2) * place).sum(dim=1) - 10
     columns = (moved[:, 0].sum(dim=1) * place).sum(dim=1) - 10
@@ -117,7 +120,7 @@ def test_a_shift_moves_by_at_most_its_share():
 
 def test_a_shift_is_a_crop_of_the_image_with_mirrored_borders():
     images = torch.rand(499, 2, 7, 11, generator=rng())
-    moved = Augmentation(shift=0.2)(images, generator=rng())  # 1.4 pixels down, 2.2 pixels across
+    moved = augment(images, Augmentation(shift=0.2), generator=rng())  # 1.4 pixels down, 2.2 pixels across
     padded = np.pad(images.numpy(), [(0, 0), (0, 0), (1, 1), (2, 2)], mode="reflect")
     crops = [padded[:, :, y : y + 7, x : x + 11] for y in range(3) for x in range(5)]
     same = np.stack([(moved.numpy() == crop).all(axis=(1, 2, 3)) for crop in crops])
@@ -129,7 +132,7 @@ def test_a_shift_is_a_crop_of_the_image_with_mirrored_borders():
 def test_a_rotation_keeps_the_centre_and_the_distance(width):
     image = torch.zeros(1, 1, 21, width)
     image[..., 10, width // 2 + 6] = 1  # 6 pixels from the centre
-    changed = Augmentation(rotation=30)(image.expand(998, 1, 21, width), generator=rng())[:, 0]
+    changed = augment(image.expand(998, 1, 21, width), Augmentation(rotation=30), generator=rng())[:, 0]
     turned, left = changed[::2], changed[1::2]
     assert torch.equal(left, image[:, 0].expand(499, 21, width))  # sharp, as the images of the test are
     rows, columns = torch.arange(21.0) - 10, torch.arange(float(width)) - width // 2
@@ -143,7 +146,7 @@ def test_a_rotation_keeps_the_centre_and_the_distance(width):
 
 def test_light_is_one_line_through_all_pixels():
     images = torch.rand(31, 3, 8, 8, generator=rng())
-    changed = Augmentation(light=0.2)(images, generator=rng())
+    changed = augment(images, Augmentation(light=0.2), generator=rng())
     for before, after in zip(images, changed, strict=True):
         slope, offset = np.polyfit(before.flatten().numpy(), after.flatten().numpy(), 1)
         assert 0.8 <= slope <= 1.2
@@ -154,9 +157,9 @@ def test_light_is_one_line_through_all_pixels():
 def test_tint_shifts_each_colour_on_its_own_and_leaves_gray_alone():
     tint = Augmentation(tint=0.2)
     images = torch.rand(31, 3, 8, 8, generator=rng())
-    shift = tint(images, generator=rng()) - images
+    shift = augment(images, tint, generator=rng()) - images
     assert shift.std(dim=(2, 3)).max() < 1e-6
     assert shift.abs().max() <= 0.1
     assert shift.mean(dim=(2, 3)).std(dim=1).min() > 0
     gray = images[:, :1]
-    torch.testing.assert_close(tint(gray, generator=rng()), gray)
+    torch.testing.assert_close(augment(gray, tint, generator=rng()), gray)

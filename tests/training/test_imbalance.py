@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from sit2.config.schema import Config
+from sit2.config.recipe import Recipe
+from sit2.config.schema import make_config
+from sit2.data.pixels import PixelStore
 from sit2.evaluation.metrics import compute_metrics
-from sit2.execution.job import Job, run_job
+from sit2.execution.parts import Part
+from sit2.execution.runner import train_here
+from sit2.experiments.planning import plan
 from sit2.records import Predictions
 from sit2.seeds import Seeds
 
@@ -30,16 +34,24 @@ def pixels() -> np.ndarray:
 
 @functools.cache
 def predictions_of(balance: str) -> Predictions:
-    config = Config(
-        image_size=8, epochs=2, lr=0.003, batch_size=32, balance=balance, device="cpu", precision="32-true"
+    settings = {"image_size": 8, "epochs": 2, "lr": 0.003, "batch_size": 32, "balance": balance}
+    store = PixelStore.of(pixels())
+    job = plan(
+        Recipe("plain"),
+        config=make_config(settings, {"device": "cpu", "precision": "32-true"}),
+        seeds=Seeds(0),
+        classes=CLASSES,
+        store=store,
+        train=Part(TRAIN, LABELS[TRAIN]),
+        val=Part.empty(),
+        predict=Part(TEST, LABELS[TEST]),
     )
-    job = Job("plain", config, Seeds(0), CLASSES, pixels(), LABELS, train_rows=TRAIN, predict_rows=TEST)
-    probabilities = run_job(job).probabilities
+    probabilities = train_here(job).probabilities(store.images, TEST)
     return Predictions(tuple(str(n) for n in TEST), LABELS[TEST], probabilities)
 
 
 def found(balance: str) -> float:
-    """Return the share of the rare class that is recognised."""
+    """Return the fraction of the rare class that is recognised."""
     predictions = predictions_of(balance)
     return float(predictions.correct[predictions.labels == 1].mean())
 

@@ -1,5 +1,6 @@
 """The only training loop."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,17 +8,15 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
+from toy import at_epochs
 
 from sit2.errors import TrainingError
+from sit2.events import TrainingBegan
 from sit2.methods import METHODS
-from sit2.methods.batches import Composites, Originals
 from sit2.methods.method import train_plainly
-from sit2.records import ClassPair
 from sit2.training.backbones import Network
-from sit2.training.loop import EarlyStop, _epochs, lr_fraction, total_steps
-from sit2.training.phase import Phase
-
-PAIRS = (ClassPair(0, 1, "a", "b", 0.4, 0.1, 0.6, 3.0, 12, True),)
+from sit2.training.loop import VALIDATIONS, EarlyStop, _epochs, lr_fraction, total_steps
+from sit2.training.phase import cross_entropy
 
 
 class Recorder(nn.Module):
@@ -66,7 +65,17 @@ class TestBudget:
             ("fine-tune", 12, 12, 84),
         ]
         assert reports == training.history
-        assert all(p.validation is None and 0 < p.loss < 10 for p in reports)
+        assert all(p.val_log_loss is None and 0 < p.loss < 10 for p in reports)
+        assert [p.epoch for p in reports] == [1, 2, 3, 4]
+        assert {(p.training, p.method) for p in reports} == {("toy", "multi-label")}
+        assert [p.seconds for p in reports] == sorted(p.seconds for p in reports)
+
+    def test_a_listener_hears_of_the_beginning_first(self, make_training):
+        heard = []
+        training = make_training(network=small())
+        training.listener = heard.append
+        training.run()
+        assert heard == [TrainingBegan("toy", "multi-label", 12, 7), *training.history]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +105,11 @@ class TestLearningRate:
     @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.37, 0.9])
     @pytest.mark.parametrize("steps", [1, 2, 7, 101])
     def test_rises_to_at_most_one_then_falls_and_is_never_zero(self, steps, warmup):
-        shares = [lr_fraction(step, steps, warmup) for step in range(steps)]
-        peak = shares.index(max(shares))
-        assert all(0 < share <= 1 for share in shares)
-        assert shares[: peak + 1] == sorted(shares[: peak + 1])
-        assert shares[peak:] == sorted(shares[peak:], reverse=True)
+        fractions = [lr_fraction(step, steps, warmup) for step in range(steps)]
+        peak = fractions.index(max(fractions))
+        assert all(0 < fraction <= 1 for fraction in fractions)
+        assert fractions[: peak + 1] == sorted(fractions[: peak + 1])
+        assert fractions[peak:] == sorted(fractions[peak:], reverse=True)
         assert warmup * steps - 1 <= peak <= math.ceil(warmup * steps)
 
     def test_without_warm_up_starts_at_the_peak_and_matches_torchs_cosine(self):
@@ -115,7 +124,7 @@ class TestLearningRate:
         assert [lr_fraction(step, 13, 0.0) for step in range(13)] == pytest.approx(theirs)
 
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-    def test_a_kept_encoder_learns_at_its_share_and_a_new_head_in_full(
+    def test_a_kept_encoder_learns_at_its_fraction_and_a_new_head_in_full(
         self, optimizer, make_training, monkeypatch
     ):
         seen = []
@@ -157,8 +166,8 @@ class TestPhases:
     def test_the_head_is_new_in_every_phase_and_the_encoder_kept(self, make_training):
         states = []
         training = make_training("sure-or-not", network=small())
-        training.watch = lambda _: states.append(
-            {k: v.clone() for k, v in training.network.state_dict().items()}
+        training.listener = at_epochs(
+            lambda _: states.append({k: v.clone() for k, v in training.network.state_dict().items()})
         )
         training.run()
         assert [s["head.weight"].shape for s in states] == [(1, 5), (1, 5), (3, 5), (3, 5)]
@@ -167,7 +176,9 @@ class TestPhases:
         heads = []
         for seed in (0, 1):
             training = make_training("plain-restart", network=small(), lr=0.0, seed=seed)
-            training.watch = lambda _, t=training: heads.append(t.network.head.weight.detach().clone())
+            training.listener = at_epochs(
+                lambda _, t=training: heads.append(t.network.head.weight.detach().clone())
+            )
             training.run()
         assert len(heads) == 8
         assert len(torch.stack(heads).unique(dim=0)) == 4  # two phases of two epochs that learn nothing
@@ -179,7 +190,8 @@ class TestPhases:
         assert all(torch.equal(before[k], after[k]) for k in before)
 
     def test_training_learns(self, make_training):
-        training = make_training("plain", epochs=20, augment="none")
+        # Whole epochs as batches: in a small one that has too many of a class, its brightness is normalised away.
+        training = make_training("plain", epochs=20, augment="none", batch_size=29)
         training.run()
         assert training.history[-1].loss < training.history[0].loss / 5
 
@@ -208,35 +220,29 @@ class TestDeterminism:
         assert torch.equal(torch.get_rng_state(), state)
 
 
-def phase(outputs, batches=Originals()):  # noqa: B008 - it never changes
-    return Phase("a", batches, None, None, outputs=outputs, share=1.0)
-
-
 class TestBalance:
+    def weight_of_the_loss(self, make_training, **settings):
+        weights = []
+
+        def loss(logits, targets, weight):
+            weights.append(weight)
+            return cross_entropy(logits, targets, weight)
+
+        phase = dataclasses.replace(train_plainly(3), loss=loss)
+        make_training(phases=[phase], network=small(), **settings).run()
+        assert all(weight is weights[0] for weight in weights)
+        return weights[0]
+
     def test_weights_are_scikit_learns(self, make_training, toy):
-        training = make_training(balance="weights")
-        labels = toy[1]
-        expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-        weight = training._output_weight(phase(3))
-        np.testing.assert_allclose(weight, expected, rtol=1e-6)
-        assert len(set(weight.tolist())) == 2  # 10, 10 and 9 images
-        # Outputs that are no class count once; a head without classes has no weights.
-        np.testing.assert_allclose(training._output_weight(phase(5)), [*expected, 1, 1], rtol=1e-6)
-        assert training._output_weight(phase(1)) is None
+        expected = compute_class_weight("balanced", classes=np.arange(3), y=toy[1])
+        assert len(set(expected)) == 2  # 10, 10 and 9 images
+        np.testing.assert_allclose(
+            self.weight_of_the_loss(make_training, balance="weights"), expected, rtol=0.01
+        )
 
     @pytest.mark.parametrize("balance", ["none", "sampling"])
     def test_no_weights_unless_asked_for(self, make_training, balance):
-        assert make_training(balance=balance)._output_weight(phase(3)) is None
-
-    @pytest.mark.parametrize("originals", [0.0, 0.25, 1.0])
-    def test_weights_undo_what_the_batches_hold(self, originals, make_training):
-        """Composites are drawn evenly by class: of those only the originals need a weight."""
-        training = make_training(balance="weights")
-        batches = Composites(PAIRS, original_share=originals, sure_share=1 - originals)
-        weight = training._output_weight(phase(3, batches))
-        count = torch.bincount(training.training_set.labels, minlength=3).double()
-        held = originals * count / count.sum() + (1 - originals) / 3
-        np.testing.assert_allclose(weight.double() * held, 1 / 3, rtol=1e-6)
+        assert self.weight_of_the_loss(make_training, balance=balance) is None
 
     @pytest.mark.parametrize("method", ["not-sure", "sure-or-not", "multi-label", "label-smoothing"])
     def test_weights_reach_the_loss(self, method, make_training, same_weights):
@@ -267,30 +273,50 @@ class TestEarlyStopping:
         def validate(network):
             assert not network.training
             states.append({k: v.clone() for k, v in network.state_dict().items()})
-            return next(losses)
+            return 0.5, next(losses)
 
         training = make_training("multi-label", epochs=12, early_stop=2, validate=validate)
         best = training.run()
         assert same_weights(best, states[1])
         assert len(states) == 4
-        told = [(p.phase, p.validation) for p in training.history if p.validation is not None]
+        told = [(p.phase, p.val_log_loss) for p in training.history if p.val_log_loss is not None]
         assert told == [("fine-tune", loss) for loss in (0.9, 0.4, 0.6, 0.5)]
         assert training.history[-1].samples_seen == (25 + 4 * 4) * 7
 
     def test_training_goes_on_in_training_mode_after_a_validation(self, make_training):
         network = small()
-        training = make_training("plain", network=network, early_stop=5, validate=lambda n: float(n.training))
+        training = make_training(
+            "plain", network=network, early_stop=5, validate=lambda n: (0.25, float(n.training))
+        )
         training.run()
-        assert {p.validation for p in training.history} == {0.0}
+        assert {(p.val_accuracy, p.val_log_loss) for p in training.history} == {(0.25, 0.0)}
         assert network.encoder.seen == 84
 
-    def test_off_means_never_looked_at(self, make_training):
+    def test_off_means_that_validations_decide_nothing(self, make_training, same_weights):
+        """They are measured in the last phase all the same, for history.csv: its end, and some before it."""
+        worse = iter(range(100))
+        settings = {"epochs": 12, "early_stop": 0}
+        training = make_training("multi-label", validate=lambda _: (0.5, float(next(worse))), **settings)
+        assert same_weights(training.run(), make_training("multi-label", **settings).run())
+        measured = [p.val_log_loss for p in training.history if p.phase == "fine-tune"]
+        assert measured == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        assert {p.val_log_loss for p in training.history if p.phase == "pretrain"} == {None}
+
+    def test_a_long_training_is_validated_some_twenty_times(self, make_training):
         looked = []
-        make_training("multi-label", early_stop=0, validate=looked.append).run()
-        assert looked == []
+
+        def validate(_network):
+            looked.append(1)
+            return 0.5, 0.7
+
+        training = make_training("plain", network=small(), epochs=61, early_stop=0, validate=validate)
+        training.run()
+        assert len(training.history) == 64  # 253 steps, four an epoch
+        assert len(looked) == sum(p.val_log_loss is not None for p in training.history) == VALIDATIONS
+        assert training.history[-1].val_log_loss is not None
 
     def test_a_validation_that_is_not_a_number_ends_the_training(self, make_training):
-        training = make_training("plain", early_stop=2, validate=lambda _: math.nan)
+        training = make_training("plain", early_stop=2, validate=lambda _: (0.5, math.nan))
         with pytest.raises(TrainingError) as error:
             training.run()
         assert str(error.value) == (
@@ -316,9 +342,8 @@ class TestDivergence:
             return logits.sum() * (math.inf if len(calls) == 5 else 0.0)
 
         calls = []
-        phase = train_plainly(3)
         training = make_training(
-            phases=[type(phase)(**{**vars(phase), "loss": poisoned})], network=small(), warmup=0.0, lr=0.5
+            phases=[dataclasses.replace(train_plainly(3), loss=poisoned)], network=small(), warmup=0.0, lr=0.5
         )
         with pytest.raises(TrainingError, match=r"in phase 'train' at step 5 of 12, at learning"):
             training.run()

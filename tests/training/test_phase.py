@@ -1,4 +1,4 @@
-"""Shares of the budget, and the losses against the textbook."""
+"""Fractions of the budget, and the losses against the textbook."""
 
 import numpy as np
 import pytest
@@ -13,22 +13,24 @@ LOGITS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.rand(5, 3, generator=torch.Generator().manual_seed(1))
 
 
-def phases(*shares):
-    return [Phase(str(n), None, None, None, outputs=2, share=share) for n, share in enumerate(shares)]
+def phases(*fractions):
+    return [
+        Phase(str(n), None, None, None, outputs=2, fraction=fraction) for n, fraction in enumerate(fractions)
+    ]
 
 
 @given(st.lists(st.floats(0.001, 100), min_size=1, max_size=7), st.integers(0, 10**6))
-def test_steps_sum_to_the_total(shares, total):
-    steps = steps_of(phases(*shares), total)
+def test_steps_sum_to_the_total(fractions, total):
+    steps = steps_of(phases(*fractions), total)
     assert sum(steps) == total
     assert min(steps) >= 0
     assert steps[-1] >= min(1, total)  # whose head is the classifier's
-    exact = np.array(shares) / sum(shares) * total
+    exact = np.array(fractions) / sum(fractions) * total
     assert np.abs(steps - exact).max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize(
-    ("shares", "total", "steps"),
+    ("fractions", "total", "steps"),
     [
         ((1.0,), 7, [7]),
         ((0.8, 0.2), 100, [80, 20]),
@@ -37,8 +39,8 @@ def test_steps_sum_to_the_total(shares, total):
         ((1, 1, 2), 101, [25, 25, 51]),
     ],
 )
-def test_steps_by_hand(shares, total, steps):
-    assert steps_of(phases(*shares), total) == steps
+def test_steps_by_hand(fractions, total, steps):
+    assert steps_of(phases(*fractions), total) == steps
 
 
 @pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 2.0, 3.0])])

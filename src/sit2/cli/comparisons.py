@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+import math
+from collections.abc import Sequence
+from itertools import groupby
 
 from sit2.cli.results import number, percentage
 from sit2.cli.screen import Screen
 from sit2.data.words import counted
-from sit2.evaluation.metrics import METRICS
+from sit2.evaluation.results import Summary
 from sit2.evaluation.verdicts import RepeatedResult
-from sit2.experiments.comparison import Comparison, summary_table
+from sit2.experiments.comparison import Comparison, summaries
 
 
 def print_comparison(comparison: Comparison, screen: Screen) -> None:
     """Print each data set's table, the verdicts, the ranks, and what was written."""
-    table = summary_table(comparison.cells)
     columns = ("method", "accuracy", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other", "seconds")
-    for _, rows in table.groupby(["dataset", "labels_per_class"], sort=False, dropna=False):
-        first = rows.iloc[0]
-        labels = first["labels_per_class"]
-        few = "" if pd.isna(labels) else f", {labels:.0f} labels a class"
-        repeats = counted(int(rows["n"].min()), "repeat")
+    for (dataset, labels), group in groupby(
+        summaries(comparison.cells), key=lambda one: (one.dataset, one.labels)
+    ):
+        rows = list(group)
+        few = "" if labels is None else f", {labels} labels a class"
+        repeats = counted(min(row.repeats for row in rows), "repeat")
         screen.say("")
-        title = f"{first['dataset']}{few}: mean ± standard deviation of {repeats}, in percent"
-        screen.table(title, columns, [_mean_row(row) for row in rows.to_dict("records")])
+        title = f"{dataset}{few}: mean ± standard deviation of {repeats}, in percent"
+        screen.table(title, columns, [_mean_row(row) for row in rows])
     screen.say("")
     _print_verdicts(comparison.results, screen)
     if comparison.ranks is not None:
@@ -55,12 +54,13 @@ def _print_verdicts(results: Sequence[RepeatedResult], screen: Screen, *, most: 
         )
 
 
-def _mean_row(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+def _mean_row(row: Summary) -> tuple[str, ...]:
     """Return a method's cells of the table: mean ± sd of accuracy, means of the rest."""
-    spread = "" if pd.isna(row["accuracy_sd"]) else f" ± {100 * row['accuracy_sd']:.1f}"
-    means = {name: None if pd.isna(row[f"{name}_mean"]) else float(row[f"{name}_mean"]) for name in METRICS}
-    fractions = [percentage(means[name]) for name in ("macro_f1", "balanced_accuracy")]
-    rest = [percentage(means[name]) for name in ("ece", "pair_error", "other_error")]
-    seconds = f"{row['seconds_mean']:.0f}"
-    accuracy = percentage(means["accuracy"]) + spread
-    return (str(row["method"]), accuracy, *fractions, number(means["log_loss"]), *rest, seconds)
+    means = {name: spread.mean for name, spread in row.scores.items()}
+    accuracy, spread = percentage(means.get("accuracy")), row.scores["accuracy"].sd
+    if not math.isnan(spread):
+        accuracy += f" ± {100 * spread:.1f}"
+    fractions = [percentage(means.get(name)) for name in ("macro_f1", "balanced_accuracy")]
+    rest = [percentage(means.get(name)) for name in ("ece", "pair_error", "other_error")]
+    log_loss, seconds = number(means.get("log_loss")), f"{means['seconds']:.0f}"
+    return (row.method, accuracy, *fractions, log_loss, *rest, seconds)

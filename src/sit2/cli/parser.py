@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sit2.cli.verbs import VERBS
-from sit2.cli.verbs.verb import ALL, COMMON, Verb
+from sit2.cli.verbs.verb import COMMON, Verb
 from sit2.config.schema import RUN, SETTINGS
 from sit2.confusion.settings import CONFUSION
 from sit2.data.settings import DATA, DECODING, SPLITTING
@@ -96,7 +96,7 @@ def make_parser(*, everything: bool = False) -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser, verb: Verb, *, everything: bool) -> None:
     """Offer settings as flags, all together as a file too; what is not given is left to Config."""
-    if set(verb.settings) >= set(ALL) - {"method"}:
+    if verb.config_file:
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help="YAML file of settings; flags win over it"
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sit2.cli.screen import Screen
-from sit2.evaluation.metrics import accuracy_interval
+from sit2.config.recipe import Recipe
+from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
 from sit2.records import ClassPair, Predictions
 
 if TYPE_CHECKING:
-    from sit2.experiments.run import Metrics, Run
+    from sit2.experiments.run import Run
 
 _COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
 MOST_PAIRS = 10  # that are shown
@@ -21,7 +22,10 @@ MOST_PAIRS = 10  # that are shown
 def print_run(run: Run, screen: Screen) -> None:
     """Print the confused pairs, the metrics, the verdict, and what was written."""
     if run.pairs:
+        screen.say("")
         print_pairs(run.pairs, run.classes, screen)
+        if not any(pair.chosen for pair in run.pairs) and (names := _need_chosen_pairs(run.predictions)):
+            screen.say(f"So {', '.join(names)} trained like plain.")
     metrics = {method: splits["test"] for method, splits in run.metrics.items()}
     print_metrics(run.predictions, metrics, screen)
     for test in run.comparison.values():
@@ -31,6 +35,12 @@ def print_run(run: Run, screen: Screen) -> None:
         screen.say(LIMIT)
     screen.say("")
     screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
+
+
+def _need_chosen_pairs(recipes: Iterable[str]) -> list[str]:
+    """Return those of some recipes that train on chosen pairs of classes, or on as many random ones."""
+    known = [Recipe.parse(text) for text in recipes]
+    return [str(recipe) for recipe in known if recipe.trains_with_pairs and recipe.needs_confusion]
 
 
 def print_metrics(
@@ -64,7 +74,6 @@ def print_pairs(pairs: Sequence[ClassPair], classes: Sequence[str], screen: Scre
     """Print the chosen pairs, or why there is none."""
     chosen = [pair for pair in pairs if pair.chosen]
     possible = len(classes) * (len(classes) - 1) // 2
-    screen.say("")
     if not chosen:
         screen.say(
             f"No pair of classes is confused enough (of {possible}): there is nothing to make not-sure "

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from sit2.errors import ConfigError, did_you_mean
@@ -122,6 +123,12 @@ def with_controls(recipes: Sequence[Recipe], asked: str = AUTO) -> tuple[Recipe,
     """Return the recipes with the control of each before them, each once."""
     controls = [control for recipe in recipes if (control := recipe.control(asked)) is not None]
     return tuple(dict.fromkeys([*controls, *recipes]))
+
+
+def model_folder(run: Path, recipe: Recipe, main: Recipe) -> Path:
+    """Return where a run keeps a recipe's model: that of its main recipe, or beside it."""
+    model = run / "model"
+    return model if recipe == main else model / recipe.file_name
 
 
 def _pairs(given: str | None, text: str) -> str:

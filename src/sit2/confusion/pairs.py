@@ -6,18 +6,15 @@ N samples, K classes, P = K (K - 1) / 2 pairs. This module never imports torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sit2.errors import ConfigError, DataError, did_you_mean
 from sit2.records import ClassPair, Confusion, FloatArray, IntArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SUM_TOLERANCE = 1e-3  # how far a row of probabilities may sum from 1: room for numbers rounded in a file
 
@@ -188,33 +185,6 @@ def random_pairs(
     rest = [pair for pair in every if (pair.a, pair.b) in avoided]
     drawn = [others[n] for n in generator.permutation(len(others))[:count]]
     return drawn + [rest[n] for n in generator.permutation(len(rest))[: count - len(drawn)]]
-
-
-def pairs_table(pairs: Sequence[ClassPair]) -> pd.DataFrame:
-    """Return the table ``pairs.csv``: names, score, interval, counts and ``chosen``, one row a pair."""
-    import pandas as pd
-
-    columns = [field.name for field in fields(ClassPair)][2:]  # without the class indices
-    texts = ("class_a", "class_b")  # object, because pandas' own strings refuse names with broken characters
-    return pd.DataFrame(
-        {c: pd.Series([getattr(p, c) for p in pairs], dtype=object if c in texts else None) for c in columns}
-    )
-
-
-def matrix_table(confusion: Confusion) -> pd.DataFrame:
-    """Return the table ``matrix.csv``: ``label``, a column of soft counts for each class, ``samples``.
-
-    The row of a class without samples is empty (NaN), not zero.
-    """
-    import pandas as pd
-
-    measured = np.where(confusion.samples[:, None] > 0, confusion.mass, np.nan)
-    table = pd.DataFrame(measured, columns=pd.Index(confusion.classes, dtype=object))
-    table.insert(
-        0, "label", pd.Series(confusion.classes, dtype=object), allow_duplicates=True
-    )  # a class may be named "label"
-    table.insert(len(table.columns), "samples", confusion.samples, allow_duplicates=True)
-    return table
 
 
 def bad_row(probabilities: FloatArray) -> tuple[int, str] | None:

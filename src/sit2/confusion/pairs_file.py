@@ -1,15 +1,31 @@
-"""A pairs.csv that sit2 or a person wrote -> class pairs."""
+"""``pairs.csv``: ranked pairs of classes, which sit2 or a person wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sit2.errors import DataError, did_you_mean
 from sit2.records import ClassPair
 from sit2.storage.escaping import restored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def pairs_table(pairs: Sequence[ClassPair]) -> pd.DataFrame:
+    """Return the table ``pairs.csv``: names, score, interval, counts and ``chosen``, one row a pair."""
+    import pandas as pd
+
+    columns = [field.name for field in fields(ClassPair)][2:]  # without the class indices
+    texts = ("class_a", "class_b")  # object, because pandas' own strings refuse names with broken characters
+    return pd.DataFrame(
+        {c: pd.Series([getattr(p, c) for p in pairs], dtype=object if c in texts else None) for c in columns}
+    )
 
 
 def read_pairs(path: Path, classes: Sequence[str]) -> list[ClassPair]:

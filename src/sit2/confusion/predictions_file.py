@@ -1,12 +1,13 @@
-"""A user's table of predictions -> probabilities, labels and classes, and back.
+"""Tables of predictions: ``predictions/<recipe>.csv`` of a run folder, and those of other programs.
 
-N samples, K classes. The columns are those of a run folder's ``predictions/<method>.csv``: ``label`` and one
-``p_<class>`` for each class; all others are ignored.
+N samples, K classes. A run writes ``id``, ``path``, ``label``, ``predicted`` and one ``p_<class>`` for each
+class. Of a user's table ``label`` and ``p_<class>`` are needed; all else is ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.storage.escaping import restored, restored_all
+from sit2.storage.reading import damaged, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXPECTED = "expected a column 'label' and a column p_<class> for each class"
+ROUNDED = 1e-6  # how far a probability in a run's file may be from what was computed
 
 
 def is_predictions_file(path: Path) -> bool:
@@ -171,6 +174,45 @@ def _numbers(column: pd.Series[str], lines: list[str]) -> FloatArray:
         cell = str(column.iloc[missing[0]])
         raise DataError(f"{lines[missing[0]]}: {column.name} is {cell!r}\nexpected a number from 0 to 1")
     return numbers
+
+
+@dataclass(frozen=True)
+class RunPredictions:
+    """What ``predictions/<recipe>.csv`` of a run holds: its validation and test images."""
+
+    predictions: Predictions
+    paths: tuple[str, ...]  # N, relative to the data set's root
+    classes: tuple[str, ...]
+
+
+def read_run_predictions(path: Path) -> RunPredictions | None:
+    """Read a file that a run wrote; None where there is no such file.
+
+    Probabilities are those of the file, but where rounding made two classes even, the predicted one is the
+    more probable by the least that a number can be.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    table = read_table(path, "id", "path", "label", "predicted")
+    if table is None:
+        return None
+    table.index += 2
+    table.index.name = "line"
+    try:
+        probabilities, labels, classes = _parsed(path, table)
+    except DataError as error:
+        raise damaged(path, str(error).partition("\n")[0]) from None
+    index = {name: k for k, name in enumerate(classes)}
+    predicted = np.array([index.get(name, -1) for name in table["predicted"]], dtype=np.int64)
+    rows, best = np.arange(len(predicted)), probabilities.max(axis=1)
+    if (predicted < 0).any() or (probabilities[rows, predicted] < best - 2 * ROUNDED).any():
+        raise damaged(path, "a predicted class is not the most probable one")
+    even = probabilities.argmax(axis=1) != predicted
+    probabilities[rows[even], predicted[even]] = np.nextafter(best[even], np.inf)
+    return RunPredictions(
+        Predictions(tuple(table["id"]), labels, probabilities), tuple(table["path"]), classes
+    )
 
 
 def predictions_table(predictions: Predictions, classes: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from sit2.data.decoding.image import Decoding
 from sit2.errors import RunFolderError
@@ -48,8 +49,7 @@ def cache_folder(setting: str) -> Path | None:
         return Path(setting).expanduser()
     if named := os.environ.get(ENVIRONMENT):
         return None if named == "off" else Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "sit2"
+    return user_cache_path("sit2", appauthor=False)
 
 
 def networks_folder(setting: str, other: Path) -> Path:

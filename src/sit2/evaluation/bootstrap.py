@@ -7,8 +7,9 @@ This module never imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,20 @@ class Difference:
     lower: float
     upper: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers."""
+        return {"difference": self.difference, "interval": [self.lower, self.upper]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Difference:
+        """Return what :meth:`to_json` gave; an end that is null was infinite."""
+        lower, upper = content["interval"]
+        return cls(
+            float(content["difference"]),
+            -np.inf if lower is None else float(lower),
+            np.inf if upper is None else float(upper),
+        )
+
 
 def paired_bootstrap(
     a: Predictions,
@@ -122,6 +137,13 @@ def _units(predictions: Predictions) -> IntArray:
     if not predictions.groups:
         return np.arange(len(predictions.ids))
     return np.unique(predictions.groups, return_inverse=True)[1].astype(np.int64)
+
+
+def common_units(repeats: Sequence[tuple[Predictions, Predictions]]) -> list[IntArray]:
+    """(N_r,) int64 for each repeat: which unit each sample is drawn with, the same in all repeats."""
+    names = [np.array(a.groups or a.ids) for a, _ in repeats]
+    known = np.unique(np.concatenate(names))
+    return [np.searchsorted(known, own).astype(np.int64) for own in names]
 
 
 def unit_sums(predictions: Predictions, unit: IntArray, count: int | None = None) -> FloatArray:

@@ -5,17 +5,20 @@ Only the calibration error imports torch, when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from sit2.errors import DataError
-from sit2.records import BoolArray, ClassPair, FloatArray, Predictions
+from sit2.records import BoolArray, ClassPair, FloatArray, IntArray, Predictions
+from sit2.storage.reading import read_object, reading
 
+Metrics = dict[str, float | None]  # by name; None: not measured
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece", "pair_error", "other_error")
 
 
-def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> dict[str, float | None]:
+def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> Metrics:
     """Return every metric of :data:`METRICS`, each in [0, 1] but log_loss in [0, 36.05].
 
     accuracy: share of samples whose most probable class is the label.
@@ -49,12 +52,35 @@ def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> dic
     }
 
 
+def read_metrics(path: Path) -> dict[str, dict[str, Metrics]]:
+    """Read a metrics.json: recipe → split → metric → value; nothing where there is no such file.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    content = read_object(path)
+    with reading(path):
+        return {
+            recipe: {split: _checked(values) for split, values in splits.items()}
+            for recipe, splits in (content or {}).items()
+        }
+
+
+def _checked(values: Mapping[str, float | None]) -> Metrics:
+    return {name: None if (value := values[name]) is None else float(value) for name in METRICS}
+
+
 def sample_losses(predictions: Predictions) -> FloatArray:
     """(N,) float64 in [0, 36.05]: -ln p(label), with p cut at 2.2e-16 as scikit-learn's ``log_loss`` cuts it.
 
     scikit-learn itself warns of every row that is off 1 by 1.5e-8, as float32 softmax and CSV files are.
     """
-    chance = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    return log_losses(predictions.probabilities, predictions.labels)
+
+
+def log_losses(probabilities: FloatArray, labels: IntArray) -> FloatArray:
+    """(N,) float64 in [0, 36.05]: -ln p(label), of (N, K) probabilities and (N,) labels; cut as above."""
+    chance = probabilities[np.arange(len(labels)), labels]
     losses: FloatArray = -np.log(np.clip(chance, np.finfo(np.float64).eps, 1.0))
     return losses
 

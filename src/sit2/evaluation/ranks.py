@@ -5,13 +5,15 @@ D data sets, M methods. This module never imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sit2.records import FloatArray
+from sit2.storage.reading import read_object, reading
 
 ALPHA = 0.05
 
@@ -20,6 +22,7 @@ ALPHA = 0.05
 class Ranks:
     """Mean ranks of M methods over D data sets; 1 is best."""
 
+    metric: str  # that the methods are ranked by
     methods: tuple[str, ...]
     datasets: int
     mean_ranks: FloatArray  # (M,) in [1, M]
@@ -32,6 +35,7 @@ class Ranks:
         order = np.argsort(self.mean_ranks, kind="stable")
         names = [self.methods[n] for n in order]
         return {
+            "metric": self.metric,
             "datasets": self.datasets,
             "methods": names,
             "mean_ranks": {self.methods[n]: float(self.mean_ranks[n]) for n in order},
@@ -42,9 +46,36 @@ class Ranks:
             },
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Ranks:
+        """Return what :meth:`to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        methods = tuple(str(name) for name in content["methods"])
+        return cls(
+            str(content["metric"]),
+            methods,
+            int(content["datasets"]),
+            np.array([float(content["mean_ranks"][name]) for name in methods]),
+            float(content["friedman_p"]),
+            np.array([[float(content["nemenyi_p"][a][b]) for b in methods] for a in methods]),
+            float(content["critical_difference"]),
+        )
 
-def rank_methods(scores: FloatArray, methods: Sequence[str]) -> Ranks:
-    """Rank methods by their scores (D, M) on each data set, more being better; ties share their ranks.
+
+def read_ranks(path: Path) -> Ranks | None:
+    """Read a ranks.json; None where there is no such file.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    content = read_object(path)
+    if content is None:
+        return None
+    with reading(path):
+        return Ranks.from_json(content)
+
+
+def rank_methods(scores: FloatArray, methods: Sequence[str], *, metric: str = "accuracy") -> Ranks:
+    """Rank methods by their scores (D, M) in a metric on each data set, more being better; ties share ranks.
 
     The test of Friedman (1937) asks whether the methods differ at all, the one of Nemenyi (1963) which pairs
     do.
@@ -67,6 +98,7 @@ def rank_methods(scores: FloatArray, methods: Sequence[str]) -> Ranks:
         nemenyi = scikit_posthocs.posthoc_nemenyi_friedman(pd.DataFrame(scores)).to_numpy(np.float64)
     quantile = stats.studentized_range.ppf(1 - ALPHA, count, np.inf) / np.sqrt(2)
     return Ranks(
+        metric,
         tuple(methods),
         datasets,
         ranks.mean(axis=0),

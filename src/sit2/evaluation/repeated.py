@@ -1,7 +1,7 @@
 """Is one method better than another over repeated splits and seeds? Tests of paired repeats.
 
-R repeats, each one split and one seed on which both methods were trained and tested. Repeats share images, so
-they are not independent: the plain t-test over them finds differences that are not there.
+T repeats, each one split on which both methods were trained and tested. Repeats share images, so they are not
+independent: the plain t-test over them finds differences that are not there.
 This module never imports torch.
 """
 
@@ -12,98 +12,157 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sit2.evaluation.bootstrap import METRICS, Difference, Sums, draw_units, split_sums, unit_sums
-from sit2.evaluation.statistics import check_paired
-from sit2.records import FloatArray, IntArray, Predictions
+from sit2.evaluation.bootstrap import (
+    METRICS,
+    Difference,
+    Sums,
+    common_units,
+    draw_units,
+    split_sums,
+    unit_sums,
+)
+from sit2.evaluation.overlap import INDEPENDENT, Overlap
+from sit2.evaluation.statistics import ALPHA, check_paired
+from sit2.records import FloatArray, Predictions
 
 MARGIN = 0.005  # "not worse" means: by no more than half a point
+LEAST_P = 1e-100  # smaller ones are not told apart
 
 
 @dataclass(frozen=True)
 class TTest:
-    """The corrected resampled t-test of R paired differences."""
+    """The corrected resampled t-test of T paired differences."""
 
-    n: int  # R
+    n: int  # T
     difference: float  # their mean
     sd: float  # their standard deviation; 0 where they are all equal
-    lower: float  # 95 % interval of the mean; infinite where there is no spread to tell it by
+    lower: float  # 95 % interval of the mean, of all comparisons together; infinite where nothing tells it
     upper: float
     p: float  # two-sided, of no difference
     p_not_worse: float  # one-sided, of "worse by MARGIN or more": small means not worse
 
     @property
     def not_worse(self) -> bool:
-        """Whether the first method is not worse than the second by more than :data:`MARGIN`."""
-        return self.p_not_worse < 0.05
+        """Whether the interval leaves out that the first method is worse by :data:`MARGIN` or more."""
+        return self.lower > -MARGIN
 
 
 def corrected_t_test(
-    differences: Sequence[float] | FloatArray, *, test_share: float, step: float = 0.0
+    differences: Sequence[float] | FloatArray,
+    overlap: Overlap = INDEPENDENT,
+    *,
+    step: float = 0.0,
+    comparisons: int = 1,
 ) -> TTest:
-    """Test R paired differences of repeated random splits (Nadeau & Bengio 2003, eq. 9 and section 4).
+    """Test T paired differences of repeated random splits of one pool, which are not independent.
 
-    The variance of their mean is taken as (1/R + ρ/(1 − ρ)) S² instead of S²/R: repeats are correlated, and
-    ρ, the share of all images that a test holds, is how much two random tests have in common. Where every
-    image either trains or tests, ρ/(1 − ρ) is the paper's n_test/n_train; where only few images of the pool
-    are labelled, that quotient would take the repeats to share far more than they do.
+    A difference varies with the images that train and with those that test, and repeats share some of both:
+
+    - Two trainings on n of N images have n/N of theirs in common on average. Whatever a training makes of its
+      images, what it makes is correlated by n/N at most (Hoeffding 1948, theorem 5.1: ζ_c / c never falls).
+    - Two tests on m of N images have m/N of theirs in common. What these contribute is estimated from the
+      predictions: c = ``overlap.shared``; and v = ``overlap.images`` is what all images of one test do.
+
+    With S² the variance of the differences, S² - v + c estimates what training adds to one of them, all but
+    what trainings share; so the variance of the mean is at most about
+
+        S²/T + κ max(0, S² - v + c) + c,   κ = (n/N) / (1 - n/N).
+
+    S² rests on T differences, c on many images. So the interval is the mean ± the root of t² (S²/T + κ …) +
+    z² c, with the quantiles of Student's t for T - 1 and of the normal distribution, and p is the level
+    at which it reaches 0.
+
+    Without v and c any two differences may be correlated by ρ = max(m, n)/N, and the variance of the mean is
+    S² (1/T + ρ/(1 - ρ)). Nadeau & Bengio (2003) have m/n in place of ρ/(1 - ρ): the same for trainings on all
+    that is not tested and ρ = m/N, and far too much where few images train. docs/statistics.md compares these
+    by simulation.
 
     Args:
-        differences: (R,) of a metric, method minus control, where more is better.
-        test_share: ρ in [0, 1); 0 gives the ordinary one-sample t-test.
+        differences: (T,) of a metric, method minus control, where more is better.
+        overlap: what repeats share; by default nothing, which gives the ordinary one-sample t-test.
         step: the smallest difference that a test can show, such as 1/n of n test images. The standard
             deviation is taken to be no less: repeats that are equal on so coarse a scale are not certain.
+        comparisons: how many are made together. The interval is at 1 - 0.05 / ``comparisons`` (Bonferroni),
+            so that all of them hold 19 times in 20; p is of this one alone.
 
     Raises:
-        ValueError: no differences, or a share outside [0, 1).
+        ValueError: no differences, or a fraction outside [0, 1).
     """
-    from scipy import stats
-
     values = np.asarray(differences, np.float64)
     n = len(values)
-    if n == 0 or not 0 <= test_share < 1:
-        raise ValueError(f"expected differences and a share in [0, 1), got {n} and {test_share}")
+    if n == 0 or not (0 <= overlap.train < 1 and 0 <= overlap.test < 1):
+        raise ValueError(f"expected differences and fractions in [0, 1), got {n} and {overlap}")
     mean = float(values.mean())
-    if n == 1:
-        return TTest(1, mean, 0.0, -np.inf, np.inf, 1.0, 1.0)
-    sd = float(values.std(ddof=1))
-    if max(sd, step) <= 1e-12:  # all repeats alike: no chance that could be measured
+    sd = float(values.std(ddof=1)) if n > 1 else 0.0
+    spread = max(sd, step)
+    if n == 1 or spread <= 1e-12:  # no chance that could be measured
         return TTest(n, mean, 0.0, -np.inf, np.inf, 1.0, 1.0)
-    error = max(sd, step) * np.sqrt(1 / n + test_share / (1 - test_share))
-    half = float(stats.t.ppf(0.975, n - 1) * error)
+    told, known = _variance_of_mean(spread**2, n, overlap)
+    half = _half_width(ALPHA / comparisons, told, known, n - 1)
+    tail = _p_value(mean + MARGIN, told, known, n - 1) / 2
     return TTest(
         n,
         mean,
         sd,
         mean - half,
         mean + half,
-        p=float(2 * stats.t.sf(abs(mean) / error, n - 1)),
-        p_not_worse=float(stats.t.sf((mean + MARGIN) / error, n - 1)),
+        p=_p_value(mean, told, known, n - 1),
+        p_not_worse=tail if mean > -MARGIN else 1 - tail,
     )
 
 
-def effect_size(differences: Sequence[float] | FloatArray) -> tuple[float, float, float]:
-    """Return Hedges' g of R paired differences with its 95 % interval: their mean in standard deviations.
+def _variance_of_mean(variance: float, n: int, overlap: Overlap) -> tuple[float, float]:
+    """Return the part that n differences tell by their variance, and the part that is known from images."""
+    if overlap.images is None:
+        correlation = max(overlap.train, overlap.test)
+        return variance * (1 / n + correlation / (1 - correlation)), 0.0
+    trained = max(variance - overlap.images + overlap.shared, 0.0)
+    return variance / n + overlap.train / (1 - overlap.train) * trained, overlap.shared
 
-    The interval inverts the noncentral t distribution (Hedges & Olkin 1985) and takes repeats for
-    independent, so it is too narrow where they share images. (0, 0, 0) where all are 0; infinite where they
-    are equal but not 0, or fewer than two.
+
+def _half_width(alpha: float, told: float, known: float, df: int) -> float:
+    """Return half of the interval at 1 - ``alpha`` of a mean with these two parts of its variance."""
+    from scipy import stats
+
+    student, normal = stats.t.isf(alpha / 2, df), stats.norm.isf(alpha / 2)
+    return float(np.hypot(student * np.sqrt(told), normal * np.sqrt(known)))
+
+
+def _p_value(mean: float, told: float, known: float, df: int) -> float:
+    """Return the ``alpha`` at which :func:`_half_width` is as long as the mean is far from 0."""
+    from scipy import optimize, stats
+
+    if known == 0:
+        return float(2 * stats.t.sf(abs(mean) / np.sqrt(told), df))
+    if _half_width(LEAST_P, told, known, df) <= abs(mean):
+        return LEAST_P
+
+    def beyond(log_alpha: float) -> float:
+        return _half_width(np.exp(log_alpha), told, known, df) - abs(mean)
+
+    return float(np.exp(optimize.brentq(beyond, np.log(LEAST_P), 0.0, xtol=1e-13)))
+
+
+def effect_size(test: TTest, *, comparisons: int = 1) -> tuple[float, float, float]:
+    """Return Hedges' g of T paired differences with its 95 % interval: their mean in standard deviations.
+
+    The interval inverts the noncentral t distribution (Hedges & Olkin 1985) with the standard error that the
+    corrected test found, so it leaves out 0 where that test's interval does. Infinite where there is no
+    spread.
     """
-    from scipy import special
+    from scipy import special, stats
 
-    values = np.asarray(differences, np.float64)
-    n, mean = len(values), float(values.mean())
-    sd = float(values.std(ddof=1)) if n > 1 else 0.0
-    if sd <= 1e-12:
-        return (0.0, 0.0, 0.0) if abs(mean) <= 1e-12 else (float(np.copysign(np.inf, mean)), -np.inf, np.inf)
-    df = n - 1
-    t = mean / sd * np.sqrt(n)
+    mean, sd, df = test.difference, test.sd, test.n - 1
+    if sd <= 1e-12 or not np.isfinite(test.upper):
+        return (0.0 if abs(mean) <= 1e-12 else float(np.copysign(np.inf, mean))), -np.inf, np.inf
+    tail = ALPHA / comparisons / 2
+    error = (test.upper - mean) / float(stats.t.isf(tail, df))
     unbiased = (
         float(np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2))
         if df > 1
         else 1.0
     )
-
-    low, high = special.nctdtrinc(df, [0.975, 0.025], t) / np.sqrt(n)
+    low, high = special.nctdtrinc(df, [1 - tail, tail], mean / error) * error / sd
     return unbiased * mean / sd, float(unbiased * low), float(unbiased * high)
 
 
@@ -132,7 +191,7 @@ def repeated_bootstrap(
         raise ValueError("expected at least one repeat")
     for a, b in repeats:
         check_paired(a, b)
-    units = _common_units(repeats)
+    units = common_units(repeats)
     count = 1 + max(int(unit.max()) for unit in units)
     sums = [
         (unit_sums(a, unit, count), unit_sums(b, unit, count))
@@ -173,10 +232,3 @@ def _mean_differences(
                 total[name] += times * np.where(there, metric(left) - metric(right), 0.0)
     with np.errstate(invalid="ignore"):
         return {name: values / weights for name, values in total.items()}
-
-
-def _common_units(repeats: Sequence[tuple[Predictions, Predictions]]) -> list[IntArray]:
-    """(N_r,) int64 for each repeat: which unit each sample is drawn with, the same in all repeats."""
-    names = [np.array(a.groups or a.ids) for a, _ in repeats]
-    known = np.unique(np.concatenate(names))
-    return [np.searchsorted(known, own).astype(np.int64) for own in names]

@@ -1,22 +1,25 @@
 """Is one model better than another, or was it chance? Tests of two models on one test set, and the verdict.
 
-N samples. The question is always accuracy, because that has an exact test; the other metrics get intervals.
-This module never imports torch.
+N samples, G groups of them. The question is always accuracy, because that has an exact test; the other metrics
+get bootstrap intervals. This module never imports torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from sit2.evaluation.bootstrap import Difference, paired_bootstrap
+from sit2.evaluation.bootstrap import METRICS, Difference, paired_bootstrap
 from sit2.evaluation.metrics import check_labelled
+from sit2.evaluation.sign_flips import sign_flip_exact, sign_flip_interval
 from sit2.evaluation.words import p_value, percent, points
 from sit2.records import BoolArray, IntArray, Predictions
 from sit2.seeds import Seeds
+from sit2.storage.reading import read_object, reading
 
 ALPHA = 0.05
 LIMIT = (
@@ -24,6 +27,20 @@ LIMIT = (
     "Repeat with more splits and seeds before relying on it."
 )
 Verdict = Literal["better", "worse", "no evidence"]
+
+
+class Interval(Protocol):
+    """Whatever has the two ends of an interval."""
+
+    @property
+    def lower(self) -> float:
+        """Return the lower end."""
+        ...
+
+    @property
+    def upper(self) -> float:
+        """Return the upper end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,19 +56,17 @@ class TestResult:
     test: str  # key of COMPARISONS
     accuracy: float  # of the method
     control_accuracy: float
-    differences: dict[str, Difference]  # method minus control, by metric; "accuracy" among them
+    differences: dict[str, Difference]  # method minus control, by metric; that of "accuracy" by the test
     only_method_right: int  # images
     only_control_right: int
     p: float
-    p_adjusted: float  # by Holm, over all methods that were compared together
-    comparisons: int = 1  # how many that were
+    p_adjusted: float  # by Bonferroni, as the interval of the accuracy is
+    comparisons: int = 1  # how many methods were compared together
 
     @property
     def verdict(self) -> Verdict:
-        """Better or worse where the adjusted p is below 0.05, else no evidence (of either)."""
-        if not self.p_adjusted < ALPHA:
-            return "no evidence"
-        return "better" if self.differences["accuracy"].difference > 0 else "worse"
+        """Better or worse where the interval of the accuracy says so, else no evidence (of either)."""
+        return verdict_of(self.differences["accuracy"])
 
     @property
     def sentence(self) -> str:
@@ -62,25 +77,22 @@ class TestResult:
             "no evidence": f"No evidence that {self.method} and {self.control} differ",
         }[self.verdict]
         gap = self.differences["accuracy"]
-        p = p_value(self.p_adjusted)
-        if self.comparisons > 1:
-            p += f" after correction for {self.comparisons} comparisons"
         return (
             f"{opening}: {percent(self.accuracy)} against {percent(self.control_accuracy)} of "
             f"{self.n} images right, a difference of {points(gap.difference)} points "
-            f"(95 % interval {points(gap.lower)} to {points(gap.upper)}; {p}). {LIMIT}"
+            f"({how_sure(gap, self.p_adjusted, self.comparisons)}). {LIMIT}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of ``comparison.json``, of plain numbers, words and lists."""
-        gap = self.differences["accuracy"]
         return {
             "control": self.control,
             "metric": "accuracy",
             "n": self.n,
             "groups": self.groups,
-            "difference": gap.difference,
-            "interval": [gap.lower, gap.upper],
+            "accuracy": self.accuracy,
+            "control_accuracy": self.control_accuracy,
+            **self.differences["accuracy"].to_json(),
             "test": self.test,
             "p": self.p,
             "p_adjusted": self.p_adjusted,
@@ -89,11 +101,53 @@ class TestResult:
             "sentence": self.sentence,
             "only_method_right": self.only_method_right,
             "only_control_right": self.only_control_right,
-            "differences": {
-                name: {"difference": d.difference, "interval": [d.lower, d.upper]}
-                for name, d in self.differences.items()
-            },
+            "differences": {name: one.to_json() for name, one in self.differences.items()},
         }
+
+    @classmethod
+    def from_json(cls, method: str, content: Mapping[str, Any]) -> TestResult:
+        """Return what :meth:`to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            method=method,
+            control=str(content["control"]),
+            n=int(content["n"]),
+            groups=int(content["groups"]),
+            test=str(content["test"]),
+            accuracy=float(content["accuracy"]),
+            control_accuracy=float(content["control_accuracy"]),
+            differences={name: Difference.from_json(one) for name, one in content["differences"].items()},
+            only_method_right=int(content["only_method_right"]),
+            only_control_right=int(content["only_control_right"]),
+            p=float(content["p"]),
+            p_adjusted=float(content["p_adjusted"]),
+            comparisons=int(content["comparisons"]),
+        )
+
+
+def read_tests(path: Path) -> dict[str, TestResult]:
+    """Read the comparison.json of a run: method → its test; none where there is no such file.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    content = read_object(path) or {}
+    with reading(path):
+        return {method: TestResult.from_json(method, entry) for method, entry in content.items()}
+
+
+def verdict_of(gap: Interval) -> Verdict:
+    """Better or worse where the interval leaves out 0, else no evidence: the two cannot disagree."""
+    if gap.lower > 0:
+        return "better"
+    return "worse" if gap.upper < 0 else "no evidence"
+
+
+def how_sure(gap: Interval, p_adjusted: float, comparisons: int) -> str:
+    """Return the interval and p in words, and how many comparisons both allow for."""
+    interval = f"95 % interval {points(gap.lower)} to {points(gap.upper)}"
+    if comparisons == 1:
+        return f"{interval}; {p_value(p_adjusted)}"
+    return f"{interval}, {p_value(p_adjusted)}, both after correction for {comparisons} comparisons"
 
 
 def mcnemar_exact(correct_a: BoolArray, correct_b: BoolArray) -> float:
@@ -110,24 +164,6 @@ def mcnemar_exact(correct_a: BoolArray, correct_b: BoolArray) -> float:
     return float(contingency_tables.mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
-def sign_flip_exact(differences: IntArray) -> float:
-    """Return the two-sided p of the sign-flip permutation test (Fisher 1935); differences (G,) int64.
-
-    If two models were equal, the difference of each group could as well have had the other sign. p is the
-    share of all 2^G sign choices whose sum is at least as far from 0 as the observed one. The differences are
-    whole, so the sums are few and their distribution is built exactly, group by group: nothing is drawn.
-    Groups of one image each give McNemar's exact p.
-    """
-    sizes = np.abs(differences[differences != 0])
-    chance = np.ones(1)  # chance[k]: that k of the total points up
-    for size in sizes:
-        up = np.concatenate([np.zeros(size), chance])
-        down = np.concatenate([chance, np.zeros(size)])
-        chance = (up + down) / 2
-    sums = 2 * np.arange(len(chance)) - int(sizes.sum())
-    return min(1.0, float(chance[np.abs(sums) >= abs(int(differences.sum()))].sum()))
-
-
 def mcnemar(a: Predictions, b: Predictions) -> float:
     """Return p for independent images: :func:`mcnemar_exact`."""
     return mcnemar_exact(a.correct, b.correct)
@@ -138,24 +174,52 @@ def group_sign_flip(a: Predictions, b: Predictions) -> float:
 
     Few groups cannot show much: with five that differ, p is never below 0.0625.
     """
-    names = a.groups or a.ids
-    group = np.unique(names, return_inverse=True)[1]
-    difference = np.zeros(int(group.max()) + 1, dtype=np.int64)
-    np.add.at(difference, group, a.correct.astype(np.int64) - b.correct)
-    return sign_flip_exact(difference)
+    return sign_flip_exact(_by_unit(a, b, a.groups or a.ids)[0])
 
 
-COMPARISONS: dict[str, Callable[[Predictions, Predictions], float]] = {
-    "mcnemar": mcnemar,
-    "group-sign-flip": group_sign_flip,
+@dataclass(frozen=True)
+class PairedTest:
+    """A test of two models on the same images, with the interval of what it does not reject."""
+
+    p: Callable[[Predictions, Predictions], float]  # two-sided
+    units: Callable[[Predictions], Sequence[str]]  # N names of what is independent: images, or their groups
+
+    def interval(self, a: Predictions, b: Predictions, alpha: float = ALPHA) -> tuple[float, float]:
+        """Return the differences in accuracy whose p is at least ``alpha``; 0 is among them if p is."""
+        return sign_flip_interval(*_by_unit(a, b, self.units(a)), alpha)
+
+
+COMPARISONS: dict[str, PairedTest] = {
+    "mcnemar": PairedTest(mcnemar, lambda one: one.ids),
+    "group-sign-flip": PairedTest(group_sign_flip, lambda one: one.groups or one.ids),
 }
 
 
+def _by_unit(a: Predictions, b: Predictions, names: Sequence[str]) -> tuple[IntArray, IntArray]:
+    """(G,) int64 right answers of a minus those of b in each unit, and (G,) int64 its images."""
+    unit = np.unique(names, return_inverse=True)[1]
+    difference = np.zeros(int(unit.max()) + 1, dtype=np.int64)
+    np.add.at(difference, unit, a.correct.astype(np.int64) - b.correct)
+    return difference, np.bincount(unit).astype(np.int64)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted by Holm (1979): together they err once in 20 times at most, at 0.05."""
+    """Return the p-values adjusted by Holm (1979): together they err once in 20 times at most, at 0.05.
+
+    For p-values that stand beside no interval: intervals that agree with Holm's verdicts say of most
+    differences that are shown nothing but their sign. Where there is an interval, see :func:`bonferroni`.
+    """
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def bonferroni(p: float, comparisons: int) -> float:
+    """Return p adjusted for that many comparisons: it is below 0.05 where p is below 0.05 / ``comparisons``.
+
+    So is said what intervals at that level say, of which all hold the truth 19 times in 20.
+    """
+    return min(1.0, comparisons * p)
 
 
 def compare_models(
@@ -167,12 +231,14 @@ def compare_models(
     generator: np.random.Generator,
     resamples: int = 2000,
     test: str | None = None,
+    comparisons: int = 1,
 ) -> TestResult:
     """Compare the predictions ``a`` of ``method`` with ``b`` of ``control`` on the same images.
 
     ``test`` names one of :data:`COMPARISONS`; by default it follows from whether the images have groups. The
-    intervals are :func:`paired_bootstrap`'s, drawn from ``generator``; they are not adjusted for the number
-    of comparisons, and near 0 they may disagree with p: the verdict follows p.
+    interval of the accuracy holds what this test does not reject, and allows for ``comparisons`` as the
+    adjusted p does. Those of the other metrics, of which nothing is said, are :func:`paired_bootstrap`'s,
+    drawn from ``generator``, each for itself.
 
     Raises:
         DataError: no predictions.
@@ -181,7 +247,12 @@ def compare_models(
     """
     check_paired(a, b)
     test = test or ("group-sign-flip" if a.groups else "mcnemar")
-    p = COMPARISONS[test](a, b)
+    paired = COMPARISONS[test]
+    p = paired.p(a, b)
+    gap = float(a.correct.mean() - b.correct.mean())
+    accuracy = Difference(gap, *paired.interval(a, b, ALPHA / comparisons))
+    others = {name: metric for name, metric in METRICS.items() if name != "accuracy"}
+    drawn = paired_bootstrap(a, b, others, generator=generator, resamples=resamples)
     return TestResult(
         method=method,
         control=control,
@@ -190,11 +261,12 @@ def compare_models(
         test=test,
         accuracy=float(a.correct.mean()),
         control_accuracy=float(b.correct.mean()),
-        differences=paired_bootstrap(a, b, generator=generator, resamples=resamples),
+        differences={"accuracy": accuracy, **drawn},
         only_method_right=int((a.correct & ~b.correct).sum()),
         only_control_right=int((b.correct & ~a.correct).sum()),
         p=p,
-        p_adjusted=p,
+        p_adjusted=bonferroni(p, comparisons),
+        comparisons=comparisons,
     )
 
 
@@ -205,9 +277,9 @@ def compare_all(
     seeds: Seeds,
     resamples: int = 2000,
 ) -> dict[str, TestResult]:
-    """Compare each method that has a control with it; p adjusted by Holm over all of them.
+    """Compare each method that has a control with it; intervals and p allow for the number of them.
 
-    Each method draws from its own generator: its interval does not depend on which others take part.
+    Each method draws from its own generator: nothing else depends on which others take part.
 
     Args:
         predictions: of every method, on the same images.
@@ -220,21 +292,17 @@ def compare_all(
     """
     if unknown := sorted({*controls, *controls.values()} - set(predictions)):
         raise ValueError(f"{unknown[0]!r} is not among {', '.join(predictions)}")
-    results = [
-        compare_models(
+    return {
+        name: compare_models(
             name,
             predictions[name],
             control,
             predictions[control],
             generator=seeds.numpy("bootstrap", name),
             resamples=resamples,
+            comparisons=len(controls),
         )
         for name, control in controls.items()
-    ]
-    adjusted = holm([result.p for result in results])
-    return {
-        result.method: replace(result, p_adjusted=p, comparisons=len(results))
-        for result, p in zip(results, adjusted, strict=True)
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config
@@ -24,7 +25,7 @@ from sit2.inference.spec import described
 from sit2.parameters import parameters_of
 from sit2.records import ClassPair, FloatArray
 from sit2.training.backbones import Network
-from sit2.training.device import make_fabric, telling_of_memory, threads
+from sit2.training.device import pick_device, telling_of_memory, threads
 
 RECIPE = 3  # of what comes after training: to be raised when it gives another result
 
@@ -103,7 +104,7 @@ class RecipeJob:
     def _unfitted(self) -> Model:
         """Return the model with predictors that have learned from the training images, and are not fitted."""
         first, config = self.trainings[0], self.config
-        device = make_fabric(config.device, config.precision).device
+        device = torch.device(pick_device(config.device))
         networks = [
             load_network(job.network, job).to(device) for job in self.trainings if job.network is not None
         ]

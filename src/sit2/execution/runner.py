@@ -213,13 +213,16 @@ class _Meter:
             t.key: total_steps(t.config, len(t.train)) * t.config.batch_size * t.trials for t in trainings
         }
         self.total = max(1, sum(images.values()))
-        self.seen: dict[str, int] = {}
+        self.done = 0  # samples seen, of all trainings
+        self.last: dict[str, int] = {}  # of each training, which begins anew with every trial
 
     def __call__(self, event: Any) -> None:
         self.listener(event)
         if isinstance(event, EpochEnded):
-            self.seen[event.training] = event.samples_seen
-            fraction = min(1.0, sum(self.seen.values()) / self.total)
+            last = self.last.get(event.training, 0)
+            self.done += event.samples_seen - (last if last < event.samples_seen else 0)
+            self.last[event.training] = event.samples_seen
+            fraction = min(1.0, self.done / self.total)
             self.listener(Progress(self.title, fraction, f"loss {event.loss:.3f}"))
 
     def end(self) -> None:

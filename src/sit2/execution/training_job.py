@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import log_loss
 
 from sit2.config.schema import Config
 from sit2.data.pixels import PixelStore
 from sit2.errors import TrainingError
+from sit2.evaluation.metrics import log_losses
 from sit2.events import EpochEnded, Listener, TrainingEnded, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.inference.model import Model
@@ -202,8 +202,7 @@ class TrainingJob:
             if not np.isfinite(probabilities).all():
                 return 0.0, math.nan
             right = probabilities.argmax(axis=1) == self.val.labels
-            loss = log_loss(self.val.labels, probabilities, labels=range(len(self.classes)))
-            return float(right.mean()), float(loss)
+            return float(right.mean()), float(log_losses(probabilities, self.val.labels).mean())
 
         training = Training(
             self.name,

@@ -16,11 +16,9 @@ from torch import Tensor
 
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config
-from sit2.data.decoding.decode import decode
-from sit2.data.decoding.image import Decoding
 from sit2.errors import DataError
 from sit2.experiments.prepare import Prepared
-from sit2.records import ByteArray, ClassPair, Dataset
+from sit2.records import ByteArray, ClassPair
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
 from sit2.storage.run_folder import RunFolder
@@ -33,8 +31,7 @@ GAP = 6
 TITLE = 22
 EXAMPLES = 2  # of every operator, side by side
 BATCH = (2, 8)  # rows and columns of a sheet of a batch
-SMALL = 72  # pixels of a thumbnail, at most
-MOST = 4000  # thumbnails that are kept
+SMALL = 72  # pixels of an image on a sheet of a batch, at least
 
 
 def file_name(pair: ClassPair) -> str:
@@ -76,7 +73,9 @@ def write_batches(
     spread = torch.linspace(0, config.batch_size - 1, count).long()
     for number, phase in enumerate(phases):
         images = phase.batches.draw(training_set.for_phase(number), 0, config.batch_size).images
-        with atomic(folder / f"{replace(recipe, predictors=()).file_name}_{number + 1}_{phase.name}.png") as path:
+        with atomic(
+            folder / f"{replace(recipe, predictors=()).file_name}_{number + 1}_{phase.name}.png"
+        ) as path:
             _tiled(to_bytes(images[spread.to(images.device)]), BATCH[1]).save(path, format="PNG")
 
 
@@ -89,19 +88,6 @@ def _tiled(images: ByteArray, columns: int) -> Image.Image:
         image = picture(pixels).convert("RGB").resize((tile, tile), Image.Resampling.NEAREST)
         sheet.paste(image, (n % columns * step, n // columns * step))
     return sheet
-
-
-def write_thumbnails(path: Path, dataset: Dataset, config: Config) -> None:
-    """Keep small copies of images that came as arrays: ``ids`` (N,) and ``images`` (N, C, H, W) uint8.
-
-    A run's report shows images; those that are in no file could not be found again.
-    """
-    size = min(SMALL, config.image_size)
-    rows = range(min(MOST, len(dataset)))
-    how = Decoding.of(config, channels=3, size=size)
-    images = [decode(dataset.arrays[n], how) for n in rows]
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, ids=np.array([dataset.ids[n] for n in rows]), images=np.stack(images))
 
 
 @dataclass(frozen=True)

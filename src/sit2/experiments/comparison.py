@@ -16,32 +16,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sit2.config.recipe import AUTO, Recipe, parse_all, with_controls
+from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
-from sit2.confusion.pairs import pairs_table
+from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
-from sit2.errors import ConfigError, RunFolderError, did_you_mean
-from sit2.evaluation.metrics import METRICS
+from sit2.errors import RunFolderError
 from sit2.evaluation.ranks import Ranks, rank_methods
+from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
 from sit2.events import Listener, nobody
-from sit2.experiments.grid import Cell, Grid, GridRun, Place, Source
+from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, make_grid
+from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
 from sit2.storage.run_folder import RunFolder, read_json
-
-DEFAULT_METHODS = (
-    "plain",
-    "label-smoothing",
-    "not-sure",
-    "sure-or-not",
-    "multi-label",
-    "confusion-smoothing",
-)
-RANKED_METRICS = ("accuracy", "macro_f1", "balanced_accuracy")
-COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
 
 
 @dataclass(frozen=True)
@@ -101,42 +91,6 @@ def compare(
     return compare_grid(grid, Path(out), config, metric=metric, listener=listener, overwrite=overwrite)
 
 
-def make_grid(
-    paths: Sequence[Path],
-    methods: Sequence[str],
-    *,
-    splits: int = 5,
-    seeds: int = 1,
-    labels: tuple[int, ...] = (),
-    trials: int = 1,
-    control: str = AUTO,
-) -> Grid:
-    """Return a grid of recipes by name, with the control of each.
-
-    Raises:
-        ConfigError: for a name that is none, or one that stands twice.
-    """
-    recipes = parse_all(methods)
-    if len(recipes) < len(methods):
-        names = [str(Recipe.parse(method)) for method in methods]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"the method {twice!r} is named twice\nexpected each name once")
-    return Grid(
-        tuple(Source(path) for path in paths),
-        with_controls(recipes, control),
-        splits=splits,
-        seeds=seeds,
-        labels=labels,
-        trials=trials,
-    )
-
-
-def check_metric(metric: str) -> None:
-    """Raise :class:`ConfigError` for a metric that cannot be tested or ranked."""
-    if metric not in RANKED_METRICS:
-        raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
-
-
 def compare_grid(
     grid: Grid,
     out: Path,
@@ -154,23 +108,22 @@ def compare_grid(
     check_metric(metric)
     heard = Notes(listener)
     with open_comparison(grid, out, config, overwrite=overwrite) as folder:
-        keep = folder.path / "cells"
-        work = GridRun(grid, config, keep, networks_folder(config.cache, keep), heard)
+        networks = networks_folder(config.cache, folder.state)
+        work = GridRun(grid, config, folder.path / "cells", networks, heard)
         return _run(work, folder, metric, heard, overwrite=overwrite)
 
 
 def _run(work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwrite: bool) -> Comparison:
-    """Run the grid, where results.csv grows with every cell; then judge it."""
+    """Run the grid, where results.csv and summary.csv grow with every cell; then judge it."""
     with folder.running(), folder.stage("cells"):
         cells = _cells(work, folder, overwrite=overwrite)
     with folder.running(), folder.stage("statistics"):
         seeds = Seeds(work.config.seed).child("statistics")
         results = judge(paired_comparisons(cells, work.config.control, metric), seeds=seeds)
         ranks = rank_cells(cells, metric)
-        folder.write_table("summary.csv", summary_table(cells))
         folder.write_json("comparison.json", [result.to_json() for result in results])
         if ranks is not None:
-            folder.write_json("ranks.json", {"metric": metric, **ranks.to_json()})
+            folder.write_json("ranks.json", ranks.to_json())
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
     with folder.running(), folder.stage("report"):
@@ -185,8 +138,9 @@ def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
     count = len(work.grid.repeats(work.config))
 
     def grown(more: list[Cell]) -> None:
-        rows = [cell.row() for cell in (*cells, *more)]
-        folder.write_table("results.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
+        done = (*cells, *more)
+        folder.write_table("results.csv", results_table([cell.row() for cell in done]))
+        folder.write_table("summary.csv", summary_table(summaries(done)))
 
     for number, places in enumerate(work.rounds(), 1):
         if number == 1:
@@ -209,16 +163,9 @@ def _write_pairs(folder: RunFolder, place: Place) -> None:
     folder.write_table(name, pairs_table(place.pairs))
 
 
-def summary_table(cells: Sequence[Cell]) -> pd.DataFrame:
-    """Return the mean and standard deviation of every metric over repeats, and how many (n) there are."""
-    rows = pd.DataFrame([cell.row() for cell in cells])
-    rows["labels_per_class"] = [cell.labels for cell in cells]
-    groups = rows.groupby(["dataset", "labels_per_class", "method"], sort=False, dropna=False)
-    columns = [*METRICS, "seconds"]
-    parts: list[pd.Series[Any]] = [groups.size().rename("n")]
-    for name in columns:
-        parts += [groups[name].mean().rename(f"{name}_mean"), groups[name].std().rename(f"{name}_sd")]
-    return pd.concat(parts, axis=1).reset_index()
+def summaries(cells: Sequence[Cell]) -> list[Summary]:
+    """Return every metric's mean and standard deviation over repeats."""
+    return summarise([cell.row() for cell in cells])
 
 
 def paired_comparisons(cells: Sequence[Cell], asked: str, metric: str) -> list[PairedComparison]:
@@ -249,6 +196,7 @@ def paired_comparisons(cells: Sequence[Cell], asked: str, metric: str) -> list[P
                     tuple(score_of(a, metric) for a, _ in pairs),
                     tuple(score_of(b, metric) for _, b in pairs),
                     tuple((a.predictions, b.predictions) for a, b in pairs),
+                    train_share=float(np.mean([a.train_images / a.images for a, _ in pairs])),
                     test_share=float(np.mean([len(a.predictions.ids) / a.images for a, _ in pairs])),
                 )
             )
@@ -272,7 +220,7 @@ def rank_cells(cells: Sequence[Cell], metric: str) -> Ranks | None:
     means = places.groupby(level="dataset", sort=False).mean()
     if len(means) < 2 or means.shape[1] < 3:
         return None
-    return rank_methods(means.to_numpy(np.float64), [str(name) for name in means.columns])
+    return rank_methods(means.to_numpy(np.float64), [str(name) for name in means.columns], metric=metric)
 
 
 def score_of(cell: Cell, metric: str) -> float:

@@ -7,20 +7,20 @@ of one split and seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
-from sit2.errors import ConfigError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.events import Listener, Note, nobody
 from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.execution.runner import run_recipes
 from sit2.experiments.confusion import Measured, measure_confusion
+from sit2.experiments.design import Grid
 from sit2.experiments.planning import plan
 from sit2.experiments.prepare import (
     Prepared,
@@ -30,57 +30,7 @@ from sit2.experiments.prepare import (
     training_seeds,
 )
 from sit2.methods.making import overlap
-from sit2.records import ClassPair, Dataset, Predictions
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set, and the settings that are its own, such as ``augment`` and ``groups``."""
-
-    data: Path | Dataset
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Return the name that stands in results.csv."""
-        if isinstance(self.data, Dataset):
-            return self.data.name
-        return self.data.expanduser().resolve().stem or "data"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is to be compared: every recipe on every source, split, seed and number of labels."""
-
-    sources: tuple[Source, ...]
-    recipes: tuple[Recipe, ...]
-    splits: int = 5
-    seeds: int = 1
-    labels: tuple[int, ...] = ()  # training images a class, in place of labels_per_class
-    trials: int = 1
-
-    def __post_init__(self) -> None:
-        for name, value in (("splits", self.splits), ("seeds", self.seeds), ("tune", self.trials)):
-            if value < 1:
-                raise ConfigError(f"{name} is {value}\nexpected at least 1")
-        names = [source.name for source in self.sources]
-        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        if twice:
-            raise ConfigError(f"the data set {twice[0]!r} is named twice\nexpected each name once")
-        if len(set(self.labels)) < len(self.labels):
-            raise ConfigError(f"labels are {self.labels}\nexpected each number once")
-        if any(n < 1 for n in self.labels):
-            raise ConfigError(f"labels are {self.labels}\nexpected numbers of at least 1")
-
-    def repeats(self, config: Config) -> list[tuple[int | None, int]]:
-        """Return every (split, seed), from the configured ones upwards; another split first.
-
-        A grid of one repeat takes the splits of a run with these settings.
-        """
-        if self.splits == self.seeds == 1 and config.split_seed is None:
-            return [(None, config.seed)]
-        first = config.seed if config.split_seed is None else config.split_seed
-        return [(first + s, config.seed + r) for r in range(self.seeds) for s in range(self.splits)]
+from sit2.records import ClassPair, Predictions
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sit2.config.schema import Config
@@ -17,6 +16,7 @@ from sit2.data.quality import Finding, quick_check
 from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import validate
+from sit2.data.samples import Samples
 from sit2.data.splits import connected_groups, describe, draw_splits
 from sit2.data.words import left_out
 from sit2.events import DataPrepared, Listener, Note, Progress
@@ -52,7 +52,7 @@ class Prepared:
     store: PixelStore  # of all images that were found
     index: IntArray  # (N,) where each image of the dataset lies in the store
     splits: NDArray[np.str_]  # (N,) of "train", "val", "test", "unused"
-    samples: pd.DataFrame  # samples.csv: every image that was found
+    samples: Samples  # every image that was found
     fingerprint: str
     findings: tuple[Finding, ...] = ()  # of the quick check
 
@@ -161,17 +161,7 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
         listener(Note(sentence))
     every = np.full(len(found), "unused", dtype=object)
     every[index] = splits
-    samples = pd.DataFrame(
-        {
-            "id": found.ids,
-            "path": found.paths,
-            "label": [found.classes[n] for n in found.labels],
-            "group": found.groups or "",
-            "split": every,
-            "problem": loaded.problems,
-        },
-        dtype=object,  # pandas' own strings refuse file names with broken characters
-    )
+    samples = Samples.of(found, every.tolist(), loaded.problems)
     findings = quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)
     prepared = Prepared(dataset, loaded.store, index, splits, samples, loaded.fingerprint, findings)
     channels, height, width = loaded.store.images.shape[1:]

@@ -6,24 +6,28 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sit2.config.recipe import Recipe
+from sit2.config.recipe import Recipe, model_folder
 from sit2.config.schema import Config, make_config
-from sit2.confusion.pairs import matrix_table, pairs_table
+from sit2.confusion.matrix_file import matrix_table
+from sit2.confusion.pairs_file import pairs_table
 from sit2.confusion.predictions_file import predictions_table
 from sit2.data.cache import networks_folder
+from sit2.data.quality.findings import findings_json
+from sit2.data.thumbnails import write_thumbnails
 from sit2.errors import RunFolderError
-from sit2.evaluation.metrics import compute_metrics
+from sit2.evaluation.metrics import Metrics, compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
 from sit2.events import Event, Listener, Note, StageBegan, nobody
-from sit2.experiments.artifacts import write_batches, write_examples, write_thumbnails
+from sit2.experiments.artifacts import write_batches, write_examples
 from sit2.experiments.confusion import Measured
-from sit2.experiments.grid import Cell, Grid, GridRun, Place, Source
+from sit2.experiments.design import Grid, Source
+from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.prepare import Prepared, training_seeds
 from sit2.methods.making import make_phases, pairs_from
 from sit2.methods.method import Mixing
@@ -32,8 +36,6 @@ from sit2.report.page import write_report
 from sit2.seeds import Seeds
 from sit2.storage.run_folder import RunFolder
 from sit2.training.history import history_table
-
-Metrics = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def run_experiment(
         if resume and not folder.resumed:
             heard(Note(f"there is nothing to resume in {out}: the run begins"))
         data = source if isinstance(source, Dataset) else Path(source)
-        grid = Grid((Source(data),), tuple(recipes), splits=1)
+        grid = Grid((Source(data),), tuple(recipes), splits=1, is_run=True)
         networks = networks_folder(config.cache, folder.state)
         return _run(GridRun(grid, config, folder.state, networks, heard), folder, config, heard)
 
@@ -179,7 +181,9 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
                     write_examples(folder.path / "synthesis", training_set, place.measured.chosen, config)
         with stage("training"):
             _record_batches(folder, place, work.grid.recipes)
-            cells = work.answer([place], models=lambda recipe: model_folder(folder.path, recipe, config))
+            cells = work.answer(
+                [place], models=lambda recipe: model_folder(folder.path, recipe, config.recipe)
+            )
         with stage("evaluation"):
             run = evaluate(folder, place, cells)
         with stage("report"):
@@ -187,12 +191,6 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
             write_report(folder.path, last=True)
     folder.finish()
     return run
-
-
-def model_folder(run: Path, recipe: Recipe, config: Config) -> Path:
-    """Return where a run keeps a recipe's model: the one that was asked for, or beside it."""
-    model = run / "model"
-    return model if recipe == config.recipe else model / recipe.file_name
 
 
 def record_data(folder: RunFolder, prepared: Prepared) -> None:
@@ -207,8 +205,8 @@ def record_data(folder: RunFolder, prepared: Prepared) -> None:
             f"the images or labels have changed since the run in {folder.path} began\n"
             "use --overwrite to begin again, or another -o"
         )
-    folder.write_table("samples.csv", prepared.samples)
-    folder.write_json("check.json", {"findings": [asdict(f) for f in prepared.findings]})
+    folder.write_table("samples.csv", prepared.samples.table())
+    folder.write_json("check.json", findings_json(prepared.findings))
     folder.save_info(
         root=str(prepared.dataset.root.resolve()),
         dataset={

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
 from sit2.errors import ModelError, Sit2Error
 from sit2.inference import chain
 from sit2.inference.chain import Observations
@@ -51,6 +53,24 @@ class Model:
     spec: ModelSpec
     network: Network | Members
     predictors: tuple[Predictor, ...] = ()
+
+    def predict_proba(self, images: Any) -> FloatArray:
+        """Return class probabilities of images as they are, in the order of ``spec.classes``.
+
+        Args:
+            images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8 of any size, or N paths of image files.
+
+        Returns:
+            (N, K) float64; rows sum to 1.
+
+        Raises:
+            DataError: images of another shape or type, or one that cannot be read.
+        """
+        given, classes = as_sequence(images), self.spec.classes
+        if len(given) == 0:
+            return np.empty((0, len(classes)))
+        dataset = dataset_of(given, np.full(len(given), -1, np.int64), list(classes), None)
+        return self.probabilities(pixels_or_error(dataset, self.spec))
 
     def probabilities(
         self, images: ByteArray, rows: IntArray | None = None, *, fixed_batch: bool = False
@@ -199,3 +219,12 @@ def empty_network(spec: ModelSpec) -> Network | Members:
         for _ in range(spec.networks)
     ]
     return networks[0] if len(networks) == 1 else Members(networks)
+
+
+def load(folder: str | Path) -> Model:
+    """Read the model of a run folder, or a model folder. No code from it is executed.
+
+    Raises:
+        ModelError: when there is no model, or it is damaged, or another version wrote it.
+    """
+    return Model.load(Path(folder))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-import numpy as np
-
+from sit2.evaluation.bootstrap import Difference
 from sit2.evaluation.words import points
-from sit2.records import FloatArray
-from sit2.report.data import Answers, Gap, RunData
+from sit2.records import Predictions
+from sit2.report.data import RunData
+from sit2.training.history import Epoch
 
 WIDE, HIGH = 1000, 400  # the plane that lines are drawn on; the page stretches it
 
@@ -27,9 +28,11 @@ class Span:
     tone: str = ""  # "better" or "worse", where that is known
 
     @classmethod
-    def of(cls, name: str, gap: Gap, text: str, verdict: str, *, scale: float = 100.0) -> Span:
-        """Return a difference as a row."""
-        values = (scale * gap.difference, scale * gap.lower, scale * gap.upper)
+    def of(cls, name: str, gap: Difference, text: str, verdict: str) -> Span:
+        """Return a difference as a row, in percentage points; without an interval where that has no end."""
+        values = (100 * gap.difference, 100 * gap.lower, 100 * gap.upper)
+        if not all(map(math.isfinite, values)):
+            values = (values[0],) * 3
         return cls(name, *values, text, verdict if verdict in ("better", "worse") else "")
 
 
@@ -44,14 +47,14 @@ class Spans:
     ticks: tuple[float, ...]
     zero: float | None  # where a line says "no difference"
 
-    def place(self, value: float) -> float:
+    def left(self, value: float) -> float:
         """Return where a value lies on the axis, in percent."""
         low, high = self.ticks[0], self.ticks[-1]
         return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 3)
 
     def width(self, row: Span) -> float:
         """Return the length of a row's interval, in percent."""
-        return round(self.place(row.upper) - self.place(row.lower), 3)
+        return round(self.left(row.upper) - self.left(row.lower), 3)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,12 @@ class Plot:
     dots: bool = False
 
     def x(self, value: float) -> float:
-        """Return a place between the first and the last tick, in [0, WIDE]."""
+        """Return where a value lies between the first and the last tick, in [0, WIDE]."""
         low, high = self.x_ticks[0], self.x_ticks[-1]
         return round(WIDE * (value - low) / (high - low), 1)
 
     def y(self, value: float) -> float:
-        """Return a place in [0, HIGH], downwards as SVG counts."""
+        """Return where a value lies in [0, HIGH], downwards as SVG counts."""
         low, high = self.y_ticks[0], self.y_ticks[-1]
         return round(HIGH * (1 - (value - low) / (high - low)), 1)
 
@@ -106,15 +109,14 @@ class Plot:
         return "M" + "L".join([*there, *reversed(back)]) + "Z"
 
 
-def ticks(low: float, high: float, about: int = 4) -> tuple[float, ...]:
+def ticks(low: float, high: float) -> tuple[float, ...]:
     """Return round numbers around [low, high], 1, 2 or 5 times a power of ten apart."""
+    from matplotlib.ticker import MaxNLocator
+
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(n * step, 10) for n in range(first, last + 1))
+    found = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return tuple(round(float(tick), 10) for tick in found)
 
 
 def tick_text(value: float) -> str:
@@ -136,62 +138,110 @@ def spans(name: str, title: str, unit: str, rows: Sequence[Span], zero: float | 
 
 
 def differences(run: RunData) -> Spans:
-    """Return every method's difference from its control in accuracy, in percentage points."""
+    """Return every recipe's difference from its control in accuracy."""
     rows = [
-        Span.of(f"{test.method} − {test.control}", test.gap, gap_text(test.gap), test.verdict)
-        for test in run.tests
+        Span.of(f"{test.method} − {test.control}", gap, difference_text(gap), test.verdict)
+        for test in run.tests.values()
+        for gap in [test.differences["accuracy"]]
     ]
-    return spans("difference", "Difference in accuracy, with 95 % intervals", "percentage points", rows)
+    return spans("difference", "Difference in accuracy from the control, with 95 % intervals", POINTS, rows)
 
 
-def gap_text(gap: Gap) -> str:
+POINTS = "percentage points"
+
+
+def difference_text(gap: Difference) -> str:
     """Return a difference with its interval, in percentage points."""
+    if not (math.isfinite(gap.lower) and math.isfinite(gap.upper)):
+        return f"{points(gap.difference)} (no interval)"
     return f"{points(gap.difference)} ({points(gap.lower)} to {points(gap.upper)})"
 
 
-def losses(run: RunData) -> tuple[Plot, ...]:
-    """Return each method's training loss by samples seen, a line for every phase."""
+SAMPLES_SEEN = "training images seen (with repeats)"
+
+
+def losses(run: RunData) -> list[Plot]:
+    """Return the training loss of every training, with a line for each phase; of several members the first."""
     plots = []
-    for number, (method, steps) in enumerate(run.history.items()):
-        if not steps:
+    for number, (name, epochs) in enumerate(_trainings(run).items()):
+        lines = [line for phase in _phases(epochs) for line in _loss_lines(phase)]
+        if not lines:
             continue
-        phases = dict.fromkeys(step.phase for step in steps)
-        lines = []
-        for phase in phases:
-            own = [step for step in steps if step.phase == phase]
-            lines.append(Line(phase, tuple(s.samples_seen for s in own), tuple(s.loss for s in own)))
-            checked = [s for s in own if s.validation is not None]
-            if checked:
-                y = tuple(float(s.validation or 0.0) for s in checked)
-                lines.append(Line(f"{phase}, validation", tuple(s.samples_seen for s in checked), y))
-        high = max(value for line in lines for value in line.y)
-        low = min(0.0, *(value for line in lines for value in line.y))
-        title = f"Loss of {method}"
+        values = [value for line in lines for value in line.y]
         plots.append(
             Plot(
                 f"loss-{number}",
-                title,
-                "images through the network",
+                f"Training loss of {name}",
+                SAMPLES_SEEN,
                 "loss",
                 tuple(lines),
-                ticks(0, max(step.samples_seen for step in steps)),
-                ticks(low, high),
+                ticks(0, max(line.x[-1] for line in lines)),
+                ticks(min(0.0, *values), max(values)),
             )
         )
-    return tuple(plots)
+    return plots
+
+
+def _loss_lines(epochs: Sequence[Epoch]) -> list[Line]:
+    """Return the training loss of a phase, and the log-loss on the validation images where it was measured."""
+    phase = epochs[0].phase
+    points = [(e.samples_seen, e.loss) for e in epochs if math.isfinite(e.loss)]
+    validation = [(e.samples_seen, e.val_log_loss) for e in epochs if e.val_log_loss is not None]
+    return [*_line(phase, points), *_line(f"{phase}: validation log-loss", validation)]
+
+
+def validation_accuracy(run: RunData) -> Plot | None:
+    """Return the accuracy on the validation images during every training; None where it was not measured."""
+    lines: list[Line] = []
+    for name, epochs in _trainings(run).items():
+        measured = [(e.samples_seen, 100 * e.val_accuracy) for e in epochs if e.val_accuracy is not None]
+        lines += _line(name, measured)
+    if not lines:
+        return None
+    values = [value for line in lines for value in line.y]
+    return Plot(
+        "validation-accuracy",
+        "Validation accuracy during training",
+        SAMPLES_SEEN,
+        "accuracy (%)",
+        tuple(lines),
+        ticks(0, max(line.x[-1] for line in lines)),
+        ticks(min(values), max(values)),
+        dots=True,
+    )
+
+
+def _line(name: str, points: Sequence[tuple[float, float]]) -> list[Line]:
+    return [Line(name, *map(tuple, zip(*points, strict=True)))] if points else []
+
+
+def _trainings(run: RunData) -> dict[str, list[Epoch]]:
+    """Return the epochs of every training by its name; of recipes with several members the first member's."""
+    found: dict[str, list[Epoch]] = {}
+    several = {epoch.method for epoch in run.history if epoch.member > 1}
+    for epoch in run.history:
+        if epoch.member == 1:
+            name = f"{epoch.method} (first member)" if epoch.method in several else epoch.method
+            found.setdefault(name, []).append(epoch)
+    return found
+
+
+def _phases(epochs: Iterable[Epoch]) -> list[list[Epoch]]:
+    """Return the epochs of each phase."""
+    return [list(group) for _, group in groupby(epochs, key=lambda epoch: epoch.phase)]
 
 
 def calibration(run: RunData) -> Plot | None:
-    """Return how often each method is right, by how sure it is."""
-    lines = tuple(_reliability(answers) for answers in run.answers.values())
+    """Return the accuracy of each recipe by its confidence."""
+    lines = tuple(_reliability(recipe, predictions) for recipe, predictions in run.predictions.items())
     scale = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
     if not lines:
         return None
     return Plot(
         "calibration",
-        "Calibration: sureness and truth",
-        "how sure it is (%)",
-        "how often it is right (%)",
+        "Calibration: accuracy by confidence",
+        "confidence (%)",
+        "accuracy (%)",
         lines,
         scale,
         scale,
@@ -200,11 +250,14 @@ def calibration(run: RunData) -> Plot | None:
     )
 
 
-def _reliability(answers: Answers, bins: int = 10) -> Line:
-    """Return mean sureness and accuracy, in percent, in bins of equal width."""
-    sure: FloatArray = answers.probabilities.max(axis=1)
-    place = np.minimum((sure * bins).astype(np.int64), bins - 1)
-    filled = [b for b in range(bins) if (place == b).any()]
-    x = tuple(round(100 * float(sure[place == b].mean()), 2) for b in filled)
-    y = tuple(round(100 * float(answers.correct[place == b].mean()), 2) for b in filled)
-    return Line(answers.method, x, y)
+def _reliability(recipe: str, predictions: Predictions) -> Line:
+    """Return mean confidence and accuracy, in percent, in ten bins of equal width."""
+    from sklearn.calibration import calibration_curve
+
+    confidence = predictions.probabilities.max(axis=1).clip(0, 1)
+    accuracy, mean = calibration_curve(predictions.correct.astype(int), confidence, n_bins=10)
+    return Line(
+        recipe,
+        tuple(round(100 * float(value), 2) for value in mean),
+        tuple(round(100 * float(value), 2) for value in accuracy),
+    )

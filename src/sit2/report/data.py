@@ -1,312 +1,209 @@
-"""A run folder → dataclasses. Every number on the page comes from here, or from arithmetic on it.
+"""What the folder of a run or of a comparison holds, read by the readers of its files. Absent files leave gaps.
 
 N test images, K classes. This module never imports torch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from sit2.data.quality.findings import Finding, Severity
-from sit2.errors import RunFolderError
-from sit2.evaluation.metrics import METRICS
-from sit2.records import BoolArray, ClassPair, Confusion, FloatArray, IntArray
-from sit2.report.files import damaged, read_json, read_table, read_yaml, reading
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one method said about the test images."""
-
-    method: str
-    ids: tuple[str, ...]  # N
-    paths: tuple[str, ...]  # N, relative to the dataset's root
-    labels: IntArray  # (N,) int64
-    predicted: IntArray  # (N,) int64
-    probabilities: FloatArray  # (N, K)
-    groups: tuple[str, ...] = ()  # N or none
-
-    @property
-    def correct(self) -> BoolArray:
-        """(N,) bool."""
-        right: BoolArray = self.predicted == self.labels
-        return right
-
-    @property
-    def matrix(self) -> IntArray:
-        """(K, K) int64: images of class i that were taken for class j."""
-        classes = self.probabilities.shape[1]
-        counts = np.bincount(self.labels * classes + self.predicted, minlength=classes**2)
-        return counts.reshape(classes, classes).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A difference and its 95 % interval."""
-
-    difference: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class Test:
-    """One method against its control: an entry of ``comparison.json``."""
-
-    __test__ = False
-
-    method: str
-    control: str
-    n: int  # test images
-    groups: int  # that they come from; 0: none known
-    gap: Gap  # in accuracy
-    test: str
-    p: float
-    p_adjusted: float
-    comparisons: int
-    verdict: str  # better, worse, no evidence
-    sentence: str
-    only_method_right: int
-    only_control_right: int
-    gaps: Mapping[str, Gap] = field(default_factory=dict)  # by metric
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of a training's history."""
-
-    phase: str
-    samples_seen: int
-    loss: float
-    validation: float | None  # log-loss on the validation images, where early stopping measured it
+from sit2.config.recipe import AUTO, Recipe
+from sit2.confusion.matrix_file import read_matrix
+from sit2.confusion.pairs_file import read_pairs
+from sit2.confusion.predictions_file import read_run_predictions
+from sit2.data.quality.findings import Finding, read_findings
+from sit2.data.samples import Samples, read_samples
+from sit2.errors import ConfigError, DataError
+from sit2.evaluation.metrics import Metrics, read_metrics
+from sit2.evaluation.ranks import Ranks, read_ranks
+from sit2.evaluation.results import CellResult, Summary, read_results, read_summary
+from sit2.evaluation.statistics import TestResult, read_tests
+from sit2.evaluation.verdicts import RepeatedResult, read_verdicts
+from sit2.records import ClassPair, Confusion, Predictions
+from sit2.storage.reading import damaged, read_settings
+from sit2.storage.run_info import RunInfo, read_info
+from sit2.training.history import Epoch, read_history
 
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that a run folder holds and the page shows."""
+    """A run, as far as it got."""
 
     folder: Path
-    info: dict[str, Any]  # run.json
-    settings: Mapping[str, Any]  # config.yaml
+    info: RunInfo
+    settings: Mapping[str, Any]
     classes: tuple[str, ...]
-    methods: tuple[str, ...]  # the control first
-    samples: pd.DataFrame  # samples.csv, all text
-    answers: Mapping[str, Answers]
-    metrics: Mapping[str, Mapping[str, float | None]]  # method → metric, of the test images
-    tests: tuple[Test, ...]
+    samples: Samples
+    predictions: Mapping[str, Predictions]  # by recipe, of the N test images
+    paths: tuple[str, ...]  # N, relative to the data set's root
+    metrics: Mapping[str, Metrics]  # by recipe, of the test images
+    tests: Mapping[str, TestResult]  # recipe → its test against its control
     pairs: tuple[ClassPair, ...]  # ranked
-    measured: Confusion | None  # out of fold, on the training images
-    history: Mapping[str, tuple[Step, ...]]
+    confusion: Confusion | None  # out of fold, on the training images
+    history: tuple[Epoch, ...]
     findings: tuple[Finding, ...] | None  # None: the data set was not checked
 
-    @property
-    def control(self) -> str:
-        """The method that the others are compared with; "" where nothing was trained."""
-        return self.methods[0] if self.methods else ""
+    @cached_property
+    def method(self) -> str | None:
+        """The recipe that the run was made for; None before there are predictions."""
+        asked = _canonical(str(self.settings.get("method", "")))
+        if asked in self.predictions:
+            return asked
+        return next(reversed([*self.predictions, *self.tests]), None) if self.predictions else None
+
+    def control_of(self, method: str) -> str | None:
+        """Return what a recipe is compared with; None where there is nothing."""
+        if method in self.tests:
+            control: str | None = self.tests[method].control
+        else:
+            control = _control(method, str(self.settings.get("control", AUTO)))
+        return control if control in self.predictions else None
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The recipes that the page shows side by side: the control, where there is one, and the method."""
+        if self.method is None:
+            return ()
+        control = self.control_of(self.method)
+        return (self.method,) if control is None else (control, self.method)
 
     @property
-    def method(self) -> str:
-        """The method that the run was about."""
-        asked = str(self.settings.get("method", ""))
-        return asked if asked in self.methods else (self.methods[-1] if self.methods else "")
-
-    @property
-    def test(self) -> Test | None:
-        """The comparison that the run was made for."""
-        return next((test for test in self.tests if test.method == self.method), None)
+    def test(self) -> TestResult | None:
+        """The paired comparison that the run was made for."""
+        return None if self.method is None else self.tests.get(self.method)
 
     @property
     def chosen(self) -> tuple[ClassPair, ...]:
-        """The pairs that not-sure images were made from."""
+        """The pairs that count as confused."""
         return tuple(pair for pair in self.pairs if pair.chosen)
 
-    def labels_of(self, split: str) -> pd.Series[int]:
-        """Return the number of images of every class in a split, indexed by class."""
-        counts = self.samples.loc[self.samples["split"] == split, "label"].value_counts()
-        return counts.reindex(list(self.classes), fill_value=0)
+    @property
+    def complete(self) -> bool:
+        """Whether the run was finished."""
+        return self.info.complete
+
+
+def _canonical(recipe: str) -> str:
+    """Return a recipe as it is written; as it stands where this version does not know it."""
+    try:
+        return str(Recipe.parse(recipe))
+    except ConfigError:
+        return recipe
+
+
+def _control(recipe: str, asked: str) -> str | None:
+    try:
+        control = Recipe.parse(recipe).control(asked)
+    except ConfigError:
+        return None
+    return None if control is None else str(control)
 
 
 def load_run(folder: Path) -> RunData:
     """Read the folder of a run.
 
     Raises:
-        RunFolderError: when it is no run folder, or a file in it is damaged.
+        RunFolderError: it is no such folder, another version wrote it, or a file in it is damaged.
     """
-    with reading(folder):
-        return _load_run(folder)
-
-
-def _load_run(folder: Path) -> RunData:
-    info = read_info(folder)
-    samples = read_table(folder / "samples.csv", "id", "path", "label", "split")
-    if samples is None:
-        samples = pd.DataFrame(columns=["id", "path", "label", "group", "split", "problem"], dtype=str)
-    classes = tuple(info.get("dataset", {}).get("classes") or _classes(folder, samples))
-    methods = tuple(m for m in info.get("methods", []) if (folder / "predictions" / f"{m}.csv").exists())
-    test = samples[samples["split"] == "test"]
-    groups = dict(zip(test["id"], test.get("group", test["id"]), strict=True))
-    metrics = read_json(folder / "metrics.json", {})
-    answers = {m: _answers(folder / "predictions" / f"{m}.csv", m, classes, groups) for m in methods}
-    if len({one.ids for one in answers.values()}) > 1:
-        raise damaged(folder / "predictions", "its files are not of the same images in the same order")
+    info, samples = read_info(folder), read_samples(folder / "samples.csv")
+    confusion = read_matrix(folder / "confusion" / "matrix.csv")
+    classes = info.dataset.classes or (() if confusion is None else confusion.classes)
+    if confusion is not None and confusion.classes != classes:
+        raise damaged(folder / "confusion" / "matrix.csv", "its classes are not those of run.json")
+    predictions, paths = _predictions(folder, info, samples, classes)
+    metrics = read_metrics(folder / "metrics.json")
     return RunData(
         folder=folder,
         info=info,
-        settings=read_yaml(folder / "config.yaml"),
+        settings=read_settings(folder / "config.yaml"),
         classes=classes,
-        methods=methods,
         samples=samples,
-        answers=answers,
-        metrics={
-            m: {name: _value(splits["test"][name]) for name in METRICS} for m, splits in metrics.items()
-        },
-        tests=_tests(read_json(folder / "comparison.json", {})),
+        predictions=predictions,
+        paths=paths,
+        metrics={recipe: splits["test"] for recipe, splits in metrics.items() if "test" in splits},
+        tests=read_tests(folder / "comparison.json"),
         pairs=_pairs(folder / "confusion" / "pairs.csv", classes),
-        measured=_measured(folder / "confusion" / "matrix.csv", classes),
-        history={m: _history(folder / "history" / f"{m}.json") for m in methods},
-        findings=_findings(folder / "check.json"),
+        confusion=confusion,
+        history=read_history(folder / "history.csv"),
+        findings=read_findings(folder / "check.json"),
     )
-
-
-def _classes(folder: Path, samples: pd.DataFrame) -> list[str]:
-    """Return the classes of a run that does not name them: of its matrix, or of its images."""
-    table = read_table(folder / "confusion" / "matrix.csv")
-    return sorted(set(samples["label"])) if table is None else list(table.iloc[:, 0])
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """Return run.json. Raises :class:`RunFolderError` when there is none."""
-    info = read_json(folder / "run.json", {})
-    if not info:
-        raise RunFolderError(
-            f"{folder} is not a folder that sit2 made: it has no run.json\n"
-            "name the folder that `sit2 train -o` or `sit2 compare -o` wrote"
-        )
-    if not isinstance(info.get("seconds", {}), dict) or not isinstance(info.get("dataset", {}), dict):
-        raise damaged(folder / "run.json", "its times or its data set are missing")
-    return dict(info)
-
-
-def _answers(path: Path, method: str, classes: tuple[str, ...], groups: Mapping[str, str]) -> Answers:
-    """Read the predictions of the test images, which are the keys of ``groups``."""
-    columns = [f"p_{name}" for name in classes]
-    table = read_table(path, "id", "path", "label", "predicted", *columns)
-    assert table is not None  # its method would not be in the list
-    table = table[table["id"].isin(list(groups))]
-    place = {name: k for k, name in enumerate(classes)}
-    try:
-        return Answers(
-            method,
-            tuple(table["id"]),
-            tuple(table["path"]),
-            np.array([place[name] for name in table["label"]], dtype=np.int64),
-            np.array([place[name] for name in table["predicted"]], dtype=np.int64),
-            table[columns].to_numpy(dtype=np.float64),
-            tuple(groups[name] for name in table["id"]) if any(groups.values()) else (),
-        )
-    except (KeyError, ValueError) as error:
-        raise RunFolderError(f"{path} is damaged: {error}\nrun again with --overwrite") from None
-
-
-def _tests(entries: Mapping[str, Any]) -> tuple[Test, ...]:
-    return tuple(
-        Test(
-            method=method,
-            control=str(entry.get("control", "")),
-            n=int(entry.get("n", 0)),
-            groups=int(entry.get("groups", 0)),
-            gap=gap_of(entry),
-            test=str(entry.get("test", "")),
-            p=float(entry.get("p", 1.0)),
-            p_adjusted=float(entry.get("p_adjusted", 1.0)),
-            comparisons=int(entry.get("comparisons", 1)),
-            verdict=str(entry.get("verdict", "no evidence")),
-            sentence=str(entry.get("sentence", "")),
-            only_method_right=int(entry.get("only_method_right", 0)),
-            only_control_right=int(entry.get("only_control_right", 0)),
-            gaps={name: gap_of(gap) for name, gap in entry.get("differences", {}).items()},
-        )
-        for method, entry in entries.items()
-    )
-
-
-def gap_of(entry: Mapping[str, Any]) -> Gap:
-    """Return a difference with its interval; what is absent or null becomes NaN."""
-    lower, upper = entry.get("interval") or (None, None)
-    values = (entry.get("difference"), lower, upper)
-    return Gap(*(float("nan") if value is None else float(value) for value in values))
 
 
 def _pairs(path: Path, classes: tuple[str, ...]) -> tuple[ClassPair, ...]:
-    table = read_table(path, "class_a", "class_b", "score", "lower", "upper", "confused", "samples", "chosen")
-    if table is None:
-        return ()
-    place = {name: k for k, name in enumerate(classes)}
-    return tuple(
-        ClassPair(
-            a=place[row["class_a"]],
-            b=place[row["class_b"]],
-            class_a=row["class_a"],
-            class_b=row["class_b"],
-            score=_number(row["score"]),
-            lower=_number(row["lower"]),
-            upper=_number(row["upper"]),
-            confused=_number(row["confused"]),
-            samples=int(_number(row["samples"])),
-            chosen=row["chosen"] == "True",
-        )
-        for row in table.to_dict("records")
-        if row["class_a"] in place and row["class_b"] in place
-    )
+    try:
+        return tuple(read_pairs(path, classes)) if path.exists() else ()
+    except DataError as error:
+        raise damaged(path, str(error).partition("\n")[0]) from None
 
 
-def _value(number: Any) -> float | None:
-    return None if number is None else float(number)
+def _predictions(
+    folder: Path, info: RunInfo, samples: Samples, classes: tuple[str, ...]
+) -> tuple[dict[str, Predictions], tuple[str, ...]]:
+    """Return the predictions of the test images by recipe, and the paths of these images."""
+    test = samples.rows("test")
+    groups = {samples.ids[n]: samples.groups[n] if samples.groups else "" for n in test}
+    found: dict[str, Predictions] = {}
+    paths: tuple[str, ...] = ()
+    for recipe in info.methods:
+        path = folder / "predictions" / f"{recipe}.csv"
+        file = read_run_predictions(path)
+        if file is None:
+            continue
+        if file.classes != classes:
+            raise damaged(path, "its classes are not those of run.json")
+        rows = np.array([n for n, name in enumerate(file.predictions.ids) if name in groups], dtype=np.int64)
+        own = file.predictions.take(rows)
+        if samples.groups:
+            own = replace(own, groups=tuple(groups[name] for name in own.ids))
+        first = next(iter(found.values()), own)
+        if own.ids != first.ids or len(own.ids) != len(test):
+            raise damaged(path, "it is not of the run's test images, in the order of the other files")
+        if len(rows):
+            found[recipe], paths = own, tuple(file.paths[n] for n in rows)
+    return found, paths
 
 
-def _number(text: str) -> float:
-    """Return a cell's number, NaN where it is empty."""
-    return float(text) if text else float("nan")
+@dataclass(frozen=True)
+class ComparisonData:
+    """A comparison, as far as it got."""
+
+    folder: Path
+    info: RunInfo
+    settings: Mapping[str, Any]
+    cells: tuple[CellResult, ...]
+    summaries: tuple[Summary, ...]
+    results: tuple[RepeatedResult, ...]  # each recipe against its control, on each data set
+    ranks: Ranks | None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """In the order of results.csv."""
+        return tuple(dict.fromkeys(cell.dataset for cell in self.cells))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """In the order of results.csv."""
+        return tuple(dict.fromkeys(cell.method for cell in self.cells))
 
 
-def _measured(path: Path, classes: tuple[str, ...]) -> Confusion | None:
-    table = read_table(path)
-    if table is None or table.shape[1] != len(classes) + 2 or list(table.iloc[:, 0]) != list(classes):
-        return None
-    cells = (
-        table.iloc[:, 1:].replace("", "0").to_numpy(dtype=np.float64)
-    )  # by place: a class may be "samples"
-    return Confusion(classes, cells[:, :-1], cells[:, -1].astype(np.int64))
+def load_comparison(folder: Path) -> ComparisonData:
+    """Read the folder of a comparison.
 
-
-def _history(path: Path) -> tuple[Step, ...]:
-    rows = read_json(path, {}).get("progress", [])
-    return tuple(
-        Step(row["phase"], int(row["samples_seen"]), float(row["loss"]), row.get("validation"))
-        for row in rows
-        if row.get("loss") is not None and math.isfinite(row["loss"])
-    )
-
-
-def _findings(path: Path) -> tuple[Finding, ...] | None:
-    content = read_json(path)
-    if content is None:
-        return None
-    entries = content.get("findings", []) if isinstance(content, dict) else content
-    return tuple(
-        Finding(
-            str(e.get("kind", "")),
-            next((known for known in get_args(Severity) if known == e.get("severity")), "note"),
-            str(e.get("text", "")),
-            str(e.get("hint", "")),
-        )
-        for e in entries
-        if isinstance(e, dict)
+    Raises:
+        RunFolderError: it is no such folder, another version wrote it, or a file in it is damaged.
+    """
+    return ComparisonData(
+        folder=folder,
+        info=read_info(folder),
+        settings=read_settings(folder / "config.yaml"),
+        cells=read_results(folder / "results.csv"),
+        summaries=read_summary(folder / "summary.csv"),
+        results=read_verdicts(folder / "comparison.json"),
+        ranks=read_ranks(folder / "ranks.json"),
     )

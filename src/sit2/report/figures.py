@@ -11,7 +11,7 @@ import numpy as np
 
 from sit2.records import IntArray
 from sit2.report.charts import Plot, Spans
-from sit2.report.confusion import rates, shortened
+from sit2.report.matrix import rates, shortened
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
 
@@ -56,11 +56,9 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _spans(chart: Spans) -> Figure:
     figure, axes = _axes(6.5, 1.1 + 0.35 * len(chart.rows))
-    for place, row in enumerate(reversed(chart.rows)):
-        axes.plot(
-            [row.lower, row.upper], [place, place], color=COLOURS[0], linewidth=3, solid_capstyle="butt"
-        )
-        axes.plot([row.value], [place], "o", color=COLOURS[1])
+    for y, row in enumerate(reversed(chart.rows)):
+        axes.plot([row.lower, row.upper], [y, y], color=COLOURS[0], linewidth=3, solid_capstyle="butt")
+        axes.plot([row.value], [y], "o", color=COLOURS[1])
     if chart.zero is not None:
         axes.axvline(chart.zero, color="#444444", linewidth=1)
     axes.set_yticks(range(len(chart.rows)), [_plain(row.name) for row in reversed(chart.rows)])
@@ -93,21 +91,21 @@ def _plot(chart: Plot) -> Figure:
 
 def _matrix(matrix: Matrix) -> Figure:
     method, counts, classes, order = matrix
-    shares = rates(counts)[np.ix_(order, order)]
+    fractions = rates(counts)[np.ix_(order, order)]
     side = min(12.0, max(4.0, 2.5 + 0.22 * len(order)))
     size = min(7.0, 72 * (side - 2.5) / len(order))  # of the names, in points
     figure, axes = _axes(side, side)
-    image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(np.sqrt(fractions), cmap="Blues", vmin=0, vmax=1)
     names = [_plain(shortened(classes[k])) for k in order]
     axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
     axes.set_yticks(range(len(order)), names, fontsize=size)
-    axes.set(xlabel="predicted", ylabel="true class")
-    axes.set_title(_plain(f"{method}: share of each class"))
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(_plain(f"{method}: test images of each class"))
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.05, 0.2, 0.5, 1]))
     bar.ax.set_yticklabels(["0", "5 %", "20 %", "50 %", "100 %"])
     if len(order) <= 12:
         for i, j in np.argwhere(counts[np.ix_(order, order)]):
-            tone = "white" if shares[i, j] > 0.3 else "black"
+            tone = "white" if fractions[i, j] > 0.3 else "black"
             axes.text(j, i, str(counts[order[i], order[j]]), ha="center", va="center", color=tone, fontsize=7)
     return figure
 

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sit2.data.readers.npz import check_claims
+from sit2.data.thumbnails import read_thumbnails
 from sit2.errors import DataError
 from sit2.records import ByteArray
 from sit2.report.data import RunData
-from sit2.report.files import damaged
 
 SIDE = 72  # pixels of a thumbnail, at most
 TINY = 24  # pixels; up to here PNG is as small
 MOST_PIXELS = 50_000_000  # of a sheet
-KEPT = "thumbnails.npz"  # in the run folder, where the images came as arrays: ids (N,), images (N, C, H, W)
 
 
 @dataclass
@@ -42,14 +40,14 @@ class Album:
     @classmethod
     def of(cls, run: RunData, budget: int) -> Album:
         """Return the album of a run."""
-        root = Path(str(run.info.get("root", ".")))
-        return cls(root, budget, run.settings, _kept(run.folder / KEPT))
+        kept = read_thumbnails(run.folder / "thumbnails.npz")
+        return cls(Path(run.info.root or "."), budget, run.settings, kept)
 
-    def divided(self, shares: Mapping[str, float]) -> dict[str, Album]:
-        """Return albums of the same images, each with its share of the budget."""
+    def divided(self, fractions: Mapping[str, float]) -> dict[str, Album]:
+        """Return albums of the same images, each with its fraction of the budget."""
         return {
-            part: Album(self.root, int(share * self.budget), self.settings, self.kept)
-            for part, share in shares.items()
+            part: Album(self.root, int(fraction * self.budget), self.settings, self.kept)
+            for part, fraction in fractions.items()
         }
 
     def thumbnail(self, name: str, path: str) -> str | None:
@@ -114,17 +112,3 @@ def _picture(pixels: ByteArray) -> Image.Image:
     if len(pixels) == 1 or ((pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all()):
         return Image.fromarray(np.ascontiguousarray(pixels[0]))
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
-def _kept(path: Path) -> dict[str, ByteArray]:
-    if not path.exists():
-        return {}
-    try:
-        check_claims(path)
-        with np.load(path, allow_pickle=False) as file:
-            ids, images = file["ids"].tolist(), file["images"]
-        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1] not in (1, 3):
-            raise ValueError(f"its images are {images.dtype} of shape {images.shape}")
-        return dict(zip(map(str, ids), images, strict=True))
-    except Exception as error:  # NumPy raises nearly anything on a damaged file
-        raise damaged(path, " ".join(str(error).split())) from None

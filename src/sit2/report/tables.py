@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sit2.evaluation.bootstrap import Difference
 from sit2.evaluation.metrics import METRICS
+from sit2.evaluation.results import SUMMARISED, Spread
 from sit2.evaluation.words import p_value
 from sit2.report.classes import class_rows
-from sit2.report.comparison import ComparisonData
-from sit2.report.data import Gap, RunData
+from sit2.report.data import ComparisonData, RunData
 from sit2.report.pairs import pair_rows
 from sit2.storage.escaping import neutral, visible
 from sit2.storage.files import atomic
@@ -30,33 +31,37 @@ class Table:
 
 def run_tables(run: RunData) -> list[Table]:
     """Return metrics, differences, classes and pairs of a run; those that hold something."""
-    scores = ("precision", "recall", "F1")
-    by_method = [f"{method} {score}" for method in (run.control, run.method) for score in scores]
+    by_recipe = [f"{recipe} {score}" for recipe in run.shown for score in ("precision", "recall", "F1")]
+    pair = ["class a", "class b", "score", "lower", "upper", "images"]
+    pair += [f"{recipe} errors" for recipe in run.shown] + (_CHANGED if len(run.shown) > 1 else [])
     tables = [
         Table("metrics", "Results on the test images", ("method", *METRICS), _metrics(run)),
         Table("differences", "Differences in accuracy", ("method", "control", *_GAP, "p"), _differences(run)),
-        Table("classes", "Scores by class", ("class", "images", *by_method), _classes(run)),
-        Table("pairs", "Pairs of classes", _PAIR, _pairs(run)),
+        Table("classes", "Scores by class", ("class", "images", *by_recipe), _classes(run)),
+        Table("pairs", "Pairs of classes", pair, _pairs(run)),
     ]
     return [table for table in tables if table.rows]
 
 
 _GAP = ("difference", "lower", "upper")
-_PAIR = ("class a", "class b", "score", "lower", "upper", "images", "before", "after", "mended", "made")
+_CHANGED = ["fixed", "introduced"]
 
 
 def _metrics(run: RunData) -> list[list[str]]:
-    return [[m, *(_number(values.get(name)) for name in METRICS)] for m, values in run.metrics.items()]
+    return [[m, *(_number(values[name]) for name in METRICS)] for m, values in run.metrics.items()]
 
 
 def _differences(run: RunData) -> list[list[str]]:
-    return [[t.method, t.control, *_gap(t.gap), p_value(t.p_adjusted)] for t in run.tests]
+    return [
+        [t.method, t.control, *_gap(t.differences["accuracy"]), p_value(t.p_adjusted)]
+        for t in run.tests.values()
+    ]
 
 
 def _classes(run: RunData) -> list[list[str]]:
     return [
         [row.name, str(row.images)]
-        + [_number(value) for s in (row.before, row.after) for value in (s.precision, s.recall, s.f1)]
+        + [_number(value) for one in row.scores for value in (one.precision, one.recall, one.f1)]
         for row in class_rows(run)
     ]
 
@@ -65,33 +70,27 @@ def _pairs(run: RunData) -> list[list[str]]:
     rows = []
     for row in pair_rows(run):
         score = [_number(value) for value in (row.pair.score, row.pair.lower, row.pair.upper)]
-        counts = (row.before.images, row.before.errors, row.after.errors, len(row.mended), len(row.made))
+        counts = [row.method_errors.images, *(one.errors for one in row.errors)]
+        if len(run.shown) > 1:
+            counts += [len(row.fixed), len(row.introduced)]
         rows.append([row.pair.class_a, row.pair.class_b, *score, *map(str, counts)])
     return rows
 
 
 def comparison_tables(data: ComparisonData) -> list[Table]:
     """Return the summary and the tests of a comparison; those that hold something."""
-    names = list(dict.fromkeys(name for row in data.summary for name in row.values))
-    unknown = (float("nan"), float("nan"))
+    names = [name for name in SUMMARISED if any(name in row.scores for row in data.summaries)]
+    unknown = Spread(math.nan, math.nan)
     summary = [
-        [row.dataset, row.labels, row.method, str(row.n)]
-        + [" ± ".join(map(_number, row.values.get(name, unknown))) for name in names]
-        for row in data.summary
+        [row.dataset, _labels(row.labels), row.method, str(row.repeats)]
+        + [" ± ".join(map(_number, row.scores.get(name, unknown))) for name in names]
+        for row in data.summaries
     ]
     tests = [
-        [
-            t.dataset,
-            t.labels,
-            t.method,
-            t.control,
-            t.metric,
-            str(t.n),
-            *_gap(t.gap),
-            _p(t.p_adjusted),
-            t.verdict,
-        ]
-        for t in data.tests
+        [r.dataset, _labels(r.labels), r.method, r.control, r.metric, str(r.repeats)]
+        + [_number(value) for value in (r.test.difference, r.test.lower, r.test.upper)]
+        + [p_value(r.p_adjusted), r.verdict]
+        for r in data.results
     ]
     columns = ("dataset", "labels", "method", "control", "metric", "n", *_GAP, "p", "verdict")
     tables = [
@@ -99,6 +98,10 @@ def comparison_tables(data: ComparisonData) -> list[Table]:
         Table("tests", "Differences from the control", columns, tests),
     ]
     return [table for table in tables if table.rows]
+
+
+def _labels(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def write_tables(folder: Path, tables: Iterable[Table]) -> None:
@@ -148,13 +151,9 @@ def escaped(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in visible(text))
 
 
-def _gap(gap: Gap) -> list[str]:
+def _gap(gap: Difference) -> list[str]:
     return [_number(value) for value in (gap.difference, gap.lower, gap.upper)]
 
 
-def _p(p: float | None) -> str:
-    return "" if p is None else p_value(p)
-
-
 def _number(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "" if value is None or not math.isfinite(value) else f"{value:.4f}"

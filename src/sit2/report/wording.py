@@ -1,169 +1,319 @@
-"""The page's sentences: the verdict, how far to trust it, on which classes, and what to do next."""
+"""The sentences of a run's page: the verdict, how far to trust it, on which classes, and what to do next."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from sit2.config.recipe import Recipe, model_folder
 from sit2.data.words import counted, listed
+from sit2.errors import ConfigError
+from sit2.evaluation.bootstrap import Difference
+from sit2.evaluation.metrics import accuracy_interval
+from sit2.evaluation.statistics import TestResult
 from sit2.evaluation.words import percent, points
+from sit2.records import Predictions
+from sit2.report.about import can_be_repeated, train_command
 from sit2.report.classes import ClassRow
-from sit2.report.data import RunData, Test
+from sit2.report.data import RunData
+from sit2.report.matrix import matrix_of
 from sit2.report.pairs import PairRow
 
-FEW = 100  # test images; with fewer, a share of right answers is uncertain by about ten points either way
+FEW = 100  # test images; with fewer, an accuracy is uncertain by about ten points either way
+STRATEGIES = ("not-sure", "sure-or-not", "multi-label")  # of SIT²
+RIVALS = ("label-smoothing", "mixup")  # cheap ones
 
 
-def headline(test: Test) -> str:
-    """Answer "did it help?" in a word or two."""
-    return {"better": "Yes, it helped.", "worse": "No, it made things worse."}.get(
-        test.verdict, "Not that anyone can tell."
+def status(run: RunData) -> str:
+    """Say how far an unfinished run is; "" for a finished one."""
+    if run.complete:
+        return ""
+    if run.info.status == "failed":
+        reason = run.info.error.partition("\n")[0]
+        return f"This run failed: {reason}" if reason else "This run failed."
+    return "This run is not finished. The page shows what is there so far."
+
+
+def question(run: RunData) -> str:
+    """Return the heading of the page: the question that the run can answer, and its answer in a few words."""
+    if run.test is not None:
+        return f"Did it help? {headline(run.test)}"
+    if run.method is not None:
+        accuracy = percent(_accuracy(run.predictions[run.method])).replace(" %", "\u00a0%")
+        return f"How good is it? {accuracy} correct"
+    return "Which classes are confused?" if run.pairs else "Nothing has been measured yet"
+
+
+def headline(test: TestResult) -> str:
+    """Answer "did it help?" in a few words."""
+    return {"better": "Yes.", "worse": "No, it made things worse."}.get(
+        test.verdict, "There is no evidence that it did."
     )
 
 
-def verdict(run: RunData, test: Test) -> str:
-    """Answer "by how much, how sure?" in one sentence without a technical term."""
-    after, before = (run.answers[m].correct.mean() for m in (test.method, test.control))
-    gap, n = test.gap, counted(test.n, "test image")
-    told = f"{test.method} named {percent(after)} of the {n} correctly, {test.control} {percent(before)}"
-    low, high = gap.lower, gap.upper
+def answer(run: RunData) -> str:
+    """Answer the question of the page in a sentence or two."""
+    if run.test is not None:
+        return verdict(run.test)
+    if run.method is not None:
+        return how_good(run, run.method)
+    if run.pairs:
+        return "No model was evaluated in this run. It measured which classes are confused: see below."
+    return "The page will say more when the run has gone further."
+
+
+def verdict(test: TestResult) -> str:
+    """Say by how much a method is better than its control, and how certain that is."""
+    opening = (
+        f"{test.method} classified {percent(test.accuracy)} of the {counted(test.n, 'test image')} correctly, "
+        f"{test.control} {percent(test.control_accuracy)}."
+    )
+    gap = test.differences["accuracy"]
+    interval = _interval(gap)
     if test.verdict == "better":
-        rest = f"the gain is {points(gap.difference)} images in a hundred, and with other test images it "
-        return f"{told}: {rest}would very likely lie between {_range(low, high)}."
+        return f"{opening} The gain is {points(gap.difference)} percentage points{interval}."
     if test.verdict == "worse":
-        rest = f"the loss is {points(-gap.difference)} images in a hundred, and with other test images it "
-        return f"{told}: {rest}would very likely lie between {_range(-high, -low)}."
+        loss = Difference(-gap.difference, -gap.upper, -gap.lower)
+        return f"{opening} The loss is {points(loss.difference)} percentage points{_interval(loss)}."
+    return f"{opening} The difference of {points(gap.difference)} percentage points{interval} may be due to chance."
+
+
+def _interval(gap: Difference) -> str:
+    if not (math.isfinite(gap.lower) and math.isfinite(gap.upper)):
+        return ""
+    return f" (95 % interval: {points(gap.lower)} to {points(gap.upper)})"
+
+
+def how_good(run: RunData, method: str) -> str:
+    """Say how good a recipe is that has no control, beside the accuracy of a constant prediction."""
+    predictions = run.predictions[method]
+    low, high = accuracy_interval(predictions)
+    constant = float(np.bincount(predictions.labels).max() / len(predictions.ids))
     return (
-        f"{told}: a difference of {points(gap.difference)} images in a hundred, which chance alone can make; "
-        f"with other test images it would very likely lie between {_range(low, high)}."
+        f"{method} classified {percent(_accuracy(predictions))} of the "
+        f"{counted(len(predictions.ids), 'test image')} correctly (95 % interval: {percent(low)} to "
+        f"{percent(high)}). Always predicting the most frequent class would be correct for {percent(constant)}."
     )
 
 
-def _range(low: float, high: float) -> str:
-    return f"{points(low)} and {points(high)}"
+def _accuracy(predictions: Predictions) -> float:
+    return float(predictions.correct.mean())
 
 
-def on_which_classes(rows: Sequence[ClassRow], control: str, method: str) -> list[str]:
-    """Answer "on which classes?": the largest changes, and which of them are more than chance."""
+def on_which_classes(run: RunData, rows: Sequence[ClassRow]) -> list[str]:
+    """Answer "on which classes?"."""
+    if run.method is None:
+        return []
+    if len(run.shown) == 1:
+        return _by_recall(rows) + _most_frequent_error(run, run.method)
+    control, method = run.shown
+    return _changes(rows, control, method)
+
+
+def _by_recall(rows: Sequence[ClassRow]) -> list[str]:
+    """Name the classes with the highest and the lowest recall."""
+    known = [(row, recall) for row in rows if (recall := row.scores[-1].recall) is not None]
+    known.sort(key=lambda item: (item[1], item[0].name))
+    if not known:
+        return []
+
+    def told(row: ClassRow, recall: float) -> str:
+        return f"{row.name} ({row.scores[-1].correct} of {row.images}, {percent(recall)})"
+
+    best, worst = known[-1], known[0]
+    if best[1] == worst[1]:
+        return [f"The recall of every class is {percent(best[1])}."]
+    return [f"Lowest recall: {told(*worst)}.", f"Highest recall: {told(*best)}."]
+
+
+def _most_frequent_error(run: RunData, method: str) -> list[str]:
+    wrong = matrix_of(run.predictions[method])
+    of_class = wrong.sum(axis=1)
+    np.fill_diagonal(wrong, 0)
+    if not wrong.any():
+        return []
+    i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    images = counted(int(of_class[i]), "image")
+    return [
+        f"Most frequent error: {wrong[i, j]} of {images} of {run.classes[i]} classified as {run.classes[j]}."
+    ]
+
+
+def _changes(rows: Sequence[ClassRow], control: str, method: str) -> list[str]:
+    """Name the largest changes, and which of them are more than chance."""
     sentences = []
-    for sign, word in ((1, "gained"), (-1, "lost")):
-        changed = sorted((r for r in rows if sign * r.net > 0), key=lambda r: (-sign * r.net, r.name))
+    changes = [(row, row.change) for row in rows if row.change is not None]
+    for sign, word in ((1, "better"), (-1, "worse")):
+        changed = sorted(
+            ((row, change) for row, change in changes if sign * change.net > 0),
+            key=lambda item: (-sign * item[1].net, item[0].name),
+        )
         if changed:
-            named = [f"{r.name} ({r.before.right} → {r.after.right} of {r.images} right)" for r in changed]
-            sentences.append(f"Classes that {word} most with {method}: {listed(named)}.")
+            shown = [
+                f"{row.name} ({row.scores[0].correct} → {row.scores[1].correct} of {row.images} correct)"
+                for row, _ in changed
+            ]
+            sentences.append(f"Classes that {method} classifies {word} than {control}: {listed(shown)}.")
     if not sentences:
-        return [f"No class has more or fewer right answers with {method} than with {control}."]
-    certain = [r.name for r in rows if r.p_adjusted < 0.05]
+        return [f"On every class, {method} classifies as many images correctly as {control}."]
+    certain = [row.name for row in rows if row.p_adjusted is not None and row.p_adjusted < 0.05]
     if certain:
         sentences.append(
-            f"Beyond chance, class by class and corrected for {len(rows)} classes: {listed(certain, 8)}."
+            f"Statistically significant class by class, corrected for {len(rows)} classes: {listed(certain, 8)}."
         )
     else:
         sentences.append(
-            "Taken class by class, none of these changes is beyond chance: the numbers are small."
+            "Class by class, none of these changes is statistically significant: the numbers are small."
         )
     return sentences
 
 
 def trust(run: RunData) -> list[str]:
-    """Answer "may I trust it?": what the verdict covers, and what it does not."""
-    test, sentences = run.test, []
-    if test is None:
-        return ["Nothing was compared in this run."]
-    units = f", from {counted(test.groups, 'group')} that were never torn apart" if test.groups else ""
+    """Answer "can I trust it?": what the figures cover, and what they do not."""
+    if run.method is None:
+        return []
+    predictions, test = run.predictions[run.method], run.test
+    n, groups = len(predictions.ids), len(set(predictions.groups))
+    kept = f" from {counted(groups, 'group')} that were never split up" if groups else ""
     leaks = any(finding.kind in ("leak", "group leak") for finding in run.findings or ())
-    trained = (
-        "some of them, or of their groups, were trained on, so the figures are too good"
+    apart = (
+        "Some of them, or images of the same groups, were also used for training, so the figures are too good."
         if leaks
-        else "no network was trained on them, and no pair was chosen by them"
+        else "No network was trained on them, and no pair of classes was chosen with their help."
     )
-    sentences.append(f"The figures come from {counted(test.n, 'image')}{units}: {trained}.")
-    if test.n < FEW:
-        sentences.append(f"That is few: with under {FEW} test images only a large difference can be seen.")
+    sentences = [f"The figures come from {counted(n, 'test image')}{kept}. {apart}"]
+    if n < FEW:
+        small = "differences can be detected" if test else "changes of the accuracy would be noticed"
+        sentences.append(f"That is few: with fewer than {FEW} test images only large {small}.")
     sentences.append(
-        "They hold for one split and one seed: the interval covers chance in the test images, not chance in "
-        "training. Another training can differ by several points."
+        "They hold for one split and one seed. The interval covers chance in the choice of the test images, not "
+        "chance in training: another training run can differ by several points."
     )
-    if test.comparisons > 1:
+    if test is not None and test.comparisons > 1:
         sentences.append(
-            f"{test.comparisons} methods were compared with {test.control}: the verdicts allow for that."
+            f"{test.comparisons} methods were compared, and the verdicts are corrected for that."
         )
     sentences += _calibrated(run)
     wrong = [f for f in run.findings or () if f.severity == "wrong"]
     if run.findings is None:
-        sentences.append("The images were not checked for copies and leaks in this run.")
+        sentences.append("The images were not checked for duplicates and leaks in this run.")
     elif wrong:
         sentences.append(
-            f"The check found {counted(len(wrong), 'thing')} that would make results wrong: see Data."
+            f"The check of the data found {counted(len(wrong), 'problem')} that would make results wrong: see "
+            "Data."
         )
     else:
         sentences.append(
-            "No image stands in two classes, and none was both trained on and tested (as far as copies are "
-            "equal to the byte)."
+            "No image has an exact duplicate in another class, and no training image has one in the test."
         )
     return sentences
 
 
 def _calibrated(run: RunData) -> list[str]:
-    errors = {m: run.metrics.get(m, {}).get("ece") for m in (run.control, run.method)}
-    told = [f"{m} {100 * e:.1f}" for m, e in errors.items() if e is not None]
+    errors = {m: run.metrics[m]["ece"] for m in run.shown if m in run.metrics}
+    told = [f"{m} {100 * e:.1f} points" for m, e in errors.items() if e is not None]
     if not told:
         return []
-    return [f"The probabilities that they give are off by so many points on average: {', '.join(told)}."]
+    return [f"Mean distance between confidence and accuracy (calibration error): {', '.join(told)}."]
 
 
 def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
     """Answer "what should I do next?": (what, command or "")."""
-    data = str(run.info.get("data", "DATA"))
-    source = data if "/" in data or "\\" in data else "DATA"
     steps: list[tuple[str, str]] = []
+    source = _source(run)
+    if not run.complete and can_be_repeated(run.info):
+        steps.append(("Finish the run.", train_command(run.info, run.folder, str(run.folder), "--resume")))
     if any(f.severity == "wrong" for f in run.findings or ()):
-        steps.append(("Mend what the check found, and train again.", _command("check", source)))
-    elif run.findings is None and run.samples.shape[0]:
-        steps.append(("Check the images for copies, leaks and damaged files.", _command("check", source)))
-    test = run.test
-    if test is not None:
-        steps += _after(test, run, source)
-    worst = max(rows, key=lambda row: row.after.errors, default=None)
-    if worst and worst.after.errors:
-        pair, share = worst.pair, worst.after
+        steps.append(("Fix the problems that the check found, and train again.", _command("check", source)))
+    elif run.findings is None and len(run.samples):
+        steps.append(("Check the images for duplicates, leaks and damaged files.", _command("check", source)))
+    if run.complete and run.test is not None:
+        steps += _after_a_test(run, run.test, source)
+    elif run.complete and run.method is not None:
+        steps += _after_a_training(run, run.method, source)
+    worst = max(rows, key=lambda row: row.method_errors.errors, default=None)
+    if worst and worst.method_errors.errors:
+        errors, pair = worst.method_errors, worst.pair
         what = (
-            f"Look at the images of {pair.class_a} and {pair.class_b}: "
-            f"{share.errors} of {share.images} are still taken for each other. "
-            "Are the labels right, and can a person tell them apart at this size? "
+            f"Look at the images of {pair.class_a} and {pair.class_b}: {errors.errors} of {errors.images} are "
+            "still confused. Are the labels correct? Can a person tell the classes apart at this image size? "
             "More labelled images of these two would help most."
         )
         steps.append((what, ""))
     return steps
 
 
-def _after(test: Test, run: RunData, source: str) -> list[tuple[str, str]]:
-    methods = ",".join(dict.fromkeys([test.control, test.method, "label-smoothing", "mixup"]))
-    out, config = f"{run.folder}-compared", str(run.folder / "config.yaml")
-    repeat = _command(
-        *("compare", source, "-o", out, "--methods", methods, "--splits", "5", "--config", config)
-    )
-    model = run.folder / "model"
-    use = _command("predict", "NEW_IMAGES", "--model", str(model))
+def _after_a_test(run: RunData, test: TestResult, source: str) -> list[tuple[str, str]]:
+    again = _compare(run, source, [test.control, test.method, *_alike(test.method, RIVALS)])
+    gap = test.differences["accuracy"]
     if test.verdict == "better":
         return [
-            ("Repeat with more splits, beside its cheap rivals, before relying on the gain.", repeat),
-            ("Use the model.", use),
+            ("Repeat it with more splits and simpler methods before you rely on the gain.", again),
+            ("Use the model.", _predict(run, test.method)),
         ]
-    other = model / test.control.replace("@", "-at-")
-    use = _command("predict", "NEW_IMAGES", "--model", str(other))
     if test.verdict == "worse":
         return [
-            (f"Use the model of {test.control}: it is the better one here.", use),
-            ("See whether another method helps on these images.", repeat),
+            (f"Use the model of {test.control}: it is the better one here.", _predict(run, test.control)),
+            ("Find out whether another method helps on these images.", again),
         ]
-    wide = 100 * (test.gap.upper - test.gap.lower) / 2
+    wide = 100 * (gap.upper - gap.lower) / 2
     much = f"about {wide:.1f} points" if math.isfinite(wide) else "a few points"
+    smaller = f"{counted(test.n, 'test image')} cannot show differences smaller than {much}."
     return [
-        (f"{counted(test.n, 'test image')} cannot show less than {much}. Repeat with more splits.", repeat),
-        (f"Until then, use {test.control}: it is simpler.", use),
+        (f"{smaller} Repeat it with more splits.", again),
+        (f"Until then, use {test.control}: it is simpler.", _predict(run, test.control)),
     ]
+
+
+def _after_a_training(run: RunData, method: str, source: str) -> list[tuple[str, str]]:
+    steps = [("Use the model.", _predict(run, method))]
+    plain, strategies = _alike(method, ("plain",)), _alike(method, STRATEGIES)
+    if plain and plain != [method]:
+        what = f"Find out whether {method} is better than {plain[0]}: nothing was compared in this run."
+        steps.append((what, _compare(run, source, [*plain, method])))
+    elif plain and run.chosen:
+        what = (
+            f"Find out whether training on the confused pairs helps: compare SIT²'s strategies with {method}."
+        )
+        steps.append((what, _compare(run, source, [method, *strategies])))
+    return steps
+
+
+def _alike(method: str, others: Sequence[str]) -> list[str]:
+    """Return recipes of other methods that have a recipe's members and predictors; none for an unknown one."""
+    try:
+        recipe = Recipe.parse(method)
+    except ConfigError:
+        return []
+    return [str(replace(recipe, method=other, pairs="chosen")) for other in others]
+
+
+def _source(run: RunData) -> str:
+    data = str(run.info.data or "DATA")
+    return data if "/" in data or "\\" in data else "DATA"
+
+
+def _compare(run: RunData, source: str, recipes: Sequence[str]) -> str:
+    methods, config = ",".join(dict.fromkeys(recipes)), str(run.folder / "config.yaml")
+    words = ("-o", f"{run.folder}-compared", "--methods", methods, "--splits", "5", "--config", config)
+    return _command("compare", source, *words)
+
+
+def _predict(run: RunData, method: str) -> str:
+    try:
+        main = Recipe.parse(str(run.settings.get("method", "")) or method)
+        model = (
+            run.folder
+            if Recipe.parse(method) == main
+            else model_folder(run.folder, Recipe.parse(method), main)
+        )
+    except ConfigError:
+        model = run.folder
+    return _command("predict", "NEW_IMAGES", "--model", str(model))
 
 
 def _command(*words: str) -> str:

@@ -66,10 +66,11 @@ def read_neutral(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    # Python's own strings: pandas' refuse a name that is not UTF-8.
-    cells = cells.astype(object).map(restored)
-    header = pd.Index(cells.iloc[0].tolist(), dtype=object)
-    return cells.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
+    # Python's own strings: pandas' refuse a name that is not UTF-8, also where it only looks for them.
+    columns = {n: pd.Series(restored_all(cells[n]), dtype=object) for n in cells}
+    table = pd.DataFrame(columns, dtype=object)
+    header = pd.Index(table.iloc[0].tolist(), dtype=object)
+    return table.iloc[1:].set_axis(header, axis="columns").reset_index(drop=True)
 
 
 def restored_all(cells: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One process at a time in a folder, by a lock that ends with its process, however that ends."""
+"""One process at a time in a folder, by a lock that ends with its process, however that ends (filelock)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,14 @@ import errno
 import os
 import weakref
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from sit2.errors import RunFolderError
 
 NAME = (
     ".lock"  # in the folder, while somebody writes there; one that a killed process left behind locks nothing
 )
-
-_TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-
-try:
-    import fcntl
-
-    def _try(file: IO[str]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-except ImportError:  # Windows
-    import msvcrt
-
-    def _try(file: IO[str]) -> None:
-        file.seek(1 << 30)  # a byte beyond the text, so that others can read who holds it
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
 class Lock:
@@ -39,47 +25,40 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.release = weakref.finalize(self, _release, folder / NAME, _acquire(folder))
+        self._release = weakref.finalize(self, _release, folder / NAME, _acquire(folder))
+
+    def release(self) -> None:
+        """Let others write to the folder; a second time it does nothing."""
+        self._release()
 
 
-def _acquire(folder: Path) -> IO[str]:
+def _acquire(folder: Path) -> FileLock:
     path = folder / NAME
-    while True:
-        try:
-            file = path.open("a+", encoding="utf-8")
-        except OSError as error:
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            holder = path.read_text(encoding="ascii").strip()
+            if holder.isdecimal():
+                raise _taken(f"process {holder}", folder) from None
+        raise _taken("another process", folder) from None
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC):
             raise RunFolderError(
                 f"cannot write to {folder}: {error.strerror}\nexpected a folder to write to; give another -o"
             ) from None
-        try:
-            _try(file)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                file.seek(0)
-                holder = file.read(20).strip()
-                file.close()
-                who = f"process {holder}" if holder.isdecimal() else "another process"
-                raise RunFolderError(
-                    f"{who} is writing to {folder}\nwait until it is finished, or give another -o"
-                ) from None
-            # Some network file systems know no locks: better to go on without than not at all.
-        if _is_still(path, file):
-            with contextlib.suppress(OSError):
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
-            return file
-        file.close()  # whoever held it has just removed the file: the lock of what is gone locks nothing
+        return lock  # some network file systems know no locks: better to go on without than not at all
+    with contextlib.suppress(OSError):
+        path.write_text(str(os.getpid()), encoding="ascii")
+    return lock
 
 
-def _is_still(path: Path, file: IO[str]) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except OSError:
-        return False
+def _taken(who: str, folder: Path) -> RunFolderError:
+    return RunFolderError(f"{who} is writing to {folder}\nwait until it is finished, or give another -o")
 
 
-def _release(path: Path, file: IO[str]) -> None:
-    with contextlib.suppress(OSError):  # on Windows an open file stays, empty of meaning
+def _release(path: Path, lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # while it is held; whoever waits for what is gone tries again
         path.unlink()
-    file.close()
+    lock.release(force=True)

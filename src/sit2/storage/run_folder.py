@@ -26,13 +26,12 @@ from sit2.storage.escaping import neutral_table
 from sit2.storage.files import atomic, is_temporary, sweep
 from sit2.storage.lock import NAME as LOCK
 from sit2.storage.lock import Lock
+from sit2.storage.run_info import BEGINNING, COMPLETE, FAILED, FORMAT_VERSION, RUNNING, read_info
 from sit2.storage.untrusted import read_json as read_any_json
 from sit2.storage.untrusted import read_yaml, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMAT_VERSION = 2  # 2: recipes and predictors; 1 was never released
 
 OURS = (
     "run.json",
@@ -59,7 +58,6 @@ OURS = (
     "history.csv",
     "state",
 )
-BEGINNING = "beginning"  # the status until the results of an earlier run are removed
 _NO_MATTER = ("cache", "device", "workers")  # settings that may differ between a run and its resumption
 
 
@@ -123,7 +121,7 @@ class RunFolder:
         if not run.resumed:
             run.info = {
                 "format_version": FORMAT_VERSION,
-                "status": "running",
+                "status": RUNNING,
                 "command": command,
                 **identity,
                 "versions": versions(),
@@ -137,7 +135,7 @@ class RunFolder:
         self.info = self.read_json("run.json")
         if self.info.get("status") == BEGINNING:
             return  # killed before it had done anything, so there is nothing to go on with
-        _check_info(self.info, self.path / "run.json")
+        read_info(self.path)  # refuses what is damaged, or another version's
         self.resumed = True
         self._check_same(settings, identity)
 
@@ -159,7 +157,7 @@ class RunFolder:
         sweep(self.path)
         if self.resumed:
             self.info.pop("error", None)
-            self.save_info(status="running")
+            self.save_info(status=RUNNING)
             return
         self.save_info(status=BEGINNING)
         for target in (self.path / name for name in OURS if name != "run.json"):
@@ -168,12 +166,12 @@ class RunFolder:
             else:
                 target.unlink(missing_ok=True)
         self.write_yaml("config.yaml", self.settings)
-        self.save_info(status="running")
+        self.save_info(status=RUNNING)
 
     @property
     def complete(self) -> bool:
         """Whether the run was finished before."""
-        return self.info.get("status") == "complete"
+        return self.info.get("status") == COMPLETE
 
     @property
     def state(self) -> Path:
@@ -189,7 +187,7 @@ class RunFolder:
             if not self.begun:  # nothing was written, and what is there is an earlier run's
                 raise
             with contextlib.suppress(RunFolderError):  # on a full disk it stays unfinished, which is as good
-                self.save_info(status="failed", error=str(error))
+                self.save_info(status=FAILED, error=str(error))
             raise
 
     @contextlib.contextmanager
@@ -207,7 +205,7 @@ class RunFolder:
 
     def finish(self, **more: Any) -> None:
         """Mark the run as complete, with ``more`` in run.json; remove what only an unfinished one needs."""
-        self.save_info(status="complete", **more)
+        self.save_info(status=COMPLETE, **more)
         shutil.rmtree(self.state, ignore_errors=True)
         self.release()
 
@@ -267,21 +265,6 @@ def _is_ours(path: Path) -> bool:
     return "format_version" in info and "status" in info
 
 
-def _check_info(info: Mapping[str, Any], path: Path) -> None:
-    """Raise :class:`RunFolderError` where run.json is not what :meth:`RunFolder.begin` writes."""
-    data = info.get("dataset", {})
-    seconds = info.get("seconds")
-    if (
-        info.get("format_version") != FORMAT_VERSION
-        or not isinstance(info.get("status"), str)
-        or not isinstance(data, dict)
-        or not isinstance(seconds, dict)
-    ):
-        raise RunFolderError(
-            f"{path} is damaged, or another version wrote it\nrun again with --overwrite, or give another -o"
-        )
-
-
 def _word(value: Any) -> str:
     return value if isinstance(value, str) and len(value) < 200 else shown(value)
 
@@ -302,7 +285,7 @@ def _present(path: Path) -> list[str]:
 def unfinished(path: Path) -> bool:
     """Say whether a folder holds a run that was begun, and neither finished nor failed."""
     try:
-        return read_json(path / "run.json").get("status") in ("running", BEGINNING)
+        return read_json(path / "run.json").get("status") in (RUNNING, BEGINNING)
     except RunFolderError:
         return False
 

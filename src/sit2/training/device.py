@@ -6,10 +6,10 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from sit2.errors import ConfigError, TrainingError
 from sit2.storage.process_state import Shared, quiet_libraries
@@ -41,11 +41,45 @@ def pick_precision(name: str, device: str) -> Any:
     return "32-true"
 
 
+class Fabric(Protocol):
+    """What the loop asks of Lightning Fabric."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+
+    def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """Return network and optimiser as they are to be used."""
+
+    def backward(self, tensor: Tensor, /) -> None:
+        """Compute the gradients of a loss."""
+
+
+class Here:
+    """Fabric's part on a CPU in float32, which is nothing. Importing Fabric takes longer than importing torch."""
+
+    device = torch.device("cpu")
+
+    def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        """Return both as they are."""
+        return network, optimizer
+
+    def backward(self, tensor: Tensor, /) -> None:
+        """Compute the gradients of a loss."""
+        tensor.backward()  # type: ignore[no-untyped-call]
+
+
 def make_fabric(device: str, precision: str) -> Fabric:
-    """Return Lightning Fabric on one device."""
+    """Return Lightning Fabric on one device, or what does the same on a CPU in float32."""
     device = pick_device(device)
+    precision = pick_precision(precision, device)
+    if (device, precision) == ("cpu", "32-true"):
+        return Here()
+    from lightning_fabric import Fabric as LightningFabric
+
     with quiet_libraries():
-        return Fabric(accelerator=device, devices=1, precision=pick_precision(precision, device))
+        fabric: Fabric = LightningFabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    return fabric
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sit2.events import EpochEnded
-from sit2.storage.escaping import read_neutral
+from sit2.storage.reading import number, read_table, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,13 @@ class Epoch:
     method: str  # a recipe without its predictors
     member: int  # from 1
     phase: str
-    samples_seen: int
-    loss: float
-    val_accuracy: float | None
+    epoch: int  # of the whole training, from 1
+    samples_seen: int  # so far
+    loss: float  # mean over the epoch
+    lr: float
+    val_accuracy: float | None  # None where it was not measured
     val_log_loss: float | None
+    seconds: float  # since the training began
 
 
 def history_table(trainings: Sequence[tuple[str, Sequence[Sequence[EpochEnded]]]]) -> pd.DataFrame:
@@ -49,22 +52,27 @@ def read_history(path: Path) -> tuple[Epoch, ...]:
     """Read history.csv; nothing where there is none.
 
     Raises:
-        OSError, ValueError, KeyError: when it is damaged.
+        RunFolderError: when it is damaged.
     """
-    if not path.exists():
+    table = read_table(path, *COLUMNS)
+    if table is None:
         return ()
-    return tuple(
-        Epoch(
-            row["method"],
-            int(row["member"]),
-            row["phase"],
-            int(row["samples_seen"]),
-            float(row["loss"]),
-            _optional(row["val_accuracy"]),
-            _optional(row["val_log_loss"]),
+    with reading(path):
+        return tuple(
+            Epoch(
+                method=row["method"],
+                member=int(row["member"]),
+                phase=row["phase"],
+                epoch=int(row["epoch"]),
+                samples_seen=int(row["samples_seen"]),
+                loss=number(row["loss"]),
+                lr=number(row["lr"]),
+                val_accuracy=_optional(row["val_accuracy"]),
+                val_log_loss=_optional(row["val_log_loss"]),
+                seconds=number(row["seconds"]),
+            )
+            for row in table.to_dict("records")
         )
-        for row in read_neutral(path).to_dict("records")
-    )
 
 
 def _optional(text: str) -> float | None:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
 from sit2.errors import TrainingError
@@ -22,7 +20,7 @@ from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.backbones import Network
 from sit2.training.balance import output_weights
-from sit2.training.device import own_generators, seed_generators
+from sit2.training.device import Fabric, own_generators, seed_generators
 from sit2.training.phase import Phase, steps_of
 from sit2.training.settings import TrainingSettings
 from sit2.training.training_set import TrainingSet
@@ -107,6 +105,7 @@ class Training:
             with _restoring():
                 first_phase = saved["phase"]
                 self.history = [EpochEnded(**row) for row in saved["history"]]
+                self._began -= self.history[-1].seconds
         self.listener(TrainingBegan(self.name, self.method, self._total, self.config.batch_size))
         for row in self.history:
             self.listener(row)
@@ -259,8 +258,13 @@ def _make_optimizer(
     decay = DEFAULT_WEIGHT_DECAY[config.optimizer] if config.weight_decay is None else config.weight_decay
     groups: list[dict[str, Any]] = []
     for module, relative in ((network.encoder, encoder_lr), (network.head, 1.0)):
-        # timm's grouping: norms and biases are not decayed.
-        groups += [{**group, "relative": relative} for group in param_groups_weight_decay(module, decay)]
+        # As timm parts them: norms and biases are not decayed.
+        plain = [p for p in module.parameters() if p.ndim <= 1]
+        others = [p for p in module.parameters() if p.ndim > 1]
+        groups += [
+            {"params": plain, "weight_decay": 0.0, "relative": relative},
+            {"params": others, "weight_decay": decay, "relative": relative},
+        ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=0.0, fused=True)  # one kernel instead of a loop over tensors

@@ -178,5 +178,17 @@ class TrainingSet:
 
 
 def as_tensor(array: ByteArray) -> Tensor:
-    """Share a NumPy array's memory with a tensor that is only read; torch warns of read-only arrays, so copy those."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    """Share a NumPy array's memory with a tensor that is only read: a memory map is not read into memory.
+
+    Torch warns of arrays that cannot be written to, and has no tensors of that kind; so it is told that one can.
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """An array that says it can be written to, which nobody does; it keeps the array's memory alive."""
+
+    def __init__(self, array: ByteArray) -> None:
+        start, _ = array.__array_interface__["data"]
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (start, False)}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sit2.data.decoding.decode import channels_of, decode, quiet_decoders
+from sit2.data.decoding.decode import channels_of, decode
 from sit2.data.decoding.image import Decoding, Unreadable
+from sit2.storage.process_state import quiet_libraries
 
 RNG = np.random.default_rng(5)
 
@@ -206,7 +207,7 @@ def png_header(width: int, height: int) -> bytes:
 
 def test_too_many_pixels(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png_header(20_000, 20_000))
-    with quiet_decoders():
+    with quiet_libraries():
         assert (
             reason(tmp_path / "bomb.png")
             == "20,000 × 20,000 pixels, more than 178 million (--max-megapixels)"
@@ -215,7 +216,7 @@ def test_too_many_pixels(tmp_path):
 
 def test_pillows_warnings_can_be_kept_quiet(tmp_path):
     (tmp_path / "large.png").write_bytes(png_header(10_000, 10_000))
-    with quiet_decoders():  # 100 million pixels: Pillow warns, we do not mind
+    with quiet_libraries():  # 100 million pixels: Pillow warns, we do not mind
         assert channels_of(tmp_path / "large.png") == 1
 
 
@@ -224,7 +225,7 @@ def test_truncated_files_never_give_pixels(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(noise(41, 43, 3)).save(path)
     data = path.read_bytes()
-    with quiet_decoders():
+    with quiet_libraries():
         decode(path, Decoding(size=7, channels=3, resize="stretch"))
         for share in (0.001, 0.01, 0.2, 0.5, 0.9):
             path.write_bytes(data[: int(len(data) * share)])

@@ -12,13 +12,13 @@ from PIL import Image
 
 import sit2
 from sit2.cli.command import main, parse
-from sit2.cli.screen import Screen
 from sit2.errors import ConfigError, ModelError
 from sit2.estimator import SIT2Classifier
-from sit2.experiments.stages import check_network, prepare
-from sit2.inference.model import read_spec
+from sit2.events import Note, nobody
+from sit2.experiments.prepare import check_network, prepare
+from sit2.inference.spec import read_spec
 
-QUICK = {"method": "plain", "epochs": 1, "image_size": 16, "cache": "off", "batch_size": 8, "quiet": True}
+QUICK = {"method": "plain", "epochs": 1, "image_size": 16, "cache": "off", "batch_size": 8}
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def test_predict_sees_the_pixels_of_the_training(scans, tmp_path, window):
     columns = ["p_low", "p_mid", "p_top"]
     np.testing.assert_allclose(now[columns], then[columns], atol=2e-6)  # six digits are written
     spec = json.loads((run.folder / "model" / "model.json").read_text())
-    del spec["preprocessing"]["depth_window"]  # a model of before, and another rule: other probabilities
+    del spec["preprocessing"]["depth_window"]  # another rule, so other probabilities
     (run.folder / "model" / "model.json").write_text(json.dumps(spec))
     main(["predict", str(scans), "--model", str(run.folder), "-o", str(tmp_path / "q"), "--quiet"])
     other = pd.read_csv(tmp_path / "q" / "predictions.csv", index_col="id").loc[then.index]
     assert np.abs(other[columns] - then[columns]).to_numpy().max() > 1e-3
 
 
-def test_a_model_of_before_has_the_defaults(scans, tmp_path):
+def test_a_model_that_says_nothing_has_the_defaults(scans, tmp_path):
     run = sit2.train(scans, out=tmp_path / "run", **QUICK)
     file = run.folder / "model" / "model.json"
     spec, content = read_spec(file), json.loads(file.read_text())
@@ -88,17 +88,18 @@ def test_the_estimator_keeps_the_rule(scans):
             "plain", epochs=1, image_size=16, settings={**settings, "depth_window": window}
         )
         .fit(paths, labels)
-        .classifier_.spec
+        .model_.spec
         for window in ("1000,5000", "full")
     }
     assert made["1000,5000"].depth_window == "1000,5000"
     assert made["1000,5000"].std[0] > 5 * made["full"].std[0]
 
 
-def test_dim_images_are_said(scans, tmp_path, capsys):
-    sit2.train(scans, out=tmp_path / "run", **{**QUICK, "quiet": False})
+def test_dim_images_are_said(scans, tmp_path):
+    heard = []
+    sit2.train(scans, out=tmp_path / "run", **QUICK, listener=heard.append)
     said = "30 images whose values fill less than a sixteenth of their range (see --depth-window): low/0.png"
-    assert f"note: {said}" in capsys.readouterr().err
+    assert any(isinstance(event, Note) and event.text.startswith(said) for event in heard)
 
 
 @pytest.mark.parametrize("text", ["-1000,400", "-1.5,-.5", "0,4095", "full", "percentile"])
@@ -112,7 +113,7 @@ def test_no_window(text):
         sit2.train("nowhere", out="nowhere", depth_window=text)
 
 
-def test_colour_weights_on_gray_images_are_said(scans, tmp_path, capsys):
+def test_colour_weights_on_gray_images_are_said(scans, tmp_path):
     from sit2.config.schema import make_config
     from sit2.training.backbones import build_network
 
@@ -120,7 +121,7 @@ def test_colour_weights_on_gray_images_are_said(scans, tmp_path, capsys):
         network = build_network("small-cnn", channels=channels, image_size=16, outputs=3, seed=0)
         torch.save(network.encoder.state_dict(), tmp_path / f"{channels}.pth")
         config = make_config({"image_size": 16, "cache": "off", "weights": tmp_path / f"{channels}.pth"})
-        prepared = prepare(scans, config, Screen(quiet=True))
-        check_network(prepared, config, Screen())
-        said = "note: the weights are for colour and the images are gray: they keep one channel"
-        assert (said in capsys.readouterr().err) == (channels == 3)
+        heard = []
+        check_network(prepare(scans, config, nobody), config, heard.append)
+        said = "the weights are for colour and the images are gray: they keep one channel"
+        assert [event.text.startswith(said) for event in heard] == [True] * (channels == 3)

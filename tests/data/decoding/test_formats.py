@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from format_cases import CASES, SIDE
 
-from sit2.data.decoding.decode import channels_of, decode, quiet_decoders
+from sit2.data.decoding.decode import channels_of, decode
 from sit2.data.decoding.image import Decoding
 from sit2.data.readers.walk import walk
+from sit2.storage.process_state import quiet_libraries
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 
@@ -19,7 +20,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 def test_what_comes_out(tmp_path, case):
     path, told = tmp_path / case.name, []
     expected = case.make(path)
-    with quiet_decoders():
+    with quiet_libraries():
         assert channels_of(path) == case.channels
         pixels = decode(path, Decoding(SIDE, case.channels, **case.how), told.append)
         assert walk(tmp_path).images == [case.name]

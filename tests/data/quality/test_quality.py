@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sit2.data import checkup as package
+from sit2.data import quality as package
 from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import Pixels, load_pixels
 from sit2.data.quality import Checkup, Finding

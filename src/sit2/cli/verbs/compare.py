@@ -20,6 +20,7 @@ from sit2.cli.verbs.verb import (
     words,
 )
 from sit2.errors import ConfigError
+from sit2.experiments.design import DEFAULT_METHODS, check_metric, make_grid
 from sit2.storage.run_folder import refuse_taken
 
 
@@ -33,12 +34,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         raise ConfigError(f"--labels is {options.labels!r}\nexpected numbers, such as 10,50,200") from None
     for source in options.data:
         require(source)
-    refuse_taken(options.out, overwrite=options.overwrite, comparison=True)
-
-    from sit2.cli.comparisons import print_comparison
-    from sit2.cli.terminal import Terminal
-    from sit2.experiments.comparison import DEFAULT_METHODS, compare_grid, make_grid
-
+    check_metric(options.metric)
     grid = make_grid(
         options.data,
         words(options.methods) or DEFAULT_METHODS,
@@ -48,6 +44,12 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         trials=options.tune,
         control=config.control,
     )
+    refuse_taken(options.out, overwrite=options.overwrite, comparison=True)
+
+    from sit2.cli.comparisons import print_comparison
+    from sit2.cli.terminal import Terminal
+    from sit2.experiments.comparison import compare_grid
+
     with Terminal(screen) as terminal:
         comparison = compare_grid(
             grid, options.out, config, metric=options.metric, listener=terminal, overwrite=options.overwrite
@@ -97,4 +99,5 @@ VERB = Verb(
     basic=tuple(name for name in BASIC if name != "method"),
     resume="again",
     lists=True,
+    config_file=True,
 )

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
 
     with Terminal(screen) as terminal:
         if options.out is None:
-            _, measured = measure(options.data, config, terminal)
+            prepared, measured = measure(options.data, config, terminal)
+            _part_from(prepared, screen)
             print_pairs(measured.pairs, measured.confusion.classes, screen)
             return DONE
         with open_folder(options.out, options.data, config, overwrite=options.overwrite) as folder:
@@ -46,9 +47,16 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
                 record_data(folder, prepared)
             record_confusion(folder, measured)
             folder.finish()
+    _part_from(prepared, screen)
     print_pairs(measured.pairs, measured.confusion.classes, screen)
     screen.say(f"Written: {folder.path / 'confusion' / 'pairs.csv'}, matrix.csv beside it")
     return DONE
+
+
+def _part_from(prepared: Prepared | None, screen: Screen) -> None:
+    """Leave a line empty below what was said of the images, where there are some."""
+    if prepared is not None:
+        screen.say("")
 
 
 def measure(source: Path, config: Config, listener: Listener) -> tuple[Prepared | None, Measured]:
@@ -83,4 +91,5 @@ VERB = Verb(
     ),
     settings=SETTINGS,
     basic=BASIC,
+    config_file=True,
 )

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 from sit2.cli.screen import Screen
-from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, out
+from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, out, require_model
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Write model.onnx."""
+    require_model(options.run_folder)
+
     from sit2.inference.export import export_onnx
 
     path, difference = export_onnx(options.run_folder, options.out, overwrite=options.overwrite)

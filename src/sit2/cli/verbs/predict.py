@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sit2.cli.screen import Screen
-from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, out, require
+from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, out, require, require_model
 from sit2.errors import RunFolderError
 from sit2.storage.files import atomic
 
@@ -22,6 +22,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
     target = _target(options.out, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
         require(source)
+    require_model(options.model)
 
     from sit2.cli.terminal import Terminal
     from sit2.confusion.predictions_file import predictions_table
@@ -45,6 +46,7 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
     target = _target(options.out, "metrics.json", overwrite=options.overwrite)
     for source in options.data:
         require(source)
+    require_model(options.model)
 
     from sit2.cli.results import print_metrics
     from sit2.cli.terminal import Terminal

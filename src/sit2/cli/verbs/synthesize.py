@@ -39,6 +39,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
             found, measured = measure(options.data, config, terminal)
             assert found is not None
             prepared, pairs = found, measured.pairs
+        screen.say("")
         print_pairs(pairs, prepared.dataset.classes, screen)
         table = write_composites(
             folder,
@@ -69,4 +70,5 @@ VERB = Verb(
     ),
     settings=(*SETTINGS, "operators"),
     basic=(*BASIC, "operators"),
+    config_file=True,
 )

@@ -73,4 +73,5 @@ VERB = Verb(
     basic=BASIC,
     resume="--resume",
     lists=True,
+    config_file=True,
 )

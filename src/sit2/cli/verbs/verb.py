@@ -29,6 +29,7 @@ class Verb:
     basic: tuple[str, ...] = ()  # of these, what `--help` shows; the others stand in `--help-all`
     resume: str = ""  # the flag that goes on with an interrupted one; "": it begins again
     lists: bool = False  # whether its help lists methods and predictors
+    config_file: bool = False  # whether it takes settings from a file too
 
 
 def argument(*flags: str, **options: Any) -> Argument:
@@ -77,12 +78,24 @@ def require(source: Path) -> None:
     """Raise at once for a source that does not exist, before anything heavy is loaded.
 
     Raises:
-        ConfigError: it does not.
+        DataError: it does not.
     """
-    if not source.expanduser().exists():
-        raise not_found(
-            source.expanduser(), "expected a folder of class folders, a manifest, or an .npz file"
-        )
+    path = source.expanduser()
+    if not path.exists():
+        from sit2.data.readers import EXPECTED
+
+        raise not_found(path, EXPECTED)
+
+
+def require_model(folder: Path) -> None:
+    """Raise at once where there is no model that this version reads, before anything heavy is loaded.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from sit2.inference.spec import find_model, read_spec
+
+    read_spec(find_model(folder) / "model.json")
 
 
 def one_way(options: argparse.Namespace) -> None:

@@ -46,6 +46,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
         PIL.UnidentifiedImageError: it is of no known format.
     """
     Image.preinit()
+    file.seek(0)
     head = file.read(_PREFIX)
     for name in _FORMATS:
         if name not in Image.OPEN:

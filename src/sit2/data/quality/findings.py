@@ -1,10 +1,13 @@
-"""What a check-up finds: its records, and how they are written as JSON."""
+"""What a check-up finds: its records, how they are written as JSON, and the reader of ``check.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sit2.storage.reading import read_object, reading
 
 Severity = Literal["wrong", "warning", "note"]
 
@@ -25,6 +28,15 @@ class Finding:
     hint: str
     files: tuple[str, ...] = ()  # ids of the images it is about
     details: tuple[Mapping[str, Any], ...] = ()  # one for each set, pair or image, for the JSON
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Finding:
+        """Return the finding that ``asdict`` made plain. Raises KeyError, TypeError or ValueError."""
+        if content["severity"] not in get_args(Severity):
+            raise ValueError(f"{content['severity']!r} is no severity")
+        texts = {name: str(content[name]) for name in ("kind", "text", "hint")}
+        details = tuple(dict(one) for one in content["details"])
+        return cls(**texts, severity=content["severity"], files=tuple(content["files"]), details=details)
 
 
 @dataclass(frozen=True)
@@ -86,3 +98,21 @@ class Checkup:
             "files": [asdict(row) for row in self.files],
             "findings": [asdict(finding) for finding in self.findings],
         }
+
+
+def findings_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the content of a run's ``check.json``."""
+    return {"findings": [asdict(finding) for finding in findings]}
+
+
+def read_findings(path: Path) -> tuple[Finding, ...] | None:
+    """Read a run's ``check.json``; None where there is no such file: nothing was checked.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    content = read_object(path)
+    if content is None:
+        return None
+    with reading(path):
+        return tuple(Finding.from_json(one) for one in content["findings"])

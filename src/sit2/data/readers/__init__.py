@@ -24,6 +24,7 @@ READERS: dict[str, Reader] = {
     "arrays": ARRAYS,
     "folder": FOLDER,
 }  # in the order tried
+EXPECTED = "expected " + "; ".join(reader.expects for reader in READERS.values())
 
 
 def read_dataset(
@@ -76,13 +77,12 @@ def read_images(
 
 
 def _reader_of(path: Path) -> Reader:
-    expected = "expected " + "; ".join(reader.expects for reader in READERS.values())
     if not path.exists():
-        raise not_found(path, expected)
+        raise not_found(path, EXPECTED)
     for reader in READERS.values():
         if reader.accepts(path):
             return reader
-    raise DataError(f"cannot read {path} as a set of images\n{expected}")
+    raise DataError(f"cannot read {path} as a set of images\n{EXPECTED}")
 
 
 def _images_of(path: Path, classes: tuple[str, ...], layout: str) -> Dataset:

@@ -61,6 +61,11 @@ class Pairwise(Predictor):
 
         partners = state.get("partners")
         shape = (context.num_classes, context.num_classes)
-        if partners is None or partners.dtype != torch.bool or partners.shape != shape:
+        if (
+            partners is None
+            or partners.dtype != torch.bool
+            or partners.shape != shape
+            or not torch.equal(partners, partners.T)
+        ):
             raise ValueError("the predictor pairwise has pairs that do not fit the classes")
         return cls(partners=partners, **settings)

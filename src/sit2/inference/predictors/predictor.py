@@ -124,7 +124,7 @@ def number(
 ) -> float:
     """Return a number of a predictor's state. Raises ValueError unless it is one, finite and in [low, high]."""
     value = state.get(name)
-    if value is None or value.shape != ():
+    if value is None or value.shape != () or not value.is_floating_point():
         raise ValueError(f"a predictor lacks its {name}")
     found = float(value)
     if not (math.isfinite(found) and low <= found <= high):

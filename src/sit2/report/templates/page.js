@@ -1,5 +1,5 @@
 "use strict";
-// The confusion matrix as a heat map: keyboard, mouse and screen reader choose a cell, and its images appear.
+// The confusion matrix as a heat map: keyboard, mouse and screen reader select a cell, and its images appear.
 // Text from the run enters the page as text (textContent), never as markup.
 
 const element = (tag, properties = {}, ...children) => {
@@ -11,7 +11,7 @@ const element = (tag, properties = {}, ...children) => {
 function heatMap(root, data) {
   const K = data.classes.length;
   const find = (selector) => root.querySelector(selector);
-  const state = { method: data.chosen, view: "after", unit: "rates", cell: null };
+  const state = { method: data.chosen, view: "method", unit: "rates", cell: null };
   const dense = (cells) => {
     const matrix = Array.from({ length: K }, () => new Array(K).fill(0));
     for (const [i, j, n] of cells) matrix[i][j] = n;
@@ -21,20 +21,18 @@ function heatMap(root, data) {
   const measured = data.measured && dense(data.measured.cells);
   const totals = () => (state.view === "measured" ? data.measured.samples : data.samples);
 
-  const method = () => (state.view === "before" ? 0 : state.method);
+  const control = () => data.controls[state.method]; // -1: none
+  const method = () => (state.view === "control" ? control() : state.method);
   const count = (i, j) => {
     if (state.view === "measured") return measured[i][j];
-    if (state.view === "difference") return matrices[state.method][i][j] - matrices[0][i][j];
+    if (state.view === "difference") return matrices[state.method][i][j] - matrices[control()][i][j];
     return matrices[method()][i][j];
   };
   const rate = (i, j) => (totals()[i] ? count(i, j) / totals()[i] : 0);
   const minus = (text) => text.replace("-", "−");
   const whole = (n) => (Number.isInteger(n) ? String(n) : n.toFixed(1));
   const signed = (text, n) => (state.view === "difference" && n > 0 ? "+" + text : minus(text));
-  const percent = (share) => {
-    const text = (100 * share).toFixed(Math.abs(share) < 0.0995 && share ? 1 : 0);
-    return text;
-  };
+  const percent = (fraction) => (100 * fraction).toFixed(Math.abs(fraction) < 0.0995 && fraction ? 1 : 0);
   const shown = (i, j) => {
     const n = count(i, j);
     if (Math.abs(n) < 0.05) return "";
@@ -51,7 +49,7 @@ function heatMap(root, data) {
     const [r, g, b] = colour.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const mixed = (from, to, share) => from.map((v, k) => Math.round(v + (to[k] - v) * share));
+  const mixed = (from, to, part) => from.map((v, k) => Math.round(v + (to[k] - v) * part));
   const css = (colour) => `rgb(${colour.join(",")})`;
 
   function paint() {
@@ -62,7 +60,7 @@ function heatMap(root, data) {
     for (const cell of cells) {
       const { i, j } = cell.place, n = count(i, j);
       const size = state.unit === "counts" ? n : rate(i, j);
-      // The root lets a few errors be seen beside many right answers.
+      // The square root makes a few errors visible beside many correct predictions.
       const depth = most ? Math.sqrt(Math.abs(size) / most) : 0;
       const full = state.view === "difference" ? (n > 0 ? more : fewer) : heat;
       const colour = mixed(page, full, Math.abs(n) < 0.05 ? 0 : 0.06 + 0.94 * depth);
@@ -81,13 +79,13 @@ function heatMap(root, data) {
       element("span", { textContent: difference ? `−${end}` : "0" }),
       element("i", { style: `background: linear-gradient(90deg, ${stops.map(css).join(", ")})` }),
       element("span", { textContent: (difference ? "+" : "") + end }),
-      element("span", { textContent: difference ? "Off the diagonal, fewer is better; on it, more." : "of the true class's images, on a root scale" }),
+      element("span", { textContent: difference ? "Off the diagonal, fewer is better; on it, more is better." : "of the true class, on a square-root scale" }),
     );
-    if (state.unit === "counts" && !difference) scale.lastChild.textContent = "images, on a root scale";
+    if (state.unit === "counts" && !difference) scale.lastChild.textContent = "images, on a square-root scale";
   }
 
   function spoken(i, j) {
-    const what = i === j ? `${data.classes[i]}, right` : `${data.classes[i]} taken for ${data.classes[j]}`;
+    const what = i === j ? `${data.classes[i]}, correct` : `${data.classes[i]} classified as ${data.classes[j]}`;
     const n = count(i, j);
     const many = signed(whole(n), n);
     return `${what}: ${many} of ${totals()[i]} images, ${signed(percent(rate(i, j)), n)} %`;
@@ -160,10 +158,10 @@ function heatMap(root, data) {
     const { i, j } = state.cell, key = `${i},${j}`;
     if (state.view === "measured") return [];
     if (state.view !== "difference") return (data.cells[method()][key] || []).map((n) => [n, ""]);
-    const at = (n, m) => data.images[n].by[m][0] === j;
-    const now = (data.cells[state.method][key] || []).filter((n) => !at(n, 0)).map((n) => [n, `only ${data.methods[state.method]}`]);
-    const was = (data.cells[0][key] || []).filter((n) => !at(n, state.method)).map((n) => [n, `only ${data.methods[0]}`]);
-    return [...now, ...was];
+    const both = [state.method, control()];
+    const inCell = (n, m) => data.images[n].by[m][0] === j;
+    const only = (m, other) => (data.cells[m][key] || []).filter((n) => !inCell(n, other)).map((n) => [n, `only ${data.methods[m]}`]);
+    return [...only(...both), ...only(...both.reverse())];
   }
   function behind() {
     if (!state.cell) return;
@@ -171,9 +169,9 @@ function heatMap(root, data) {
     find(".behind h3").textContent = spoken(i, j);
     const found = images();
     const notes = [];
-    if (state.view === "measured") notes.push("Measured on the training images before training: soft counts, no single images.");
-    else if (state.view === "difference") notes.push("Images that only one of the two put into this cell.");
-    else if (found.length < count(i, j)) notes.push(`${found.length} of ${count(i, j)} are shown, those first of which it was surest.`);
+    if (state.view === "measured") notes.push("Measured before training, on the training images, as mean probabilities: there are no single images to show.");
+    else if (state.view === "difference") notes.push("Images that only one of the two methods put into this cell.");
+    else if (found.length < count(i, j)) notes.push(`${found.length} of ${count(i, j)} are shown, those with the highest confidence first.`);
     find(".behind p").textContent = notes.join(" ");
     find(".behind ul").replaceChildren(...found.map(([n, tag]) => picture(data.images[n], tag)));
   }
@@ -184,11 +182,11 @@ function heatMap(root, data) {
       img.addEventListener("load", () => img.classList.toggle("tiny", img.naturalWidth < 48));
       item.append(img);
     } else item.append(element("span", { className: "none", textContent: "no picture" }));
-    const both = [...new Set([0, state.method])];
-    for (const m of both) {
-      const [predicted, sure, truth] = image.by[m];
+    for (const m of [control(), state.method]) {
+      if (m < 0) continue;
+      const [predicted, confidence, truth] = image.by[m];
       const right = predicted === image.label ? "" : ` (${data.classes[image.label]} ${percent(truth)} %)`;
-      item.append(element("span", {}, `${data.methods[m]}: `, element("b", { textContent: data.classes[predicted] }), ` ${percent(sure)} %${right}`), element("br"));
+      item.append(element("span", {}, `${data.methods[m]}: `, element("b", { textContent: data.classes[predicted] }), ` ${percent(confidence)} %${right}`), element("br"));
     }
     if (tag) item.append(element("span", { textContent: tag }), element("br"));
     item.append(element("span", { className: "id", textContent: image.id }));
@@ -196,7 +194,17 @@ function heatMap(root, data) {
   }
 
   // Controls
-  const update = () => { paint(); behind(); };
+  function names() {
+    const has = control() >= 0;
+    for (const label of root.querySelectorAll(".of-control")) label.hidden = !has;
+    for (const name of root.querySelectorAll(".control-name")) name.textContent = has ? data.methods[control()] : "";
+    for (const name of root.querySelectorAll(".method-name")) name.textContent = data.methods[state.method];
+    if (!has && (state.view === "control" || state.view === "difference")) {
+      state.view = "method";
+      find('input[value="method"]').checked = true;
+    }
+  }
+  const update = () => { names(); paint(); behind(); };
   for (const input of root.querySelectorAll("input[type=radio]"))
     input.addEventListener("change", () => { state[input.dataset.sets] = input.value; update(); });
   const pick = find("select.method");
@@ -211,6 +219,7 @@ function heatMap(root, data) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   addEventListener("beforeprint", paint);
   addEventListener("afterprint", paint);
+  names();
   paint();
   const errors = cells.map((cell) => cell.place).filter(({ i, j }) => i !== j);
   const worst = errors.reduce((a, b) => (matrices[state.method][b.i][b.j] > matrices[state.method][a.i][a.j] ? b : a));

@@ -1,7 +1,7 @@
-"""Where the networks looked: Grad-CAM (Selvaraju et al. 2017) of errors mended and made.
+"""What in an image supported a prediction: Grad-CAM (Selvaraju et al. 2017) of errors fixed and introduced.
 
-It needs the extra ``sit2[gradcam]``. That and torch are loaded when the first map is asked for, so a page
-without maps costs nothing. Whatever is missing is said in one sentence: a page is made all the same.
+It needs the extra ``sit2[gradcam]``. That and torch are loaded when the first map is wanted, so a page without
+maps costs nothing. Whatever is missing, a sentence says so: a page is made all the same.
 
 Letters: K classes, C channels, H and W pixels of what a network is given.
 """
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sit2.config.recipe import Recipe
-from sit2.errors import DataError, ModelError
+from sit2.config.recipe import Recipe, model_folder
+from sit2.errors import ConfigError, DataError, ModelError
 from sit2.records import ByteArray, FloatArray
 from sit2.report.data import RunData
 from sit2.report.images import Album
@@ -33,7 +33,7 @@ TILE = 96  # pixels of a map on the page
 SHADE = 0.35  # how much of an image's light and shade is left under its map
 NEAR = 0.02  # by which a probability may differ from the one in predictions/: devices round differently
 INSTALL = "pip install 'sit2[gradcam]'"
-PLACES = (
+POSITIONS = (
     ("at the top left", "at the top", "at the top right"),
     ("at the left", "in the middle", "at the right"),
     ("at the bottom left", "at the bottom", "at the bottom right"),
@@ -42,23 +42,22 @@ PLACES = (
 
 @dataclass(frozen=True)
 class HeatMap:
-    """An image under what spoke for one network's answer."""
+    """An image under what supported one recipe's prediction."""
 
     src: str  # data address
-    brightest: str  # where: one of PLACES; "" where nothing spoke for the answer
+    brightest: str  # where: one of POSITIONS; "" where nothing supported the prediction
 
 
 @dataclass(frozen=True)
-class Look:
-    """An image, and where control and method looked."""
+class Explained:
+    """An image, and a heat map for each recipe that is shown."""
 
     src: str
-    before: HeatMap
-    after: HeatMap
+    maps: tuple[HeatMap, ...]
 
 
 @dataclass
-class Heat:
+class HeatMaps:
     """Heat maps of a run's test images, as far as there is room."""
 
     run: RunData
@@ -66,43 +65,45 @@ class Heat:
     why: str = ""  # why there are no maps; "" as long as nothing stands against them
     gone: int = 0  # images that cannot be read as they were
     shown: int = 0  # images with maps
-    cells: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and columns of each method's map
-    averaged: list[str] = field(default_factory=list)  # methods whose maps are means over several views
+    cells: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and columns of each recipe's map
+    averaged: list[str] = field(default_factory=list)  # recipes whose maps are means over several views
 
-    def look(self, n: int) -> Look | None:
+    def of_image(self, n: int) -> Explained | None:
         """Return the maps of test image n; None where it has none."""
-        if self.album.budget <= 0:
+        if self.album.budget <= 0 or not self._explainers:
             return None
         try:
-            return None if self._networks is None else self._look(n, *self._networks)
+            return self._explained(n, self._explainers)
         except DataError:
             self.gone += 1
             return None
-        except (
-            Exception
-        ) as error:  # any of timm's networks may stand here: a page without maps is still a page
+        # Any of timm's networks may stand here: a page without maps is still a page.
+        except Exception as error:
             self.why = f"Grad-CAM fails on this network ({type(error).__name__})"
-            self._networks = None
+            self._explainers = ()
             return None
 
-    def _look(self, n: int, before: Seer, after: Seer) -> Look | None:
-        from sit2.data.decoding.decode import decode, quiet_decoders
+    def _explained(self, n: int, explainers: tuple[Explainer, ...]) -> Explained:
+        from sit2.data.decoding.decode import decode
+        from sit2.storage.process_state import quiet_libraries
 
-        answers = self.run.answers[before.method]
-        how = before.decoding
-        with quiet_decoders():
-            source = self._source(answers.ids[n], answers.paths[n], how.size)
+        how = explainers[0].decoding
+        with quiet_libraries():
+            name = self.run.predictions[explainers[0].recipe].ids[n]
+            source = self._source(name, self.run.paths[n], how.size)
             pixels = decode(source, how)
             shown = decode(source, replace(how, size=TILE, channels=3))
-        seen = [(seer, *seer.look(pixels)) for seer in (before, after)]
-        for seer, _, probabilities in seen:
-            said = self.run.answers[seer.method].probabilities[n]
+        heats = []
+        for explainer in explainers:
+            heat, probabilities = explainer.explain(pixels)
+            saved = self.run.predictions[explainer.recipe].probabilities[n]
             # Another image, or another model, than the one that the predictions are of.
-            if probabilities.argmax() != said.argmax() or abs(probabilities.max() - said.max()) > NEAR:
-                raise DataError("the answer is another")
-        maps = [HeatMap(self.album.add(overlay(shown, heat)), brightest(heat)) for _, heat, _ in seen]
+            if probabilities.argmax() != saved.argmax() or abs(probabilities.max() - saved.max()) > NEAR:
+                raise DataError("the prediction is another")
+            heats.append(heat)
+        maps = [HeatMap(self.album.add(overlay(shown, heat)), brightest(heat)) for heat in heats]
         self.shown += 1
-        return Look(self.album.add(Image.fromarray(shown.transpose(1, 2, 0))), *maps)
+        return Explained(self.album.add(Image.fromarray(shown.transpose(1, 2, 0))), tuple(maps))
 
     def _source(self, name: str, path: str, size: int) -> Path | ByteArray:
         """Return an image's file, or the copy (H, W, 3) of one that came as an array."""
@@ -114,24 +115,31 @@ class Heat:
         return np.ascontiguousarray(kept.transpose(1, 2, 0))
 
     @cached_property
-    def _networks(self) -> tuple[Seer, Seer] | None:
-        """Load control and method; None, and ``why``, where there are no maps of them."""
-        folders = {method: model_folder(self.run, method) for method in (self.run.control, self.run.method)}
-        lacking = [method for method, folder in folders.items() if not (folder / "model.json").is_file()]
+    def _explainers(self) -> tuple[Explainer, ...]:
+        """Load the models of the recipes that are shown; none, and ``why``, where there are no maps of them."""
+        try:
+            folders = {recipe: self._folder(recipe) for recipe in self.run.shown}
+        except ConfigError:
+            self.why = "this version of sit2 does not know the recipe"
+            return ()
+        lacking = [recipe for recipe, folder in folders.items() if not (folder / "model.json").is_file()]
         if lacking:
             self.why = f"the run folder holds no model of {lacking[0]}"
-            return None
+            return ()
         try:
             import pytorch_grad_cam  # noqa: F401
         except ImportError:
             self.why = f"they need {INSTALL}; then write the page again with sit2 report"
-            return None
-        seers = [self._seer(method, folder) for method, folder in folders.items()]
-        if len(seers) != 2 or seers[0] is None or seers[1] is None:
-            return None
-        return seers[0], seers[1]
+            return ()
+        found = [self._explainer(recipe, folder) for recipe, folder in folders.items()]
+        explainers = tuple(one for one in found if one is not None)
+        return explainers if len(explainers) == len(found) else ()
 
-    def _seer(self, method: str, folder: Path) -> Seer | None:
+    def _folder(self, recipe: str) -> Path:
+        main = str(self.run.settings.get("method", "")) or recipe
+        return model_folder(self.run.folder, Recipe.parse(recipe), Recipe.parse(main))
+
+    def _explainer(self, recipe: str, folder: Path) -> Explainer | None:
         import torch
 
         from sit2.inference.model import Model
@@ -139,26 +147,29 @@ class Heat:
         try:
             model = Model.load(folder)
         except ModelError:
-            self.why = f"the model of {method} cannot be loaded"
+            self.why = f"the model of {recipe} cannot be loaded"
             return None
-        if (model.spec.recipe, model.spec.classes) != (method, self.run.classes):
-            self.why = f"the model of {method} is another's"
+        if (model.spec.recipe, model.spec.classes) != (recipe, self.run.classes):
+            self.why = f"the model in the folder of {recipe} is another one"
+            return None
+        if model.spec.networks > 1:
+            self.why = f"{recipe} averages {model.spec.networks} networks"
             return None
         found = last_map(model)
         if found is None:
-            self.why = f"{model.spec.backbone} ends without a map of the image"
+            self.why = f"{model.spec.backbone} has no feature map in its last layers"
             return None
-        layer, self.cells[method] = found
+        layer, self.cells[recipe] = found
         if len(list(model.views(torch.zeros(1, 1, 2, 2)))) > 1:
-            self.averaged.append(method)
-        return Seer(method, model, layer)
+            self.averaged.append(recipe)
+        return Explainer(recipe, model, layer)
 
 
 @dataclass(frozen=True)
-class Seer:
-    """A network, and the layer whose output is a map of the image."""
+class Explainer:
+    """A model, and the layer whose output is a map of the image."""
 
-    method: str
+    recipe: str
     model: Model
     layer: nn.Module
 
@@ -170,16 +181,16 @@ class Seer:
         spec = self.model.spec
         return Decoding.of(spec, channels=spec.channels)
 
-    def look(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-        """Say where the network looks in an image for the class that the model predicts.
+    def explain(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
+        """Say what in an image supports the class that the model predicts.
 
-        Of a model that asks about several views of an image, it is the mean over them.
+        Of a model that predicts from several views of an image, it is the mean over them.
 
         Args:
             pixels: (C, H, W) uint8, decoded as :attr:`decoding` says.
 
         Returns:
-            The map (H, W) in [0, 1]: 1 where most speaks for the class, or 0 everywhere; and the
+            The map (H, W) in [0, 1]: 1 where most supports the class, or 0 everywhere; and the
             probabilities (K,).
         """
         import torch
@@ -197,13 +208,6 @@ class Seer:
         for view, there in zip(self.model.views(image), self.model.views(index), strict=True):
             heat[there.flatten().numpy()] += cam(self.model.prepare(view), [target])[0].flatten()
         return (heat / (heat.max() or 1)).reshape(image.shape[2:]), probabilities.numpy()
-
-
-def model_folder(run: RunData, method: str) -> Path:
-    """Return where a run keeps a method's model: the one that was asked for, or one beside it."""
-    asked, recipe = run.folder / "model", Recipe.parse(method)
-    main = Recipe.parse(str(run.settings.get("method", "")) or method)
-    return asked if recipe == main else asked / recipe.file_name
 
 
 def last_map(model: Model) -> tuple[nn.Module, tuple[int, int]] | None:
@@ -271,4 +275,4 @@ def brightest(heat: FloatArray) -> str:
         return ""
     parts = [[cell.mean() for cell in np.array_split(row, 3, axis=1)] for row in np.array_split(heat, 3)]
     row, column = divmod(int(np.argmax(parts)), 3)
-    return PLACES[row][column]
+    return POSITIONS[row][column]

@@ -1,6 +1,6 @@
-"""Heat maps lie where the answer comes from, and a page is made whatever is missing.
+"""Heat maps lie where the prediction comes from, and a page is made whatever is missing.
 
-The networks are made by hand: they hand red and green on, unchanged, from layer to layer, and answer with the
+The networks are made by hand: they hand red and green on, unchanged, from layer to layer, and predict the
 colour of which there is more.
 """
 
@@ -15,22 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_run import write_run
+from made_run import page_text, write_run
 from PIL import Image
 from test_report_page import Page, check_page
 from torch import nn
 
-from sit2.confusion.pairs import all_pairs
 from sit2.confusion.predictions_file import predictions_table
-from sit2.features.closed_form import fit_probe
-from sit2.inference.model import Classifier, ModelSpec
-from sit2.inference.second_look import SecondLook
+from sit2.inference.model import Model, empty_network
+from sit2.inference.predictors.tta import TestTimeAugmentation
+from sit2.inference.spec import ModelSpec
 from sit2.records import Predictions
-from sit2.report.data import load_run
-from sit2.report.heat import Heat, Seer, brightest, last_map, overlay
-from sit2.report.page import render, run_context
-from sit2.seeds import Seeds
-from sit2.training.augment import PRESETS
+from sit2.report.gradcam import Explainer, HeatMaps, brightest, last_map, overlay
 
 COLOURS = ("red", "green")
 SIDE = 32
@@ -39,7 +34,7 @@ WORDS = {(0, 0): "at the top left", (0, 1): "at the top right"} | {
     (1, 0): "at the bottom left",
     (1, 1): "at the bottom right",
 }
-ABSENT = "Heat maps of where the networks looked are left out"
+ABSENT = "There are no heat maps of the images below"
 
 
 def patches(row: int, column: int, *, side: int = SIDE) -> np.ndarray:
@@ -51,10 +46,10 @@ def patches(row: int, column: int, *, side: int = SIDE) -> np.ndarray:
     return pixels
 
 
-def colour_classifier(prefers: str, *, backbone: str = "small-cnn", method: str = "plain") -> Classifier:
+def colour_model(prefers: str, *, backbone: str = "small-cnn", recipe: str = "plain") -> Model:
     """Return a network for which one of two equal colours counts twice."""
-    spec = ModelSpec(backbone, COLOURS, 3, SIDE, "stretch", (0.0,) * 3, (1.0,) * 3, method)
-    network = spec.build().eval()
+    spec = ModelSpec(recipe, backbone, COLOURS, 3, SIDE, "stretch", (0.0,) * 3, (1.0,) * 3, "dihedral")
+    network = empty_network(spec).eval()
     with torch.no_grad():
         for module in network.encoder.modules():
             if isinstance(module, nn.Conv2d):
@@ -65,28 +60,23 @@ def colour_classifier(prefers: str, *, backbone: str = "small-cnn", method: str 
         network.head.bias.zero_()
         network.head.weight[[0, 1], [0, 1]] = 1.0
         network.head.weight[COLOURS.index(prefers)] *= 2
-    return Classifier(spec, network)
+    return Model(spec, network)
 
 
-def twice(classifier: Classifier, *, pairs: bool = True) -> Classifier:
-    """Return a network that looks a second time, at images laid all eight ways, with a probe of no weight."""
-    images = np.stack([patches(*place) for place in 2 * QUADRANTS]).transpose(0, 3, 1, 2)
-    flips = {"mirror": True, "dihedral": True}
-    probe, _ = fit_probe(images, np.arange(8) // 4, 2, seeds=Seeds(0), **flips)
-    look = SecondLook.of(
-        probe, all_pairs(COLOURS) if pairs else [], num_classes=2, weight=0, augment=PRESETS["dihedral"]
-    )
-    return replace(classifier, spec=replace(classifier.spec, second_look=True), second_look=look)
+def averaging(model: Model) -> Model:
+    """Return a model that averages its network over all eight views of an image."""
+    spec = replace(model.spec, predictors=(("tta", {}),))
+    return replace(model, spec=spec, predictors=(TestTimeAugmentation(mirror=True, dihedral=True),))
 
 
-def answer_with(run: Path, classifier: Classifier, place: str) -> None:
-    """Save a model in a run, and its answers to the run's images."""
-    classifier.save(run / place)
-    path = run / "predictions" / f"{classifier.spec.method}.csv"
+def predict_with(run: Path, model: Model, place: str) -> None:
+    """Save a model in a run, and its predictions of the run's images."""
+    model.save(run / place)
+    path = run / "predictions" / f"{model.spec.recipe}.csv"
     table = pd.read_csv(path)
     images = np.stack([np.asarray(Image.open(run.parent / "images" / name)) for name in table["path"]])
-    chances = classifier.predict_proba(images.transpose(0, 3, 1, 2))
-    known = Predictions(tuple(table["path"]), np.array([0, 0, 0, 0, 1, 1, 1, 1]), chances, ())
+    probabilities = model.probabilities(images.transpose(0, 3, 1, 2))
+    known = Predictions(tuple(table["path"]), np.array([0, 0, 0, 0, 1, 1, 1, 1]), probabilities, ())
     predictions_table(known, COLOURS, table["path"]).to_csv(path, index=False)
 
 
@@ -102,8 +92,8 @@ def colour_run(folder: Path) -> Path:
         Image.fromarray(pixels).save(path)
     run, root = folder / "run", folder / "images"
     write_run(run, COLOURS, labels, labels * 0, labels * 0 + 1, images=root, names=names)
-    for method, prefers, place in (("plain", "red", "model/plain"), ("multi-label", "green", "model")):
-        answer_with(run, colour_classifier(prefers, method=method), place)
+    for recipe, prefers, place in (("plain", "red", "model/plain"), ("multi-label", "green", "model")):
+        predict_with(run, colour_model(prefers, recipe=recipe), place)
     return run
 
 
@@ -122,72 +112,73 @@ def _run(made: Path, tmp_path: Path) -> Path:
 
 
 def page_of(run: Path, *, room: int = 5_000_000) -> Page:
-    """Return a run's page as ``write_report`` makes it, without the figures and tables beside it."""
+    """Return a run's page."""
     path = run / "page.html"
-    path.write_text(render("run.html", run_context(load_run(run), room)), encoding="utf-8")
+    path.write_text(page_text(run, room=room), encoding="utf-8")
     return Page(path)
 
 
-def looks(page: Page) -> list[str]:
+def maps(page: Page) -> list[str]:
     """The alternative texts of a page's heat maps."""
-    return [a["alt"] for tag, a in page.tags if tag == "img" and a["alt"].startswith("Where ")]
+    return [a["alt"] for tag, a in page.tags if tag == "img" and a["alt"].startswith("Heat map of ")]
 
 
 @pytest.mark.parametrize("backbone", ["small-cnn", "resnet18"])
-def test_the_map_lies_where_the_answer_comes_from(backbone):
+def test_the_map_lies_where_the_prediction_comes_from(backbone):
     pytest.importorskip("pytorch_grad_cam")
     for prefers in COLOURS:
-        classifier = colour_classifier(prefers, backbone=backbone)
-        layer, cells = last_map(classifier)
+        model = colour_model(prefers, backbone=backbone)
+        layer, cells = last_map(model)
         assert cells == {"small-cnn": (8, 8), "resnet18": (4, 4)}[backbone]
-        seer = Seer("plain", classifier, layer)
+        explainer = Explainer("plain", model, layer)
         for row, column in QUADRANTS:
             pixels = patches(row, column).transpose(2, 0, 1)
             pixels.flags.writeable = False  # as the images of a run's own file are
-            heat, chances = seer.look(pixels)
+            heat, chances = explainer.explain(pixels)
             assert heat.shape == (SIDE, SIDE)
             assert (heat.min(), heat.max()) == pytest.approx((0, 1))
             assert COLOURS[chances.argmax()] == prefers
-            assert chances == pytest.approx(classifier.predict_proba(pixels[None])[0], abs=1e-5)
+            assert chances == pytest.approx(model.probabilities(pixels[None])[0], abs=1e-5)
             at = (row, column) if prefers == "red" else (1 - row, 1 - column)
             quadrants = heat.reshape(2, SIDE // 2, 2, SIDE // 2).sum(axis=(1, 3))
             assert quadrants[at] > 0.7 * heat.sum()
 
 
-def test_a_second_looks_map_is_laid_back():
-    """The network sees colours only: however an image is laid, it looks at the same things."""
+def test_the_map_of_a_view_is_turned_back():
+    """The network sees colours only: however an image is turned, the same parts of it count."""
     pytest.importorskip("pytorch_grad_cam")
     for prefers in COLOURS:
-        classifier = colour_classifier(prefers)
-        once, again = (
-            Seer("plain", one, last_map(one)[0]) for one in (classifier, twice(colour_classifier(prefers)))
+        model = colour_model(prefers)
+        once, averaged = (
+            Explainer("plain", one, last_map(one)[0]) for one in (model, averaging(colour_model(prefers)))
         )
-        for place in QUADRANTS:
-            pixels = patches(*place)
-            pixels[3:7, 20:24, 2] = 250  # so that no two ways to lay it are alike
-            (first, _), (second, chances) = (seer.look(pixels.transpose(2, 0, 1)) for seer in (once, again))
+        for quadrant in QUADRANTS:
+            pixels = patches(*quadrant)
+            pixels[3:7, 20:24, 2] = 250  # so that no two views are alike
+            (first, _), (second, chances) = (
+                one.explain(pixels.transpose(2, 0, 1)) for one in (once, averaged)
+            )
             np.testing.assert_allclose(second, first, atol=1e-5)
             assert COLOURS[chances.argmax()] == prefers
 
 
-def test_a_second_looks_map_is_of_the_ways_that_were_asked():
+def test_the_map_is_the_mean_over_the_views():
     pytest.importorskip("pytorch_grad_cam")
-    asked = []
+    with_gradient = []
     pixels = patches(0, 0).transpose(2, 0, 1)
-    for pairs in (True, False):
-        classifier = twice(colour_classifier("red"), pairs=pairs)
-        layer = last_map(classifier)[0]
-        with classifier.network.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled())):
-            heat, _ = Seer("second-look", classifier, layer).look(pixels)
+    for model, views in ((colour_model("red"), 1), (averaging(colour_model("red")), 8)):
+        layer = last_map(model)[0]
+        with model.network.register_forward_hook(lambda *_: with_gradient.append(torch.is_grad_enabled())):
+            heat, _ = Explainer("plain", model, layer).explain(pixels)
         assert heat.max() == pytest.approx(1)
-        assert sum(asked) == (8 if pairs else 1)  # those that a map is made of
-        asked.clear()
+        assert sum(with_gradient) == views  # those that a map is made of
+        with_gradient.clear()
 
 
 def test_a_map_of_nothing_is_dark():
     pytest.importorskip("pytorch_grad_cam")
-    classifier = colour_classifier("red")
-    heat, _ = Seer("plain", classifier, last_map(classifier)[0]).look(np.zeros((3, SIDE, SIDE), np.uint8))
+    model = colour_model("red")
+    heat, _ = Explainer("plain", model, last_map(model)[0]).explain(np.zeros((3, SIDE, SIDE), np.uint8))
     assert not heat.any()
     assert brightest(heat) == ""
 
@@ -196,31 +187,44 @@ def test_before_and_after_stand_side_by_side(run):
     pytest.importorskip("pytorch_grad_cam")
     page = page_of(run)
     check_page(page)
-    # The first three of each kind: green images were mended, red ones broken.
+    # The first three of each kind: errors on green images were fixed, on red ones introduced.
     expected = []
     for row, column in [*QUADRANTS[:3], *QUADRANTS[:3]]:
         expected += [
-            f"Where plain looked for its answer red: brightest {WORDS[row, column]}",
-            f"Where multi-label looked for its answer green: brightest {WORDS[1 - row, 1 - column]}",
+            f"Heat map of plain for its prediction red: brightest {WORDS[row, column]}",
+            f"Heat map of multi-label for its prediction green: brightest {WORDS[1 - row, 1 - column]}",
         ]
-    assert looks(page) == expected
-    assert "is a hint, not evidence" in page.text
+    assert maps(page) == expected
+    assert "as a hint, not as evidence" in page.text
     assert "8 × 8 cells (plain) and 8 × 8 cells (multi-label)" in page.text
     assert ABSENT not in page.text
-    chances = Classifier.load(run / "model" / "plain").predict_proba(patches(0, 0).transpose(2, 0, 1)[None])
+    chances = Model.load(run / "model" / "plain").probabilities(patches(0, 0).transpose(2, 0, 1)[None])
     assert f"plain: red {100 * chances.max():.0f} %" in page.text
     assert page_of(run).source == page.source
 
 
-def test_the_page_says_that_a_model_looks_twice(run):
+def test_the_page_says_where_a_map_is_a_mean_over_views(run):
     pytest.importorskip("pytorch_grad_cam")
     before = page_of(run)
-    assert "looks twice" not in before.text
-    answer_with(run, twice(colour_classifier("green", method="multi-label")), "model")
+    assert "the mean over the views" not in before.text
+    predict_with(run, averaging(colour_model("green", recipe="multi-label")), "model")
     page = page_of(run)
     check_page(page)
-    assert "multi-label looks twice: its map is the mean over all ways" in page.text
-    assert looks(page) == looks(before)
+    assert "The map of multi-label is the mean over the views that it averages." in page.text
+    assert maps(page) == maps(before)
+
+
+def test_a_run_without_a_control_shows_one_map_an_image(tmp_path):
+    pytest.importorskip("pytorch_grad_cam")
+    run = colour_run(tmp_path)
+    for name in ("comparison.json", "predictions/plain.csv"):
+        (run / name).unlink()
+    page = page_of(run)
+    check_page(page)
+    quadrants = [WORDS[1 - row, 1 - column] for row, column in QUADRANTS[:3]]  # red images, called green
+    where = [f"Heat map of multi-label for its prediction green: brightest {words}" for words in quadrants]
+    assert maps(page) == where
+    assert "Confused images (4)" in page.text
 
 
 def test_images_that_came_as_arrays(run):
@@ -228,13 +232,13 @@ def test_images_that_came_as_arrays(run):
     images = run.parent / "images"
     names = sorted(p.relative_to(images).as_posix() for p in images.rglob("*.png"))
     pixels = np.stack([np.asarray(Image.open(images / name)) for name in names]).transpose(0, 3, 1, 2)
-    before = looks(page_of(run))
+    before = maps(page_of(run))
     shutil.rmtree(images)
     np.savez(run / "thumbnails.npz", ids=np.array(names), images=pixels)
-    assert looks(page_of(run)) == before
+    assert maps(page_of(run)) == before
     np.savez(run / "thumbnails.npz", ids=np.array(names), images=pixels[:, :, ::2, ::2])
     page = page_of(run)
-    assert looks(page) == []
+    assert maps(page) == []
     assert "6 of the images below have no heat map" in page.text
 
 
@@ -244,16 +248,16 @@ def test_an_image_that_is_gone_or_another_has_none(run):
     (images / "4.png").unlink()
     Image.fromarray(patches(0, 0)[:, :, [1, 0, 2]] // 4).save(images / "5.png")
     page = page_of(run)
-    assert len(looks(page)) == 2 * (1 + 3)
+    assert len(maps(page)) == 2 * (1 + 3)
     assert "2 of the images below have no heat map" in page.text
 
 
 def test_without_the_extra_a_sentence_stands_there(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     page = page_of(run)
-    assert looks(page) == []
+    assert maps(page) == []
     assert f"{ABSENT}: they need pip install 'sit2[gradcam]'" in page.text
-    assert "Errors mended (4)" in page.text
+    assert "Errors fixed (4)" in page.text
     assert all(image["src"] for image in page.data["images"])
 
 
@@ -263,11 +267,11 @@ def test_without_a_model_or_with_a_damaged_one(run):
     weights.write_bytes(weights.read_bytes()[:1000])
     assert f"{ABSENT}: the model of plain cannot be loaded." in page_of(run).text
     shutil.copytree(run / "model", run / "model" / "plain", dirs_exist_ok=True)
-    assert f"{ABSENT}: the model of plain is another's." in page_of(run).text
+    assert f"{ABSENT}: the model in the folder of plain is another one." in page_of(run).text
     shutil.rmtree(run / "model" / "plain")
     page = page_of(run)
     assert f"{ABSENT}: the run folder holds no model of plain." in page.text
-    assert looks(page) == []
+    assert maps(page) == []
 
 
 def test_a_failing_network_fails_no_page(run, monkeypatch):
@@ -276,12 +280,12 @@ def test_a_failing_network_fails_no_page(run, monkeypatch):
     def fail(*_):
         raise RuntimeError("no gradient")
 
-    monkeypatch.setattr(Seer, "look", fail)
+    monkeypatch.setattr(Explainer, "explain", fail)
     assert f"{ABSENT}: Grad-CAM fails on this network (RuntimeError)." in page_of(run).text
 
 
 def test_without_errors_there_is_nothing_to_say(tmp_path, monkeypatch):
-    monkeypatch.setattr(Heat, "_look", None)
+    monkeypatch.setattr(HeatMaps, "_explained", None)
     labels = np.arange(20) % 2
     page = page_of(write_run(tmp_path / "run", COLOURS, labels, labels, labels))
     assert "heat map" not in page.text.lower()
@@ -289,15 +293,23 @@ def test_without_errors_there_is_nothing_to_say(tmp_path, monkeypatch):
 
 def test_maps_give_way_where_there_is_no_room(run):
     pytest.importorskip("pytorch_grad_cam")
-    few, many = (looks(page_of(run, room=room)) for room in (40_000, 5_000_000))
+    few, many = (maps(page_of(run, room=room)) for room in (40_000, 5_000_000))
     assert 0 < len(few) < len(many)
     assert few == many[: len(few)]
-    assert looks(page_of(run, room=0)) == []
+    assert maps(page_of(run, room=0)) == []
 
 
 def test_a_network_of_tokens_has_no_map():
-    spec = ModelSpec("vit_tiny_patch16_224", COLOURS, 3, SIDE, "stretch", (0.5,) * 3, (0.5,) * 3, "plain")
-    assert last_map(Classifier(spec, spec.build())) is None
+    network = ("vit_tiny_patch16_224", COLOURS, 3, SIDE)
+    spec = ModelSpec("plain", *network, "stretch", (0.5,) * 3, (0.5,) * 3, "flip")
+    assert last_map(Model(spec, empty_network(spec))) is None
+
+
+def test_several_networks_have_no_map(run):
+    pytest.importorskip("pytorch_grad_cam")
+    spec = replace(colour_model("red").spec, recipe="plain", networks=2)
+    Model(spec, empty_network(spec)).save(run / "model" / "plain")
+    assert f"{ABSENT}: plain averages 2 networks." in page_of(run).text
 
 
 def test_hot_is_brighter_than_cold_whatever_lies_below():

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: matrices, an order in which confused classes stand together, a graph.
+"""Which classes are confused: matrices, an order in which confused classes are neighbours, a graph.
 
 N test images, K classes.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sit2.records import FloatArray, IntArray
-from sit2.report.data import Answers, RunData
+from sit2.records import FloatArray, IntArray, Predictions
+from sit2.report.data import RunData
 from sit2.report.images import Album
 
 GRAPH_FROM = 13  # classes; with fewer, the matrix shows at a glance what a graph would
@@ -23,23 +23,30 @@ PER_CELL = 24  # images that a cell shows
 MOST_IMAGES = 4000  # that all cells show together
 
 
+def matrix_of(predictions: Predictions) -> IntArray:
+    """(K, K) int64: images of class i that were classified as class j."""
+    classes = predictions.probabilities.shape[1]
+    counts = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes**2)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
 def rates(matrix: FloatArray | IntArray) -> FloatArray:
     """Return rows that sum to 1, or to 0 where a class has no images; (K, K) float64."""
     totals = matrix.sum(axis=1, keepdims=True)
-    shares: FloatArray = matrix / np.where(totals > 0, totals, 1)
-    return shares
+    fractions: FloatArray = matrix / np.where(totals > 0, totals, 1)
+    return fractions
 
 
 def mutual(matrix: FloatArray | IntArray) -> FloatArray:
     """(K, K) float64 in [0, 2], symmetric, 0 on the diagonal: P(j given i) + P(i given j)."""
-    shares = rates(matrix)
-    both: FloatArray = shares + shares.T
+    fractions = rates(matrix)
+    both: FloatArray = fractions + fractions.T
     np.fill_diagonal(both, 0.0)
     return both
 
 
 def clustered(matrix: FloatArray | IntArray) -> list[int]:
-    """Return the K classes in an order in which those that are confused stand side by side.
+    """Return the K classes in an order in which those that are confused are neighbours.
 
     Average linkage on 2 − P(j given i) − P(i given j), leaves in the order that is best for neighbours
     (Bar-Joseph et al. 2001).
@@ -128,52 +135,62 @@ def shortened(name: str, length: int = 18) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def heat_map(run: RunData, album: Album) -> dict[str, Any]:
-    """Return what the page's script draws: matrices of every method, and the images behind their cells."""
-    answers = list(run.answers.values())
-    shown = [shown_rows(a) for a in answers]
+def matrix_view(run: RunData, album: Album) -> dict[str, Any]:
+    """Return what the page's script draws: matrices of every recipe, and the images behind their cells."""
+    recipes, predictions = list(run.predictions), list(run.predictions.values())
+    shown = [shown_rows(one) for one in predictions]
     place = {n: k for k, n in enumerate(_by_turns(shown)[:MOST_IMAGES])}
-    first = answers[0]
+    first = predictions[0]
+    controls = [run.control_of(recipe) for recipe in recipes]
     return {
         "classes": list(run.classes),
         "order": order_of(run),
         "samples": np.bincount(first.labels, minlength=len(run.classes)).tolist(),
-        "methods": [a.method for a in answers],
-        "chosen": [a.method for a in answers].index(run.method),
-        "matrices": [_sparse(a.matrix) for a in answers],
+        "methods": recipes,
+        "controls": [-1 if control is None else recipes.index(control) for control in controls],
+        "chosen": recipes.index(run.shown[-1]),
+        "matrices": [_sparse(matrix_of(one)) for one in predictions],
         "cells": [
-            {f"{i},{j}": [place[n] for n in rows] for (i, j), rows in cells.items()} for cells in shown
+            {f"{i},{j}": [place[n] for n in rows if n in place] for (i, j), rows in cells.items()}
+            for cells in shown
         ],
         "images": [
             {
                 "id": first.ids[n],
-                "src": album.thumbnail(first.ids[n], first.paths[n]),
+                "src": album.thumbnail(first.ids[n], run.paths[n]),
                 "label": int(first.labels[n]),
-                "by": [_said(a, n) for a in answers],
+                "by": [_predicted(one, n) for one in predictions],
             }
             for n in place
         ],
-        "measured": None if run.measured is None else _measured(run.measured.mass, run.measured.samples),
+        "measured": None if run.confusion is None else _soft(run.confusion.mass, run.confusion.samples),
     }
 
 
+def offered(view: dict[str, Any]) -> list[int]:
+    """Return which recipes the reader can choose among: those that are not only somebody's control."""
+    every = range(len(view["methods"]))
+    return [m for m in every if view["controls"][m] >= 0 or m not in view["controls"]]
+
+
 def order_of(run: RunData) -> list[int]:
-    """Return the order of the classes on the page: by what all methods together confuse."""
-    matrices = [a.matrix for a in run.answers.values()]
+    """Return the order of the classes on the page: by what all recipes together confuse."""
+    matrices = [matrix_of(one) for one in run.predictions.values()]
     if not matrices:
-        return clustered(run.measured.mass) if run.measured else list(range(len(run.classes)))
-    total = np.sum(matrices, axis=0) + (0 if run.measured is None else run.measured.mass)
+        return clustered(run.confusion.mass) if run.confusion else list(range(len(run.classes)))
+    total = np.sum(matrices, axis=0) + (0 if run.confusion is None else run.confusion.mass)
     return clustered(total)
 
 
-Cells = dict[tuple[int, int], list[int]]  # (true class, predicted class) → places among the test images
+Cells = dict[tuple[int, int], list[int]]  # (true class, predicted class) → indices of test images
 
 
-def shown_rows(answers: Answers) -> Cells:
-    """Return the images of every cell that are shown, those first of which the method was surest."""
+def shown_rows(predictions: Predictions) -> Cells:
+    """Return the images of every cell that are shown, those of the highest confidence first."""
     cells: Cells = defaultdict(list)
-    for n in np.argsort(-answers.probabilities.max(axis=1), kind="stable"):
-        i, j = int(answers.labels[n]), int(answers.predicted[n])
+    predicted = predictions.predicted
+    for n in np.argsort(-predictions.probabilities.max(axis=1), kind="stable"):
+        i, j = int(predictions.labels[n]), int(predicted[n])
         if len(cells[i, j]) < (PER_CELL if i != j else PER_CELL // 3):
             cells[i, j].append(int(n))
     return dict(cells)
@@ -190,18 +207,18 @@ def _by_turns(shown: Sequence[Cells]) -> list[int]:
     return list(dict.fromkeys(n for *_, n in sorted(turns)))
 
 
-def _said(answers: Answers, n: int) -> list[float]:
+def _predicted(predictions: Predictions, n: int) -> list[float]:
     """Return [predicted class, its probability, the true class's probability]."""
-    predicted, label = int(answers.predicted[n]), int(answers.labels[n])
-    chances = answers.probabilities[n]
-    return [predicted, round(float(chances[predicted]), 4), round(float(chances[label]), 4)]
+    probabilities, label = predictions.probabilities[n], int(predictions.labels[n])
+    predicted = int(probabilities.argmax())
+    return [predicted, round(float(probabilities[predicted]), 4), round(float(probabilities[label]), 4)]
 
 
 def _sparse(matrix: IntArray) -> list[list[int]]:
     return [[int(i), int(j), int(matrix[i, j])] for i, j in np.argwhere(matrix)]
 
 
-def _measured(mass: FloatArray, samples: IntArray) -> dict[str, Any]:
+def _soft(mass: FloatArray, samples: IntArray) -> dict[str, Any]:
     """Soft counts, without what rounds to nothing."""
     cells = [[int(i), int(j), round(float(mass[i, j]), 2)] for i, j in np.argwhere(mass >= 0.005)]
     return {"cells": cells, "samples": samples.tolist()}

@@ -1,0 +1,76 @@
+"""``samples.csv``: every image that was found, the split it is in, and why it could not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from sit2.records import SPLITS, Dataset, IntArray, Split
+from sit2.storage.reading import damaged, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("id", "path", "label", "group", "split", "problem")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N images, column by column."""
+
+    ids: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()  # relative to the data set's root
+    labels: tuple[str, ...] = ()  # names of classes
+    groups: tuple[str, ...] = ()  # N or none
+    splits: tuple[str, ...] = ()  # each one of SPLITS
+    problems: tuple[str, ...] = ()  # why an image cannot be read, or ""
+
+    @classmethod
+    def of(cls, found: Dataset, splits: Sequence[str], problems: Sequence[str]) -> Self:
+        """Return the images of a data set with their splits and problems."""
+        labels = tuple(found.classes[n] for n in found.labels)
+        return cls(found.ids, found.paths, labels, found.groups, tuple(splits), tuple(problems))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, split: Split) -> IntArray:
+        """Return the rows of a split."""
+        return np.flatnonzero(np.array(self.splits, dtype=object) == split).astype(np.int64)
+
+    @property
+    def unusable(self) -> list[tuple[str, str]]:
+        """Return (path, why) of every image that cannot be used."""
+        return [(path, why) for path, why in zip(self.paths, self.problems, strict=True) if why]
+
+    def table(self) -> pd.DataFrame:
+        """Return the table that is written."""
+        import pandas as pd
+
+        columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems)
+        cells = {name: list(cells) or [""] * len(self) for name, cells in zip(COLUMNS, columns, strict=True)}
+        # pandas' own strings refuse file names with broken characters
+        return pd.DataFrame(cells, columns=pd.Index(COLUMNS), dtype=object)
+
+
+def read_samples(path: Path) -> Samples:
+    """Read samples.csv; no images where there is no such file.
+
+    Raises:
+        RunFolderError: when it is damaged.
+    """
+    table = read_table(path, *COLUMNS)
+    if table is None:
+        return Samples()
+    cells = {name: tuple(table[name]) for name in COLUMNS}
+    unknown = [split for split in cells["split"] if split not in SPLITS]
+    if unknown:
+        raise damaged(path, f"{unknown[0]!r} is no split")
+    groups = cells["group"] if any(cells["group"]) else ()
+    return Samples(
+        cells["id"], cells["path"], cells["label"], groups, cells["split"], problems=cells["problem"]
+    )

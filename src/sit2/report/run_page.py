@@ -1,0 +1,147 @@
+"""What the page of a run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sit2.config.recipe import Recipe
+from sit2.errors import ConfigError
+from sit2.evaluation.metrics import Metrics, accuracy_interval
+from sit2.evaluation.words import percent
+from sit2.records import SPLITS
+from sit2.report import charts, wording
+from sit2.report.about import about
+from sit2.report.classes import class_rows
+from sit2.report.data import RunData
+from sit2.report.gradcam import HeatMaps
+from sit2.report.images import Album
+from sit2.report.matrix import GRAPH_FROM, graph, matrix_of, matrix_view, offered, order_of
+from sit2.report.pairs import pair_rows, stories
+from sit2.report.tables import Table
+
+# Of the file, for images; the rest is text.
+FRACTIONS = {"pairs": 0.24, "heat": 0.08, "matrix": 0.38, "batches": 0.08}
+METRIC_TITLES = {
+    "accuracy": "accuracy (95 % interval)",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log-loss",
+    "ece": "calibration error",
+    "pair_error": "errors within confused pairs",
+    "other_error": "other errors",
+}
+
+
+def run_context(run: RunData, room: int) -> dict[str, Any]:
+    """Return everything that ``run.html`` shows; ``room`` is how many bytes the page may have."""
+    rows, pairs = class_rows(run), pair_rows(run)
+    albums = Album.of(run, room).divided(FRACTIONS)
+    heat = HeatMaps(run, albums["heat"])
+    told = stories(run, pairs, albums["pairs"], heat)
+    behind = albums["matrix"]
+    view = matrix_view(run, behind) if run.predictions else None
+    order = order_of(run)
+    accuracy = charts.validation_accuracy(run)
+    plots = [*charts.losses(run), *filter(None, [accuracy, charts.calibration(run)])]
+    differences = charts.differences(run) if run.tests else None
+    matrices = {recipe: matrix_of(one) for recipe, one in run.predictions.items()}
+    drawn = run.method is not None and len(run.classes) >= GRAPH_FROM
+    return {
+        "run": run,
+        "title": run.info.dataset.name or run.folder.name,
+        "status": wording.status(run),
+        "question": wording.question(run),
+        "answer": wording.answer(run),
+        "on_which_classes": wording.on_which_classes(run, rows),
+        "trust": wording.trust(run),
+        "next": wording.what_next(run, pairs),
+        "metrics": metric_rows(run),
+        "metric_titles": list(METRIC_TITLES.values()),
+        "rows": rows,
+        "pairs": pairs,
+        "stories": told,
+        "heat": heat,
+        "view": view,
+        "offered": [] if view is None else offered(view),
+        "graph": graph(matrices[run.shown[-1]], run.classes, order) if drawn else None,
+        "differences": differences,
+        "plots": plots,
+        "charts": [*filter(None, [differences]), *plots],
+        "matrices": [(recipe, matrix, run.classes, order) for recipe, matrix in matrices.items()],
+        "album": behind,
+        "counts": class_counts(run),
+        "left_out": run.samples.unusable,
+        "batches": batches(run, albums["batches"]),
+        "about": about(run.info, run.settings, run.folder),
+        "speed": speed(run),
+    }
+
+
+def metric_rows(run: RunData) -> list[tuple[str, list[str]]]:
+    """Return (recipe, cells): every metric as it is shown, the accuracy with its interval."""
+    rows = []
+    for recipe, values in run.metrics.items():
+        cells = [_metric(values, name) for name in METRIC_TITLES]
+        if recipe in run.predictions:
+            low, high = accuracy_interval(run.predictions[recipe])
+            cells[0] += f" ({100 * low:.1f} to {100 * high:.1f})"
+        rows.append((recipe, cells))
+    return rows
+
+
+def _metric(values: Metrics, name: str) -> str:
+    value = values[name]
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if name == "log_loss" else percent(value)
+
+
+def class_counts(run: RunData) -> list[tuple[str, list[int]]]:
+    """Return (class, images in each of SPLITS)."""
+    counts = {name: dict.fromkeys(SPLITS, 0) for name in run.classes}
+    for label, split in zip(run.samples.labels, run.samples.splits, strict=True):
+        if label in counts:
+            counts[label][split] += 1  # type: ignore[index]
+    return [(name, list(own.values())) for name, own in counts.items()]
+
+
+def batches(run: RunData, album: Album) -> list[tuple[str, str]]:
+    """Return (training and phase, sheet) of what the networks are trained on, as far as there is room."""
+    names = _trainings(run)
+    found = []
+    for path in sorted((run.folder / "batches").glob("*.png")):
+        training, _, phase = path.stem.partition("_")  # the phase with its number: 1_pretrain
+        if address := album.sheet(path):
+            found.append((f"{names.get(training, training)}, phase {phase.replace('_', ': ', 1)}", address))
+    return found
+
+
+def _trainings(run: RunData) -> Mapping[str, str]:
+    """Return the names of trainings by those of their files."""
+    names = {}
+    for text in run.info.methods:
+        try:
+            recipe = replace(Recipe.parse(text), predictors=())
+        except ConfigError:
+            continue
+        names[recipe.file_name] = str(recipe)
+    return names
+
+
+def speed(run: RunData) -> Table:
+    """Return seconds and images per second of every stage and training."""
+    info, rows = run.info, []
+    for stage, seconds in info.seconds.items():
+        images = info.dataset.images if stage == "images" else 0
+        rows.append([stage, f"{seconds:.1f}", _rate(images, seconds)])
+    for recipe, seconds in info.training_seconds.items():
+        rows.append(
+            [f"training {recipe}", f"{seconds:.1f}", _rate(info.samples_seen.get(recipe, 0), seconds)]
+        )
+    return Table("speed", "Time", ("stage", "seconds", "images per second"), rows)
+
+
+def _rate(images: float, seconds: float) -> str:
+    return f"{images / seconds:,.0f}" if images and seconds else "–"

@@ -1,0 +1,249 @@
+"""Recipes: how they are written, what they use, and what they are compared with."""
+
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sit2.config.recipe import MOST_MEMBERS, Recipe, parse_all, with_controls
+from sit2.config.schema import make_config
+from sit2.errors import ConfigError
+from sit2.inference.predictors import PREDICTORS
+from sit2.methods import METHODS
+
+USING = [name for name, method in METHODS.items() if method.uses_pairs]
+PLAIN = [name for name, method in METHODS.items() if not method.uses_pairs]
+FOLLOW = "'@random' and '@all' follow " + ", ".join([*USING, "…+pairwise"])
+EXPECTED = "expected method[@pairs][*members][+predictor…], such as plain+tta or not-sure@random*4"
+
+
+def message(text):
+    with pytest.raises(ConfigError) as error:
+        Recipe.parse(text)
+    assert 1 <= len(str(error.value).split("\n")) <= 3
+    return str(error.value)
+
+
+def written(texts):
+    return [str(recipe) for recipe in texts]
+
+
+@st.composite
+def recipes(draw):
+    """A recipe as its parts, every one that can be written."""
+    predictors = draw(st.lists(st.sampled_from(sorted(PREDICTORS)), unique=True))
+    method = draw(st.sampled_from(sorted(METHODS)))
+    uses = method in USING or "pairwise" in predictors
+    pairs = draw(st.sampled_from(["", "@random", "@all"])) if uses else ""
+    members = draw(st.sampled_from(["", *(f"*{n}" for n in range(2, MOST_MEMBERS + 1))]))
+    return method, pairs, members, predictors
+
+
+class TestGrammar:
+    @pytest.mark.parametrize(
+        ("text", "recipe"),
+        [
+            ("plain", Recipe("plain")),
+            ("not-sure@random", Recipe("not-sure", "random")),
+            ("multi-label@all", Recipe("multi-label", "all")),
+            ("plain*4", Recipe("plain", members=4)),
+            ("plain+tta", Recipe("plain", predictors=("tta",))),
+            ("not-sure@random*4+tta", Recipe("not-sure", "random", 4, ("tta",))),
+            (
+                "plain@random+tta+ensemble+pairwise",
+                Recipe("plain", "random", predictors=("tta", "ensemble", "pairwise")),
+            ),
+        ],
+    )
+    def test_by_hand(self, text, recipe):
+        assert Recipe.parse(text) == recipe
+        assert str(recipe) == text
+
+    @given(recipes())
+    def test_what_is_read_is_written_the_same(self, parts):
+        method, pairs, members, predictors = parts
+        recipe = Recipe.parse(method + pairs + members + "".join(f"+{name}" for name in predictors))
+        assert (recipe.method, recipe.pairs) == (method, pairs[1:] or "chosen")
+        assert recipe.members == int(members[1:] or 1)
+        assert set(recipe.predictors) == set(predictors)
+        assert recipe.training == method + pairs + members
+        assert Recipe.parse(str(recipe)) == recipe
+        assert str(Recipe.parse(str(recipe))) == str(recipe)
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(PREDICTORS)))
+    def test_predictors_have_one_order_however_they_are_written(self, order):
+        recipe = Recipe.parse("not-sure+" + "+".join(order))
+        assert str(recipe) == "not-sure+tta+ensemble+pairwise+temperature"
+        stages = [PREDICTORS[name].stage for name in recipe.predictors]
+        assert stages == sorted(stages)
+
+    def test_no_two_predictors_have_their_turn_at_once(self):
+        """Or their order in a recipe would decide."""
+        assert len({predictor.stage for predictor in PREDICTORS.values()}) == len(PREDICTORS)
+
+    @given(recipes())
+    def test_its_file_name_is_one_everywhere_and_its_own(self, parts):
+        recipe = Recipe.parse(parts[0] + parts[1] + parts[2] + "".join(f"+{name}" for name in parts[3]))
+        assert not set(recipe.file_name) & set('@*/\\:?"<>| ')
+        back = recipe.file_name.replace("-at-", "@").replace("-x", "*")
+        assert Recipe.parse(back) == recipe
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("", f"unknown method ''\nchoose from {', '.join(METHODS)}"),
+            ("multilabel", "unknown method 'multilabel'\ndid you mean 'multi-label' or 'soft-label'?"),
+            ("+tta", f"unknown method ''\nchoose from {', '.join(METHODS)}"),
+            ("Plain", "unknown method 'Plain'\ndid you mean 'plain'?"),
+            ("plain+", f"unknown predictor '' in 'plain+'\nchoose from {', '.join(PREDICTORS)}"),
+            (
+                "plain+temprature",
+                "unknown predictor 'temprature' in 'plain+temprature'\ndid you mean 'temperature'?",
+            ),
+            (
+                "plain+tta+ensemble+tta",
+                "'plain+tta+ensemble+tta' names a predictor twice\nexpected each once",
+            ),
+            ("plain@random", f"'plain@random' uses no pairs\n{FOLLOW}"),
+            ("plain@all+tta", f"'plain@all+tta' uses no pairs\n{FOLLOW}"),
+            ("not-sure@", "unknown pairs '@' in 'not-sure@'\nexpected '@random' or '@all'"),
+            ("not-sure@chosen", "unknown pairs '@chosen' in 'not-sure@chosen'\nexpected '@random' or '@all'"),
+            ("plain*", "'plain*' has '' members\nexpected a number from 2 to 16 after '*'"),
+            ("plain*1", "'plain*1' has '1' members\nexpected a number from 2 to 16 after '*'"),
+            ("plain*17", "'plain*17' has '17' members\nexpected a number from 2 to 16 after '*'"),
+            ("plain*-2", "'plain*-2' has '-2' members\nexpected a number from 2 to 16 after '*'"),
+            ("plain*2.0", "'plain*2.0' has '2.0' members\nexpected a number from 2 to 16 after '*'"),
+            ("not-sure*2@random", f"cannot read the recipe 'not-sure*2@random'\n{EXPECTED}"),
+            ("not-sure@all@all", f"cannot read the recipe 'not-sure@all@all'\n{EXPECTED}"),
+            ("plain*2*2", f"cannot read the recipe 'plain*2*2'\n{EXPECTED}"),
+        ],
+    )
+    def test_whole_sentences(self, text, sentence):
+        assert message(text) == sentence
+
+    @pytest.mark.parametrize(
+        ("text", "now"),
+        [
+            ("second-look", "plain+tta+ensemble+pairwise"),
+            ("second-look@random", "plain@random+tta+ensemble+pairwise"),
+            ("second-look@all", "plain+tta+ensemble"),
+        ],
+    )
+    def test_what_was_a_method_is_refused_with_how_it_is_written_now(self, text, now):
+        assert message(text) == f"{text!r} is no method any more\nwrite {now!r}"
+        assert str(Recipe.parse(now)) == now
+        with pytest.raises(ConfigError, match="is no method any more"):
+            make_config({"method": text})
+
+    @given(st.text("plain-sure@*+2tacs ", max_size=20))
+    def test_anything_else_is_a_recipe_or_refused_in_words(self, text):
+        with contextlib.suppress(ConfigError):
+            assert Recipe.parse(str(Recipe.parse(text))) == Recipe.parse(text)
+
+
+class TestPairs:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_pairs_follow_what_uses_them(self, name):
+        for source in ("random", "all"):
+            assert Recipe.parse(f"{name}@{source}+pairwise").pairs == source
+            if name in USING:
+                assert Recipe.parse(f"{name}@{source}").pairs == source
+            else:
+                assert message(f"{name}@{source}") == f"'{name}@{source}' uses no pairs\n{FOLLOW}"
+
+    @pytest.mark.parametrize(
+        ("text", "trains", "uses", "needs"),
+        [
+            ("plain+tta+ensemble+temperature", False, False, False),
+            ("plain+pairwise", False, True, True),
+            ("plain@random+pairwise", False, True, True),  # as many as were chosen
+            ("plain@all+pairwise", False, True, False),
+            ("not-sure", True, True, True),
+            ("not-sure@random", True, True, True),
+            ("not-sure@all+tta", True, True, False),
+        ],
+    )
+    def test_what_needs_the_confusion(self, text, trains, uses, needs):
+        recipe = Recipe.parse(text)
+        assert (recipe.trains_with_pairs, recipe.uses_pairs, recipe.needs_confusion) == (trains, uses, needs)
+
+
+class TestControls:
+    @pytest.mark.parametrize(
+        ("recipe", "control"),
+        [
+            ("not-sure", "plain"),
+            ("not-sure+tta+temperature", "plain+tta+temperature"),
+            ("not-sure@random+tta", "plain+tta"),
+            ("multi-label*4+tta", "plain*4+tta"),
+            ("label-smoothing+temperature", "plain+temperature"),
+            ("not-sure+pairwise", "plain+pairwise"),
+            ("not-sure@random+tta+pairwise", "plain+tta"),  # plain training has no such pairs
+            ("plain", None),
+            ("plain+tta+ensemble", None),
+            ("plain*4+tta", None),
+        ],
+    )
+    def test_auto_is_plain_training_with_the_same_predictors(self, recipe, control):
+        found = Recipe.parse(recipe).control()
+        assert found == (None if control is None else Recipe.parse(control))
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_auto_for_every_method(self, name):
+        control = Recipe.parse(f"{name}+tta+temperature").control("auto")
+        expected = None if name == "plain" else Recipe.parse("plain+tta+temperature")
+        assert control == expected
+
+    @given(recipes())
+    def test_a_control_is_a_recipe_with_predictors_of_its_recipe(self, parts):
+        recipe = Recipe.parse(parts[0] + parts[1] + parts[2] + "".join(f"+{name}" for name in parts[3]))
+        for asked in ("auto", "plain", "mixup"):
+            control = recipe.control(asked)
+            if control is None:
+                assert recipe.method == ("mixup" if asked == "mixup" else "plain")
+                continue
+            assert Recipe.parse(str(control)) == control != recipe
+            missing = set(recipe.predictors) - set(control.predictors)
+            assert set(control.predictors) <= set(recipe.predictors)
+            assert all(PREDICTORS[name].uses_pairs for name in missing)
+            assert not missing or recipe.pairs != "chosen"
+
+    @pytest.mark.parametrize(
+        ("recipe", "asked", "control"),
+        [
+            ("not-sure+tta", "none", None),
+            ("not-sure+tta", "mixup", "mixup+tta"),
+            ("not-sure+tta", "mixup+tta", "mixup+tta"),
+            ("not-sure+tta", "not-sure@random", "not-sure@random+tta"),
+            ("not-sure@random+pairwise", "multi-label@random", "multi-label@random+pairwise"),
+            ("plain*4+tta", "plain", "plain+tta"),
+            ("plain+tta", "plain", None),  # nothing is compared with itself
+            ("not-sure+tta", "not-sure+tta", None),
+        ],
+    )
+    def test_one_that_is_asked_for(self, recipe, asked, control):
+        found = Recipe.parse(recipe).control(asked)
+        assert found == (None if control is None else Recipe.parse(control))
+
+    def test_methods_with_other_predictors_are_not_compared(self):
+        with pytest.raises(ConfigError) as error:
+            Recipe.parse("not-sure+tta").control("mixup+temperature")
+        assert str(error.value) == (
+            "the control 'mixup+temperature' has other predictors than 'not-sure+tta', so their difference "
+            "would not be the method's\nuse 'mixup', which gets the same ones, or auto"
+        )
+
+    def test_controls_come_first_and_each_recipe_once(self):
+        recipes = parse_all(["not-sure+tta", "multi-label+tta", "plain+tta", "not-sure+tta", "mixup"])
+        assert written(recipes) == ["not-sure+tta", "multi-label+tta", "plain+tta", "mixup"]
+        assert written(with_controls(recipes)) == [
+            *("plain+tta", "plain", "not-sure+tta", "multi-label+tta", "mixup")
+        ]
+        assert with_controls(recipes, "none") == recipes
+
+    def test_recipes_that_are_written_differently_are_one(self):
+        assert len(parse_all(["plain+tta+temperature", "plain+temperature+tta"])) == 1
