@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
 
-.PHONY: demo test check bench docs torture fuzz clean
+.PHONY: demo test check layers bench docs torture fuzz clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
@@ -18,6 +18,9 @@ check: $(READY)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy src
 	$(BIN)/pytest tests/test_imports.py
+
+layers: $(READY)
+	$(BIN)/python tests/helpers/layers.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.speed

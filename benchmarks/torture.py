@@ -32,6 +32,7 @@ SETTINGS = ["--image-size", "16", "--folds", "2", "--batch-size", "16", "--early
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
 CLASSES = (3, 8, 9)
 PER_CLASS = 30
+TIMED = ("results.csv", "history.csv")  # tables with a column of seconds
 POOL_EVERY = 10  # kills: then two processes train at once; starting them takes long
 
 
@@ -50,13 +51,13 @@ VICTIMS = {
         ("--resume",),
         (
             "samples.csv", "confusion/*.csv", "synthesis/*.png", "model/**/model.*", "predictions/*.csv",
-            "history/*.json", "metrics.json", "comparison.json",
+            "history.csv", "metrics.json", "comparison.json",
         ),
     ),
     "compare": Victim(
         ("--epochs", "3", "--methods", "plain,multi-label", "--splits", "2"),
         (),
-        ("results.csv", "pairs/*.csv", "cells/*.npy", "comparison.json"),
+        ("results.csv", "pairs/*.csv", "cells/*.npz", "comparison.json"),
     ),
     "synthesize": Victim(
         ("--epochs", "3", "--count", "40", "--sure"),
@@ -127,7 +128,7 @@ class Attempt:
         """Start a command in a process that has torch loaded already: loading takes longer than training."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
-            ["sit2.experiments.run", "sit2.experiments.comparison", "sit2.cli.data_verbs"]
+            ["sit2.experiments.run", "sit2.experiments.comparison", "sit2.cli.command"]
         )
         errors = out.with_suffix(".errors")
         process = context.Process(target=run, args=(list(words), errors))
@@ -190,7 +191,7 @@ def contents(folder: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     """Return the files that match, without their columns of seconds."""
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     read = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    return {name: without_seconds(data) if name == "results.csv" else data for name, data in read.items()}
+    return {name: without_seconds(data) if name in TIMED else data for name, data in read.items()}
 
 
 def without_seconds(table: bytes) -> bytes:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 os.environ["SIT2_CACHE"] = "off"  # tests leave nothing in the user's cache
+
+settings.register_profile("sit2", deadline=None)  # how long a case takes depends on what else runs
+settings.load_profile("sit2")
 
 Save = Callable[..., Path]
 

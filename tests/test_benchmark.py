@@ -7,20 +7,22 @@ import pytest
 import yaml
 from benchmarks.datasets import BY_NAME, ImageSet
 from benchmarks.method import __main__ as benchmark
-from benchmarks.method import suite
-from benchmarks.method.results import MORE
+from benchmarks.method import page, suite
+from benchmarks.method.results import MORE, RESULTS
 from synthetic import SETTINGS, write_folder
 
+from sit2.config.schema import make_config
 from sit2.evaluation.results import COLUMNS
+from sit2.training.presets import PRESETS
 
 SUITE = {
     "sets": ["shapes"],
     "labels": [4],
     "splits": 3,
-    "methods": ["plain", "second-look@all"],
+    "methods": ["plain", "plain+tta+ensemble"],
     "settings": {
         **SETTINGS,
-        "confusion": "probe",
+        "confusion": "closed-form",
         "split_seed": 7,
         "test_fraction": 0.3,
         "val_fraction": 0.1,
@@ -50,7 +52,7 @@ def run(tmp_path, monkeypatch):
 
 def test_splits_are_added_to_results_whose_cells_are_gone(run, tmp_path):
     whole = run("--out", str(tmp_path / "cells"))
-    names = ["plain", "second-look@all", "multi-label+rare"]
+    names = ["plain", "plain+tta+ensemble", "multi-label+rare"]
     assert [*whole] == [*COLUMNS, *MORE]
     assert sorted(zip(whole["split"], whole["method"], strict=True)) == sorted(
         (split, name) for split in "789" for name in names
@@ -67,6 +69,50 @@ def test_splits_are_added_to_results_whose_cells_are_gone(run, tmp_path):
         added.drop(columns="seconds").sort_values(key, ignore_index=True),
         whole.drop(columns="seconds").sort_values(key, ignore_index=True),
     )
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_every_suite_is_one_that_can_be_run(name, tmp_path, monkeypatch):
+    """Its methods are recipes and its settings are settings, whatever its committed rows call them."""
+    monkeypatch.setenv("SIT2_DATASETS", str(tmp_path))
+    monkeypatch.setattr(suite, "train_source", lambda *_: tmp_path / "weights")
+    parts = suite.read(name, tmp_path)
+    assert parts[0].grid.recipes
+    for part in parts:
+        assert part.config.confusion in ("folds", "closed-form")
+        assert (part.variant is None) == (part is parts[0])
+        for source in part.grid.sources:
+            assert make_config(part.config.as_dict(), source.settings).augment in PRESETS
+
+
+def test_old_names_in_results_are_told_in_the_suites_comment():
+    """Rows stay as they were written; where a name in them is no recipe any more, the page says what it was."""
+    for file in RESULTS.glob("*.csv"):
+        names = {name for name in pd.read_csv(file)["method"] if name.startswith("second-look")}
+        about = page.load(file).about
+        assert all(f"`{name}`" in about for name in names), file.name
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss occurred")  # of SciPy, about methods that always agree
+def test_the_committed_page_is_what_the_committed_results_give(tmp_path, monkeypatch):
+    here, front = tmp_path / "method", tmp_path / "README.md"
+    shutil.copytree(page.HERE, here, ignore=shutil.ignore_patterns("__pycache__", "figures"))
+    shutil.copy(page.README, front)
+    expected = (page.HERE / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(page, "HERE", here)
+    monkeypatch.setattr(page, "README", front)
+    monkeypatch.setattr(page, "draw_ranks", lambda *_, **__: None)
+    page.write(here / "results")
+    assert (here / "README.md").read_text(encoding="utf-8") == expected
+    assert "| second-look |" in expected  # as the rows say
+
+
+def test_what_is_compared_with_its_own_random_pairs():
+    methods = ["plain", "not-sure", "not-sure@random", "not-sure+smooth@random", "plain@random+tta+pairwise"]
+    assert page.with_random_pairs("not-sure", methods) == "not-sure@random"
+    assert page.with_random_pairs("not-sure+smooth", methods) == "not-sure+smooth@random"
+    assert page.with_random_pairs("plain+tta+pairwise", methods) == "plain@random+tta+pairwise"
+    assert page.with_random_pairs("multi-label", methods) is None
 
 
 def test_a_split_that_the_suite_does_not_have_is_refused(run, tmp_path, capsys):

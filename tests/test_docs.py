@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,11 @@ def place(tmp_path, monkeypatch):
 def test_what_a_page_shows_runs(page, place, monkeypatch):
     for module in (sit2.experiments.run, sit2.experiments.comparison):
         monkeypatch.setattr(module, "make_config", lambda *settings: make_config(*settings, SMALL))
-    names = {"__name__": "page"}
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # where its dataclasses look for their annotations
     for kind, text in blocks(page):
         if kind == "python":
-            exec(compile(text, page.name, "exec"), names)
+            exec(compile(text, page.name, "exec"), vars(module))
         for line in text.splitlines() if kind == "console" else ():
             if not line.startswith("$ sit2 "):
                 continue

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.method import page, suite
-from benchmarks.method.results import RESULTS, write_results
+from benchmarks.method.results import RESULTS, row_of, write_results
 from sit2.cli.screen import Screen
+from sit2.cli.terminal import Terminal
+from sit2.data.cache import networks_folder
 from sit2.errors import Sit2Error
 from sit2.experiments.grid import Cell, GridRun
+
+Rows = Callable[[list[Cell]], list[dict[str, Any]]]
 
 
 def main() -> None:
@@ -43,15 +49,21 @@ def main() -> None:
 
 def run_suite(name: str, out: Path, results: Path, *, workers: int = 0, from_split: int = 0) -> None:
     """Run what is not finished yet; ``results`` grows cell by cell."""
-    finished: dict[int, list[Cell]] = {}
+    finished: list[dict[str, Any]] = []
     for number, part in enumerate(suite.read(name, out, from_split=from_split)):
+        config = replace(part.config, workers=workers)
 
-        def grown(cells: list[Cell], part: suite.Part = part, number: int = number) -> None:
-            finished[number] = [replace(cell, method=part.variant or cell.method) for cell in cells]
-            so_far = [cell for cells in finished.values() for cell in cells]
-            write_results(results, so_far, from_split=from_split)
+        def rows(cells: list[Cell], part: suite.Part = part) -> list[dict[str, Any]]:
+            return [row_of(cell, part.config, part.variant) for cell in cells]
 
-        GridRun(part.grid, replace(part.config, workers=workers), out, Screen(quiet=number > 0), grown).run()
+        def grown(cells: list[Cell], rows: Rows = rows) -> None:
+            write_results(results, [*finished, *rows(cells)], from_split=from_split)
+
+        with Terminal(Screen(quiet=number > 0)) as terminal:
+            networks = networks_folder(config.cache, out / "networks")
+            work = GridRun(part.grid, config, out / "cells", networks, terminal)
+            for places in work.rounds():
+                finished.extend(rows(work.answer(work.measure(places), grown=grown)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ README = HERE.parent.parent / "README.md"
 BEGIN, END = "<!-- ten -->", "<!-- /ten -->"  # around the table that `summary` writes
 CONTROLS = ("plain", "plain-restart", "mixup")
 METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
+# "second-look" is what results before 2026-11-27 call plain training with the predictors tta, ensemble, pairwise.
 SIT2 = ("not-sure", "sure-or-not", "multi-label", "soft-label", "confusion-smoothing", "second-look")
+PAIRWISE = "pairwise"  # the predictor that uses confused pairs
 
 
 @dataclass(frozen=True)
@@ -111,26 +113,24 @@ class Suite:
     def judge(self, control: str, methods: Sequence[str] | None = None) -> list[Judged]:
         """Test methods against a control on every place, corrected by Holm over all of these tests.
 
-        Seeds of one split test the same images, and are averaged. The results hold no predictions, so repeats
-        are taken to share as much as they may.
+        Seeds of one split test the same images, and are averaged. The results hold no predictions, so what
+        repeats share is not estimated, but taken to be what their tests may share at most.
         """
         wide = self.wide().groupby(level=["place", "split"], sort=False).mean()
         step = 1 / self.table.groupby("place")["test_images"].mean()
-        counts = self.table.groupby("place")[["train_images", "test_images", "images"]].mean()
-        fractions = counts.div(counts["images"], axis=0)
-        tested = []
+        tested = (self.table["test_images"] / self.table["images"]).groupby(self.table["place"]).mean()
+        tests = []
         for name, rows in wide.groupby(level="place", sort=False):
             place = str(name)
             for method in methods or self.methods:
                 if method != control and {method, control} <= set(self.methods):
                     gap = (rows[method] - rows[control]).to_numpy(np.float64)
-                    train, test_fraction = fractions.loc[place, ["train_images", "test_images"]]
-                    test = corrected_t_test(gap, Overlap(train, test_fraction), step=step[place])
-                    tested.append((place, method, test))
-        adjusted = holm([test.p for _, _, test in tested])
+                    test = corrected_t_test(gap, Overlap(test=tested[place]), step=step[place])
+                    tests.append((place, method, test))
+        adjusted = holm([test.p for _, _, test in tests])
         return [
             Judged(place, method, control, test, p)
-            for (place, method, test), p in zip(tested, adjusted, strict=True)
+            for (place, method, test), p in zip(tests, adjusted, strict=True)
         ]
 
     def test_over_sets(self, method: str, control: str, comparisons: int = 1) -> TTest:
@@ -236,12 +236,12 @@ def goal(suite: Suite) -> list[Goal]:
     pair, other = suite.means("pair_error"), suite.means("other_error")
     rows = []
     for method in suite.methods:
-        base = method.split("+")[0]
-        if base not in SIT2 or "@" in method or ranks is None:
+        base, *more = method.split("+")
+        if (base not in SIT2 and PAIRWISE not in more) or "@" in method or ranks is None:
             continue
         own = [one for one in judged if one.method == method]
         rank = float(ranks.mean_ranks[ranks.methods.index(method)])
-        random = f"{method}@random"
+        random = with_random_pairs(method, suite.methods)
         rows.append(
             Goal(
                 method,
@@ -251,7 +251,14 @@ def goal(suite: Suite) -> list[Goal]:
                 sum(one.verdict == "worse" for one in own),
                 float((pair[method] / pair["plain"] - 1).mean()),
                 float((other[method] / other["plain"] - 1).mean()),
-                suite.test_over_sets(method, random) if random in suite.methods else None,
+                None if random is None else suite.test_over_sets(method, random),
             )
         )
     return rows
+
+
+def with_random_pairs(method: str, methods: Sequence[str]) -> str | None:
+    """Return a method's own control with random pairs: a variant's name ends with it, a recipe's method does."""
+    base, plus, predictors = method.partition("+")
+    names = (f"{method}@random", f"{base}@random{plus}{predictors}")
+    return next((name for name in names if name in methods), None)

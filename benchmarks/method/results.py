@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import sit2
+from sit2.config.schema import Config
 from sit2.evaluation.results import COLUMNS
 from sit2.experiments.grid import Cell
 from sit2.storage.files import atomic
@@ -25,16 +27,18 @@ MORE = (
 )
 
 
-def write_results(path: Path, cells: Sequence[Cell], *, from_split: int = 0) -> None:
-    """Write a row for each cell, in the contract's columns and ours.
+def row_of(cell: Cell, config: Config, variant: str | None = None) -> dict[str, Any]:
+    """Return a cell's row, in the contract's columns and ours; a variant stands under its own name."""
+    own = {"backbone": config.backbone, "image_size": config.image_size, "version": sit2.__version__}
+    return {**cell.row(), "method": variant or cell.method, **own}
 
-    Rows of splits before ``from_split`` that the file has already stay in front of them, as they are.
+
+def write_results(path: Path, rows: Sequence[Mapping[str, Any]], *, from_split: int = 0) -> None:
+    """Write the rows of finished cells.
+
+    Rows of splits before ``from_split`` that the file has already stay in front of them, as they are, whatever
+    their methods are called.
     """
-    rows = []
-    for cell in cells:
-        spec = cell.outcome.spec
-        own = {"backbone": spec.backbone, "image_size": spec.image_size, "version": sit2.__version__}
-        rows.append({**cell.row(), **own})
     table = pd.DataFrame(rows, columns=[*COLUMNS, *MORE])
     before = table.iloc[:0]
     if from_split and path.exists():

@@ -12,6 +12,8 @@ import numpy as np
 
 import sit2
 from benchmarks.datasets import BY_NAME
+from sit2.cli.screen import Screen
+from sit2.cli.terminal import Terminal
 from sit2.config.schema import Config, make_config
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers import read_dataset
@@ -21,12 +23,14 @@ from sit2.records import Dataset
 
 def train_source(names: Sequence[str], settings: Mapping[str, Any], out: Path) -> Path:
     """Train on all images of several sets at once, unless that was done; return its folder in ``out``."""
-    given = {"method": "plain", "control": "plain", "channels": "3", **settings}
+    given = {"method": "plain", "control": "none", "channels": "3", **settings}
     digest = hashlib.sha256(json.dumps([*names, given], sort_keys=True).encode())
     folder = out / f"source-{digest.hexdigest()[:16]}"
     if not (folder / "model").exists():
         dataset = together(names, make_config(given))
-        sit2.train(dataset, out=folder, resume=(folder / "run.json").exists(), quiet=False, **given)
+        with Terminal(Screen()) as terminal:
+            begun = (folder / "run.json").exists()
+            sit2.train(dataset, out=folder, resume=begun, listener=terminal, **given)
     return folder
 
 

@@ -9,8 +9,9 @@ import yaml
 
 from benchmarks.datasets import BY_NAME
 from benchmarks.method.source import train_source
-from sit2.config.schema import Config, check_method, make_config
-from sit2.experiments.grid import Grid, Source
+from sit2.config.recipe import parse_all
+from sit2.config.schema import Config, make_config
+from sit2.experiments.design import Grid, Source
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -21,15 +22,15 @@ def names() -> list[str]:
 
 @dataclass(frozen=True)
 class Part:
-    """Cells that share all settings: a grid, and what its methods are called in the results."""
+    """Cells that share all settings: a grid, and what its recipes are called in the results."""
 
     grid: Grid
     config: Config
-    variant: str | None = None  # the name of the only method, where its settings are not the usual ones
+    variant: str | None = None  # the name of the only recipe, where its settings are not the usual ones
 
 
 def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
-    """Return the parts of a suite: its methods with the common settings, then one part for each variant.
+    """Return the parts of a suite: its recipes with the common settings, then one part for each variant.
 
     What they start from, where the suite names a source, is trained first, and kept in ``out``. Splits before
     ``from_split`` are left out.
@@ -47,7 +48,7 @@ def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
         sources.append(Source(one.path, own))
     grid = Grid(
         tuple(sources),
-        tuple(suite["methods"]),
+        parse_all(suite["methods"]),
         splits=first + suite["splits"] - settings["split_seed"],
         seeds=suite.get("seeds", 1),
         labels=tuple(suite.get("labels", ())),
@@ -57,7 +58,6 @@ def read(name: str, out: Path, *, from_split: int = 0) -> list[Part]:
     parts = [Part(grid, make_config(settings))]
     for variant, changes in suite.get("variants", {}).items():
         own = dict(changes)
-        method = own.pop("method")
-        check_method(method)
-        parts.append(Part(replace(grid, methods=(method,)), make_config(settings, own), variant))
+        recipes = parse_all([own.pop("method")])
+        parts.append(Part(replace(grid, recipes=recipes), make_config(settings, own), variant))
     return parts

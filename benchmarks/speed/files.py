@@ -15,10 +15,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.speed.timing import Ratio, Work, measure
-from benchmarks.speed.training import CASES, CLASSES, Case, _feed, _loop
+from benchmarks.speed.training import CASES, CLASSES, Case, _loop, _noise
 from sit2.data.decoding.decode import decode
 from sit2.data.decoding.image import Decoding
-from sit2.methods import METHODS
 from sit2.training.backbones import build_network
 
 
@@ -36,10 +35,10 @@ def ratios(rounds: int) -> Iterator[Ratio]:
             )
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            config, training_set = _feed(case)
+            config, training_set = _noise(case)
             config = replace(config, epochs=case.steps * config.batch_size / len(training_set))
             _pictures(Path(folder), case.size, case.size, len(training_set))
-            ours = METHODS["mixup"](config).phases([], CLASSES)[0]
+            ours = config.make_method("mixup").phases([], CLASSES)[0]
             yield measure(
                 "versus_conventional",
                 f"{case.title}: images/s of our loop with mixup over ImageFolder, v2 transforms, DataLoader "

@@ -17,11 +17,11 @@ from benchmarks.speed.timing import Ratio
 from sit2.config.schema import Config
 from sit2.methods.method import train_plainly
 from sit2.seeds import Seeds
-from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training
+from sit2.training.presets import PRESETS
+from sit2.training.training_set import Normalisation, TrainingSet
 
 STEPS = 60
 MAPPED = (200_000, 32)  # images, pixels a side: 614 MB
@@ -113,5 +113,5 @@ def train_steps(images: np.ndarray) -> float:
     network = build_network("small-cnn", channels=3, image_size=config.image_size, outputs=10, seed=0)
     fabric = make_fabric("cpu", config.precision)
     began = time.process_time()
-    Training(network, training_set, [train_plainly(10)], config, Seeds(0), fabric).run()
+    Training("speed", "plain", network, training_set, [train_plainly(10)], config, Seeds(0), fabric).run()
     return time.process_time() - began

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 @dataclass(frozen=True)

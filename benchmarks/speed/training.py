@@ -11,15 +11,14 @@ import torch
 from benchmarks.speed.timing import Ratio, Work, measure
 from sit2.config.schema import Config
 from sit2.confusion.pairs import all_pairs
-from sit2.methods import METHODS
 from sit2.methods.method import train_plainly
 from sit2.seeds import Seeds
-from sit2.training.augment import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
-from sit2.training.training_set import TrainingSet, Normalisation
 from sit2.training.loop import Training, _make_optimizer
 from sit2.training.phase import Phase
+from sit2.training.presets import PRESETS
+from sit2.training.training_set import Normalisation, TrainingSet
 
 CLASSES = 10
 
@@ -43,7 +42,7 @@ CASES = (Case("small-cnn", 32, 60), Case("resnet18", 64, 12))
 def ratios(rounds: int) -> Iterator[Ratio]:
     """Measure every case."""
     for case in CASES:
-        config, training_set = _feed(case)
+        config, training_set = _noise(case)
         plain = train_plainly(CLASSES)
         yield measure(
             "loop_vs_limit",
@@ -52,9 +51,8 @@ def ratios(rounds: int) -> Iterator[Ratio]:
             _loop(case, config, training_set, plain),
             rounds=rounds,
         )
-        mixing = METHODS["multi-label"](config).phases(all_pairs([str(k) for k in range(CLASSES)]), CLASSES)[
-            0
-        ]
+        pairs = all_pairs([str(k) for k in range(CLASSES)])
+        mixing = config.make_method("multi-label").phases(pairs, CLASSES)[0]
         yield measure(
             "mix_cost",
             f"{case.title}: time of multi-label's pretraining pass over a plain pass",
@@ -64,7 +62,7 @@ def ratios(rounds: int) -> Iterator[Ratio]:
         )
 
 
-def _feed(case: Case) -> tuple[Config, TrainingSet]:
+def _noise(case: Case) -> tuple[Config, TrainingSet]:
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (1000, 3, case.size, case.size), dtype=np.uint8)
     labels = np.arange(1000) % CLASSES
@@ -88,7 +86,7 @@ def _loop(case: Case, config: Config, training_set: TrainingSet, phase: Phase) -
     def work() -> None:
         network = build_network(case.backbone, channels=3, image_size=case.size, outputs=CLASSES, seed=0)
         fabric = make_fabric(config.device, config.precision)
-        Training(network, training_set, [phase], config, Seeds(0), fabric).run()
+        Training("speed", phase.name, network, training_set, [phase], config, Seeds(0), fabric).run()
 
     return work
 

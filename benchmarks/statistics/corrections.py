@@ -58,13 +58,16 @@ def _constant(correction: Callable[[Setting], float]) -> Callable[[Seen], Parts]
     )
 
 
-def _estimated(train: bool) -> Callable[[Seen], Parts]:
-    """Return a test that estimates what shared test images do, and bounds what shared training images do."""
+def _estimated(correction: Callable[[float], float]) -> Callable[[Seen], Parts]:
+    """Return a test that estimates what shared test images do.
+
+    Of what training adds, it takes what trainings share to be the correction for n/N.
+    """
 
     def parts(seen: Seen) -> Parts:
         trained = np.maximum(seen.variance - seen.images + seen.shared, 0.0)
-        kappa = _ratio(seen.setting.train / seen.setting.images) if train else 0.0
-        return seen.variance / seen.splits + kappa * trained, seen.shared
+        shared = correction(seen.setting.train / seen.setting.images)
+        return seen.variance / seen.splits + shared * trained, seen.shared
 
     return parts
 
@@ -74,8 +77,9 @@ CORRECTIONS: dict[str, Callable[[Seen], Parts]] = {
     "ρ/(1 − ρ)": _constant(lambda s: _ratio(s.test / s.images)),
     "n_test/n_train": _constant(lambda s: s.test / s.train),
     "largest overlap": _constant(lambda s: _ratio(max(s.test, s.train) / s.images)),
-    "test overlap": _estimated(train=False),
-    "both overlaps": _estimated(train=True),
+    "test overlap": _estimated(lambda _: 0.0),
+    "both overlaps": _estimated(lambda fraction: fraction),
+    "both at most": _estimated(_ratio),
 }
 
 

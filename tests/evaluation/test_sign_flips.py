@@ -169,14 +169,20 @@ class TestInterval:
         monkeypatch.setattr(sign_flips, "CELLS", 0)
         assert sign_flip_interval(*images(*counts), 0.05) == pytest.approx(exact, abs=0.05 * np.ptp(exact))
 
-    @settings(max_examples=100, deadline=None)
-    @given(st.integers(0, 60), st.integers(0, 60), ALPHAS)
-    def test_the_approximation_agrees_with_the_test(self, only_a, only_b, alpha):
-        differences, sizes = images(only_a, only_b, 200)
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.integers(15, 60), st.integers(1, 5), st.floats(0, 1), st.floats(0, 1), ALPHAS, st.integers(0, 99)
+    )
+    def test_the_approximation_agrees_with_the_test(self, groups, most, different, better, alpha, seed):
+        draw = np.random.default_rng(seed)
+        sizes = draw.integers(1, most + 1, groups)
+        sign = np.where(draw.random(groups) < better, 1, -1) * (draw.random(groups) < different)
+        differences = sign * draw.integers(1, sizes + 1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sign_flips, "CELLS", 0)
             low, high = sign_flip_interval(differences, sizes, alpha)
         assert (not low <= 0 <= high) == (sign_flip_exact(differences) < alpha)
+        assert -1 <= low <= differences.sum() / sizes.sum() <= high <= 1
 
     def test_a_hundred_thousand_images_take_less_than_half_a_second(self):
         differences, sizes = images(5200, 5000, 90_000)

@@ -20,12 +20,12 @@ def outcome():
 def test_what_is_simulated_is_the_test_of_the_package(outcome, splits):
     seen = Seen.of(outcome, splits, SMALL)
     estimated = half_widths(CORRECTIONS["both overlaps"](seen), splits)
-    largest = half_widths(CORRECTIONS["largest overlap"](seen), splits)
+    unknown = half_widths(CORRECTIONS["ρ/(1 − ρ)"](seen), splits)
     plain = half_widths(CORRECTIONS["plain"](seen), splits)
     for n in range(20):
         differences = outcome.differences[n, :splits]
         known = Overlap(30 / 240, 72 / 240, seen.images[n], seen.shared[n])
-        for overlap, half in ((known, estimated), (Overlap(30 / 240, 72 / 240), largest), (Overlap(), plain)):
+        for overlap, half in ((known, estimated), (Overlap(30 / 240, 72 / 240), unknown), (Overlap(), plain)):
             test = corrected_t_test(differences, overlap, step=1 / 72)
             assert (test.upper - test.lower) / 2 == pytest.approx(half[n])
 

@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -159,6 +160,17 @@ class TestProcesses:
         while any(alive(pid) for pid in pids) and time.monotonic() < end:
             time.sleep(0.05)
         assert not any(alive(pid) for pid in pids)
+
+    def test_a_host_that_makes_warnings_errors_does_not_wait_forever(self):
+        """Loky warns of a process that ended while a job came, in the thread that brings all results."""
+        text = "A worker stopped while some jobs were given to the executor. This can be caused by a memory leak."
+        where = (UserWarning, "process_executor.py", 1, "joblib.externals.loky.process_executor")
+        with pytest.raises(UserWarning):
+            warnings.warn_explicit(text, *where)
+        with EXECUTORS["joblib"](nobody, 2):
+            warnings.warn_explicit(text, *where)
+        with pytest.raises(UserWarning):
+            warnings.warn_explicit(text, *where)
 
     @staticmethod
     def pid_in(file):

@@ -78,6 +78,25 @@ def test_it_is_not_done_again(trainings, tmp_path):
     assert len(trainings) == 2
 
 
+def test_killed_it_goes_on_with_the_trial_that_was_not_finished(trainings, tmp_path):
+    whole = tuned(training_of("plain", tmp_path / "whole", trials=3, **QUICK))
+    job, began = training_of("plain", tmp_path / "killed", trials=3, **QUICK), []
+    trainings.clear()
+
+    def kill(event):
+        began.extend([event] if isinstance(event, TrainingBegan) else [])
+        if len(began) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(job, kill)
+    assert len(trainings) == 2
+    result = tuned(job)
+    assert len(trainings) == 4
+    assert result.chosen == whole.chosen
+    assert timeless(result.history) == timeless(whole.history)
+
+
 def test_the_same_again_elsewhere_chooses_the_same(tmp_path):
     one, other = (tuned(training_of("mixup", tmp_path / name, trials=3, **QUICK)) for name in ("a", "b"))
     assert one.chosen == other.chosen

@@ -211,7 +211,7 @@ class TestFromPython:
         found = compare(
             folders[0], out=tmp_path / "c", methods=["mixup"], splits=1, labels=[2, 4], **SETTINGS
         )
-        assert [(r.comparison.labels, r.comparison.method) for r in found.results] == [
+        assert [(r.labels, r.method) for r in found.results] == [
             (2, "mixup"),
             (4, "mixup"),
         ]

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from made_run import change_json, page_text, random_run, write_json, write_run
 from PIL import Image
+from synthetic import SETTINGS, write_folder
 
+from sit2 import train
 from sit2.errors import RunFolderError
+from sit2.events import StageBegan
 from sit2.report.data import load_run
 from sit2.report.images import Album
 from sit2.report.matrix import matrix_of, matrix_view
@@ -138,8 +141,9 @@ class TestEveryState:
         assert (again.method, again.shown, again.test) == (None, (), None)
         assert again.pairs == run.pairs
         page = page_text(run.folder)
-        assert "Which classes are confused?</h2>" in page
+        assert f"{len(run.chosen)} of 3 pairs of classes chosen as confused</h2>" in page
         assert "No model was evaluated in this run." in page
+        assert page.count("Which classes are confused?</h2>") == 1
 
     def test_confusion_of_a_file_of_predictions(self, run):
         for name in ("metrics.json", "comparison.json", "samples.csv"):
@@ -153,6 +157,29 @@ class TestEveryState:
         assert 'aria-label="Measured confusion"' in page
         first = run.confusion.mass[0] / run.confusion.mass[0].sum()
         assert "".join(f"<td>{100 * value:.1f} %</td>" for value in first) in page
+
+
+def test_a_training_that_is_stopped_in_each_of_its_stages_has_its_page(tmp_path):
+    """The same run, begun, stopped as soon as each stage begins, and gone on with."""
+    photos, run = write_folder(tmp_path / "shapes"), tmp_path / "run"
+
+    def stop_at(stage):
+        def listen(event):
+            if isinstance(event, StageBegan) and event.name == stage:
+                raise KeyboardInterrupt
+
+        return listen
+
+    for stage in ("confusion", "training", "evaluation", "report"):
+        with pytest.raises(KeyboardInterrupt):
+            train(photos, out=run, resume=run.exists(), listener=stop_at(stage), **SETTINGS)
+        page = page_text(run)
+        assert "This run is not finished." in page
+        assert ("Did it help?" in page) == (stage == "report")
+        assert ("Confused pairs" in page) == (stage != "confusion")
+    train(photos, out=run, resume=True, **SETTINGS)
+    assert "This run is not finished." not in (run / "report.html").read_text(encoding="utf-8")
+    assert "This run is not finished." not in page_text(run)
 
 
 class TestRefusals:

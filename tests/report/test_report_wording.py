@@ -61,6 +61,10 @@ class TestVerdict:
             "none of these changes is statistically significant" in on_which_classes(run, class_rows(run))[-1]
         )
 
+    def test_no_difference_at_all(self, tmp_path):
+        test = outcome(tmp_path, 40, 40).test
+        assert "There is no difference (95 % interval: " in verdict(test)
+
     def test_an_interval_without_ends_is_not_told(self, tmp_path):
         test = outcome(tmp_path, 40, 39).test
         endless = {"accuracy": Difference(0.0025, -np.inf, np.inf)}
@@ -106,13 +110,19 @@ class TestWithoutAControl:
     def test_next_the_strategies_are_tried_with_the_same_predictors(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain*2+tta+temperature"))
         what, command = what_next(run, pair_rows(run))[-2]
-        assert "compare SIT²'s strategies with plain*2+tta+temperature" in what
+        assert "compare SIT²'s strategies with plain training" in what
         words = shlex.split(command)
         recipes = words[words.index("--methods") + 1].split(",")
         expected = ("plain", "not-sure", "sure-or-not", "multi-label")
         assert recipes == [f"{method}*2+tta+temperature" for method in expected]
         controls = {Recipe.parse(name).control() for name in recipes[1:]}
         assert controls == {Recipe.parse(recipes[0])}
+
+    def test_after_confusion_alone_the_strategies_are_tried_too(self, tmp_path):
+        run = outcome(tmp_path, None, 40, recipes=("", "plain+tta"))
+        (tmp_path / "predictions" / "plain+tta.csv").unlink()
+        _, command = what_next(load_run(run.folder), [])[-1]
+        assert "--methods plain+tta,not-sure+tta,sure-or-not+tta,multi-label+tta " in command
 
     def test_next_a_method_without_a_control_is_compared(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "mixup+tta"), settings={"control": "none"})

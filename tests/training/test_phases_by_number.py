@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 def test_two_phases_of_one_name_draw_different_orders_and_heads(make_training):
     phase = Phase("train", Originals(), one_class, cross_entropy, outputs=3, fraction=0.5)
     training = make_training(phases=[phase, phase], epochs=2)
-    heads, orders = [], []
+    heads = []
     network, new_head = training.network, training.network.new_head
 
     def remember(outputs, *, seed):
@@ -20,8 +20,7 @@ def test_two_phases_of_one_name_draw_different_orders_and_heads(make_training):
         heads.append(network.head.weight.detach().clone())
 
     network.new_head = remember
-    for number in range(2):
-        orders.append(training.training_set.for_phase(number).rows(0, 29).tolist())
+    orders = [training.training_set.for_phase(number).rows(0, 29).tolist() for number in range(2)]
     training.run()
     assert len(heads) == 2
     assert not torch.equal(*heads)

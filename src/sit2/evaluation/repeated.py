@@ -59,23 +59,26 @@ def corrected_t_test(
     A difference varies with the images that train and with those that test, and repeats share some of both:
 
     - Two trainings on n of N images have n/N of theirs in common on average. Whatever a training makes of its
-      images, what it makes is correlated by n/N at most (Hoeffding 1948, theorem 5.1: ζ_c / c never falls).
+      images, what it makes is correlated by n/N at most (Hoeffding 1948, theorem 5.1: ζ_c / c never falls),
+      and by less, the more of it is chance in training.
     - Two tests on m of N images have m/N of theirs in common. What these contribute is estimated from the
       predictions: c = ``overlap.shared``; and v = ``overlap.images`` is what all images of one test do.
 
-    With S² the variance of the differences, S² - v + c estimates what training adds to one of them, all but
-    what trainings share; so the variance of the mean is at most about
+    With S² the variance of the differences, S² - v + c estimates what training adds to one of them, and the
+    variance of the mean is taken to be
 
-        S²/T + κ max(0, S² - v + c) + c,   κ = (n/N) / (1 - n/N).
+        S²/T + (n/N) max(0, S² - v + c) + c.
 
-    S² rests on T differences, c on many images. So the interval is the mean ± the root of t² (S²/T + κ …) +
-    z² c, with the quantiles of Student's t for T - 1 and of the normal distribution, and p is the level
-    at which it reaches 0.
+    (S² - v + c lacks what trainings share, so this is enough where 1/(1 + n/N) of what training adds, or less,
+    is a sum over its images: that is nearly all where few images train, and half at worst.) S² rests on T
+    differences, c on many images. So the interval is the mean ± the root of t² (S²/T + (n/N) …) + z² c,
+    with the quantiles of Student's t for T - 1 and of the normal distribution, and p is the level at which it
+    reaches 0.
 
-    Without v and c any two differences may be correlated by ρ = max(m, n)/N, and the variance of the mean is
-    S² (1/T + ρ/(1 - ρ)). Nadeau & Bengio (2003) have m/n in place of ρ/(1 - ρ): the same for trainings on all
-    that is not tested and ρ = m/N, and far too much where few images train. docs/statistics.md compares these
-    by simulation.
+    Without v and c two differences are taken to be correlated by ρ = m/N, as if all came from the test images,
+    and the variance of the mean to be S² (1/T + ρ/(1 - ρ)). Nadeau & Bengio (2003) have m/n in place of
+    ρ/(1 - ρ): the same for trainings on all that is not tested, and far too much where few images train.
+    docs/statistics.md compares these by simulation: all three hold their level, and the first finds most.
 
     Args:
         differences: (T,) of a metric, method minus control, where more is better.
@@ -114,10 +117,9 @@ def corrected_t_test(
 def _variance_of_mean(variance: float, n: int, overlap: Overlap) -> tuple[float, float]:
     """Return the part that n differences tell by their variance, and the part that is known from images."""
     if overlap.images is None:
-        correlation = max(overlap.train, overlap.test)
-        return variance * (1 / n + correlation / (1 - correlation)), 0.0
+        return variance * (1 / n + overlap.test / (1 - overlap.test)), 0.0
     trained = max(variance - overlap.images + overlap.shared, 0.0)
-    return variance / n + overlap.train / (1 - overlap.train) * trained, overlap.shared
+    return variance / n + overlap.train * trained, overlap.shared
 
 
 def _half_width(alpha: float, told: float, known: float, df: int) -> float:

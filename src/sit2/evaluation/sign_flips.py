@@ -5,6 +5,8 @@ G groups of images; a group may be a single image. This module never imports tor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sit2.records import FloatArray, IntArray
@@ -104,30 +106,32 @@ def _parts(differences: IntArray, sizes: IntArray) -> tuple[FloatArray, FloatArr
 
 
 def _approximate_ends(differences: IntArray, sizes: IntArray, alpha: float) -> tuple[float, float]:
-    """Return the ends for many groups: flipped sums are normal, moved by as much as is exact at 0."""
+    """Return the ends for many groups: flipped sums are taken for normal, but at 0 for what they are."""
     from scipy import stats
 
-    p = sign_flip_exact(differences)
     near = differences if differences.sum() >= 0 else -differences
+    gap, p = float(near.sum() / sizes.sum()), sign_flip_exact(near)
     reach = float(stats.norm.isf(alpha / 2))
-    if 1e-300 < p < 1:
-        reach += _score(near, sizes, 0.0) - float(stats.norm.isf(p / 2))
-    low = _least(near, sizes, reach, above_zero=p < alpha)
-    high = -_least(-near, sizes, reach, above_zero=False)
+    error = _score(near, sizes, 0.0) - float(stats.norm.isf(p / 2)) if p > 1e-300 else 0.0
+
+    def beyond(
+        truth: float,
+    ) -> float:  # the error at 0 is made good there, and ever less towards the observed gap
+        return _score(near, sizes, truth) - error * (1 - truth / gap if truth > 0 else 1.0) - reach
+
+    low = _zero(beyond, 0.0, gap) if p < alpha else _zero(beyond, -1.0, 0.0)
+    high = -_zero(lambda truth: _score(-near, sizes, truth) - reach, -1.0, -gap)
     return (low, high) if near is differences else (-high, -low)
 
 
-def _score(differences: IntArray, sizes: IntArray, gap: float) -> float:
-    """Return the sum of differences - gap · sizes, in standard deviations of it with its signs flipped."""
-    rest = differences - gap * sizes
+def _score(differences: IntArray, sizes: IntArray, truth: float) -> float:
+    """Return the sum of differences - truth · sizes, in standard deviations of it with its signs flipped."""
+    rest = differences - truth * sizes
     return float(rest.sum() / max(np.sqrt((rest**2).sum()), 1e-300))
 
 
-def _least(differences: IntArray, sizes: IntArray, reach: float, *, above_zero: bool) -> float:
-    """Return the difference per image, on the given side of 0, whose score is ``reach``; -1 where none is."""
+def _zero(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a falling function is 0; the low end where it is below 0 from there on."""
     from scipy import optimize
 
-    ends = (0.0, 1.0) if above_zero else (-1.0, 0.0)
-    if _score(differences, sizes, ends[0]) <= reach:
-        return ends[0]
-    return float(optimize.brentq(lambda gap: _score(differences, sizes, gap) - reach, *ends))
+    return low if function(low) <= 0 else float(optimize.brentq(function, low, high))

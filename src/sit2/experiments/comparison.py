@@ -31,7 +31,8 @@ from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder, read_json
+from sit2.storage.run_folder import RunFolder
+from sit2.storage.run_info import read_info
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,6 @@ def _place_of(source: Source) -> str:
 
 def _is_comparison(out: Path) -> bool:
     try:
-        return isinstance(read_json(out / "run.json").get("data"), list)  # a run has one data set
+        return read_info(out).is_comparison
     except RunFolderError:
         return (out / "cells").is_dir()

@@ -12,6 +12,7 @@ import numpy as np
 from sit2.confusion.pairs_file import read_pairs
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers import read_images
+from sit2.data.samples import read_samples
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import DataError, RunFolderError
 from sit2.evaluation.metrics import compute_metrics
@@ -19,8 +20,7 @@ from sit2.events import Listener, Note, Progress
 from sit2.inference.model import Model
 from sit2.inference.spec import find_model
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
-from sit2.storage.escaping import read_neutral
-from sit2.storage.run_folder import read_json
+from sit2.storage.run_info import read_info
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,17 @@ def _seen_in_training(dataset: Dataset, model: Path, listener: Listener) -> Bool
     seen = np.zeros(len(dataset), dtype=np.bool_)
     if run is None:
         return seen
-    root = read_json(run / "run.json").get("root", "")
     try:
-        samples = read_neutral(run / "samples.csv")
-        used = samples["path"][samples["split"].isin(["train", "val"])]
-        known = {_real(Path(root), path) for path in used}
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        root, samples = read_info(run).root, read_samples(run / "samples.csv")
+    except RunFolderError as error:
+        reason = str(error).partition("\n")[0]
         raise RunFolderError(
-            f"{run} does not say what the model was trained on: {error}\nrestore its run.json and "
+            f"{run} does not say what the model was trained on: {reason}\nrestore its run.json and "
             "samples.csv, or move the model folder out of it"
         ) from None
+    names = {samples.paths[n] for n in (*samples.rows("train"), *samples.rows("val"))}
+    known = {_real(Path(root), path) for path in names}
     seen = np.array([_real(dataset.root, path) in known for path in dataset.paths], dtype=np.bool_)
-    names = set(used)
     if not seen.any() and (alike := sum(path in names for path in dataset.paths)):
         listener(
             Note(

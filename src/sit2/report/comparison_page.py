@@ -17,6 +17,7 @@ from sit2.evaluation.words import p_value
 from sit2.report.about import about
 from sit2.report.charts import POINTS, Line, Plot, Span, Spans, difference_text, spans, ticks
 from sit2.report.data import ComparisonData
+from sit2.report.tables import METRIC_TITLES
 
 SMALLER_IS_BETTER = ("log_loss", "ece", "pair_error", "other_error")
 
@@ -36,7 +37,7 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
         "curves": curves,
         "diagram": diagram,
         "ranks_sentence": ranks_sentence(data.ranks) if data.ranks else "",
-        "metrics": [metric.replace("_", " ") for metric in metrics],
+        "metrics": [METRIC_TITLES[metric] for metric in metrics],
         "rows": score_rows(data.summaries, metrics),
         "trust": trust(data),
         "next": what_next(data),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sit2.config.recipe import Recipe
 from sit2.errors import ConfigError
-from sit2.evaluation.metrics import Metrics, accuracy_interval
+from sit2.evaluation.metrics import METRICS, Metrics, accuracy_interval
 from sit2.evaluation.words import percent
 from sit2.records import SPLITS
 from sit2.report import charts, wording
@@ -19,19 +19,10 @@ from sit2.report.gradcam import HeatMaps
 from sit2.report.images import Album
 from sit2.report.matrix import GRAPH_FROM, graph, matrix_of, matrix_view, offered, order_of
 from sit2.report.pairs import pair_rows, stories
-from sit2.report.tables import Table
+from sit2.report.tables import METRIC_TITLES, Table
 
 # Of the file, for images; the rest is text.
 FRACTIONS = {"pairs": 0.24, "heat": 0.08, "matrix": 0.38, "batches": 0.08}
-METRIC_TITLES = {
-    "accuracy": "accuracy (95 % interval)",
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log-loss",
-    "ece": "calibration error",
-    "pair_error": "errors within confused pairs",
-    "other_error": "other errors",
-}
 
 
 def run_context(run: RunData, room: int) -> dict[str, Any]:
@@ -58,7 +49,7 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "trust": wording.trust(run),
         "next": wording.what_next(run, pairs),
         "metrics": metric_rows(run),
-        "metric_titles": list(METRIC_TITLES.values()),
+        "metric_titles": [METRIC_TITLES[name] for name in measured_metrics(run)],
         "rows": rows,
         "pairs": pairs,
         "stories": told,
@@ -79,11 +70,16 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
     }
 
 
+def measured_metrics(run: RunData) -> list[str]:
+    """Return the metrics that were measured: errors within pairs are not, where no pair was chosen."""
+    return [name for name in METRICS if any(values[name] is not None for values in run.metrics.values())]
+
+
 def metric_rows(run: RunData) -> list[tuple[str, list[str]]]:
     """Return (recipe, cells): every metric as it is shown, the accuracy with its interval."""
     rows = []
     for recipe, values in run.metrics.items():
-        cells = [_metric(values, name) for name in METRIC_TITLES]
+        cells = [_metric(values, name) for name in measured_metrics(run)]
         if recipe in run.predictions:
             low, high = accuracy_interval(run.predictions[recipe])
             cells[0] += f" ({100 * low:.1f} to {100 * high:.1f})"

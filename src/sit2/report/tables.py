@@ -18,6 +18,16 @@ from sit2.report.pairs import pair_rows
 from sit2.storage.escaping import neutral, visible
 from sit2.storage.files import atomic
 
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log-loss",
+    "ece": "calibration error",
+    "pair_error": "errors within confused pairs",
+    "other_error": "other errors",
+}
+
 
 @dataclass(frozen=True)
 class Table:

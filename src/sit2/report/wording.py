@@ -25,6 +25,9 @@ from sit2.report.pairs import PairRow
 
 FEW = 100  # test images; with fewer, an accuracy is uncertain by about ten points either way
 STRATEGIES = ("not-sure", "sure-or-not", "multi-label")  # of SIT²
+TRY_STRATEGIES = (
+    "Find out whether training on the confused pairs helps: compare SIT²'s strategies with plain training."
+)
 RIVALS = ("label-smoothing", "mixup")  # cheap ones
 
 
@@ -45,7 +48,10 @@ def question(run: RunData) -> str:
     if run.method is not None:
         accuracy = percent(_accuracy(run.predictions[run.method])).replace(" %", "\u00a0%")
         return f"How good is it? {accuracy} correct"
-    return "Which classes are confused?" if run.pairs else "Nothing has been measured yet"
+    if run.pairs:
+        possible = len(run.classes) * (len(run.classes) - 1) // 2
+        return f"{len(run.chosen)} of {counted(possible, 'pair')} of classes chosen as confused"
+    return "Nothing has been measured yet"
 
 
 def headline(test: TestResult) -> str:
@@ -62,7 +68,8 @@ def answer(run: RunData) -> str:
     if run.method is not None:
         return how_good(run, run.method)
     if run.pairs:
-        return "No model was evaluated in this run. It measured which classes are confused: see below."
+        most = max(run.pairs, key=lambda pair: pair.score)
+        return f"{most.class_a} and {most.class_b} are confused most. No model was evaluated in this run."
     return "The page will say more when the run has gone further."
 
 
@@ -79,6 +86,8 @@ def verdict(test: TestResult) -> str:
     if test.verdict == "worse":
         loss = Difference(-gap.difference, -gap.upper, -gap.lower)
         return f"{opening} The loss is {points(loss.difference)} percentage points{_interval(loss)}."
+    if abs(gap.difference) < 1e-9:
+        return f"{opening} There is no difference{interval}."
     return f"{opening} The difference of {points(gap.difference)} percentage points{interval} may be due to chance."
 
 
@@ -183,7 +192,8 @@ def trust(run: RunData) -> list[str]:
     apart = (
         "Some of them, or images of the same groups, were also used for training, so the figures are too good."
         if leaks
-        else "No network was trained on them, and no pair of classes was chosen with their help."
+        else "No network was trained on them"
+        + (", and no pair of classes was chosen with their help." if run.pairs else ".")
     )
     sentences = [f"The figures come from {counted(n, 'test image')}{kept}. {apart}"]
     if n < FEW:
@@ -195,7 +205,7 @@ def trust(run: RunData) -> list[str]:
     )
     if test is not None and test.comparisons > 1:
         sentences.append(
-            f"{test.comparisons} methods were compared, and the verdicts are corrected for that."
+            f"{test.comparisons} methods were compared: the intervals and p are corrected for that."
         )
     sentences += _calibrated(run)
     wrong = [f for f in run.findings or () if f.severity == "wrong"]
@@ -235,6 +245,9 @@ def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
         steps += _after_a_test(run, run.test, source)
     elif run.complete and run.method is not None:
         steps += _after_a_training(run, run.method, source)
+    elif run.complete and run.chosen:
+        setting = str(run.settings.get("method", "plain"))
+        steps.append((TRY_STRATEGIES, _compare(run, source, _alike(setting, ("plain", *STRATEGIES)))))
     worst = max(rows, key=lambda row: row.method_errors.errors, default=None)
     if worst and worst.method_errors.errors:
         errors, pair = worst.method_errors, worst.pair
@@ -276,10 +289,7 @@ def _after_a_training(run: RunData, method: str, source: str) -> list[tuple[str,
         what = f"Find out whether {method} is better than {plain[0]}: nothing was compared in this run."
         steps.append((what, _compare(run, source, [*plain, method])))
     elif plain and run.chosen:
-        what = (
-            f"Find out whether training on the confused pairs helps: compare SIT²'s strategies with {method}."
-        )
-        steps.append((what, _compare(run, source, [method, *strategies])))
+        steps.append((TRY_STRATEGIES, _compare(run, source, [method, *strategies])))
     return steps
 
 

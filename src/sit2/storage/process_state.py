@@ -22,6 +22,7 @@ _KNOWN = (
     *(("", rf"{module}(\.|$)") for module in ("PIL", "pydicom", "tifffile")),
     ("The least populated class", r"sklearn\."),
     ("Glyph .* missing", ""),
+    ("A worker stopped while some jobs", r"joblib\.externals\.loky\."),  # and another one begins
     *(
         ("", rf"{module}(\.|$)")
         for module in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "copyreg")

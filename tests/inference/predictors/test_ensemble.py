@@ -49,6 +49,12 @@ def test_groups_of_training_images_are_left_out_together():
     assert not torch.equal(one.observe(images, asked), other.observe(images, asked))
 
 
+def test_training_images_of_a_single_group_are_left_out_one_by_one():
+    images = images_to_predict()
+    one, other = (Ensemble().learn(known(groups=g)) for g in (("a",) * 29, ()))
+    assert torch.equal(one.observe(images, asked), other.observe(images, asked))
+
+
 @pytest.mark.parametrize(("weight", "inverse_temperature"), [(0.0, 1.0), (0.3, 1.0), (0.25, 2.0), (1.0, 0.5)])
 def test_by_hand(weight, inverse_temperature):
     """The product of powers of both, and of that another power, normalised."""

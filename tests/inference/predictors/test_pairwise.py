@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opinions import PAIRS, asked, context, images_to_predict, learned, look_at, outputs, some_answers
 
@@ -43,7 +43,6 @@ def test_without_pairs_it_is_the_network():
     assert torch.equal(refine(first, so_far), first.exp())
 
 
-@settings(deadline=None)
 @given(pairs=st.sets(st.sampled_from(sorted(PAIRS))), seed=st.integers(0, 99), right=st.floats(-3, 3))
 def test_what_always_holds(pairs, seed, right):
     (_, first), (_, so_far) = some_answers(7, right, seed), some_answers(7, right, seed + 100)

@@ -131,7 +131,7 @@ class TestEach:
         (same,) = chain.fitted((predictor,), nothing, labels[:0])
         assert same is predictor
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(count=st.integers(1, 40), right=st.floats(-2, 6), surer=st.floats(0.1, 8), seed=st.integers(0, 99))
     def test_fitted_it_is_never_worse_on_what_it_was_fitted_to(self, name, count, right, surer, seed):
         """Its price is the log-loss and a penalty that is 0 for the unfitted: so its log-loss is no higher."""
@@ -193,7 +193,7 @@ def test_state_of_other_classes_is_refused(name):
         type(predictor).from_state(own, state, other)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     names=st.lists(st.sampled_from(sorted(PREDICTORS)), unique=True),
     pairs=st.sets(st.sampled_from(sorted(PAIRS))),

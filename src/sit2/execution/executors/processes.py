@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 
 from sit2.events import Event, Listener, from_dict, to_dict
 from sit2.execution.executors.executor import Executor, Result, Runnable
+from sit2.storage.process_state import quiet_libraries
 
 if TYPE_CHECKING:
     from sit2.data.pixels import PixelStore
 
 SECONDS = 0.25  # between two looks at the files of events
+IDLE_SECONDS = 300  # after which a process without a job ends: each has spent seconds to load torch
 
 
 class ProcessExecutor(Executor):
@@ -34,7 +36,9 @@ class ProcessExecutor(Executor):
 
         super().__init__(listener)
         self._workers = workers
-        self._pool = get_reusable_executor(max_workers=workers)
+        self._quiet = quiet_libraries()  # or a host that makes warnings errors ends loky's own thread
+        self._quiet.__enter__()
+        self._pool = get_reusable_executor(max_workers=workers, timeout=IDLE_SECONDS)
         self._folder = tempfile.TemporaryDirectory(prefix="sit2-events-")
         self._numbers = count()
         self._inbox = _Inbox(Path(self._folder.name), listener)
@@ -58,6 +62,7 @@ class ProcessExecutor(Executor):
         """Read the last events."""
         self._inbox.close()
         self._folder.cleanup()
+        self._quiet.__exit__(None, None, None)
 
     def abort(self) -> None:
         """End all processes."""

@@ -61,7 +61,7 @@ class Ensemble(Predictor):
             known.labels,
             known.num_classes,
             rows=known.rows,
-            groups=known.groups,
+            groups=known.groups if len(set(known.groups)) > 1 else (),  # a single one cannot be left out
             mirror=known.augmentation.mirror,
             dihedral=known.augmentation.dihedral,
             seeds=known.seeds,

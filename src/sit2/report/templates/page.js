@@ -182,11 +182,11 @@ function heatMap(root, data) {
       img.addEventListener("load", () => img.classList.toggle("tiny", img.naturalWidth < 48));
       item.append(img);
     } else item.append(element("span", { className: "none", textContent: "no picture" }));
-    for (const m of [control(), state.method]) {
-      if (m < 0) continue;
+    const several = control() >= 0;
+    for (const m of several ? [control(), state.method] : [state.method]) {
       const [predicted, confidence, truth] = image.by[m];
       const right = predicted === image.label ? "" : ` (${data.classes[image.label]} ${percent(truth)} %)`;
-      item.append(element("span", {}, `${data.methods[m]}: `, element("b", { textContent: data.classes[predicted] }), ` ${percent(confidence)} %${right}`), element("br"));
+      item.append(element("span", {}, `${several ? data.methods[m] : "predicted"}: `, element("b", { textContent: data.classes[predicted] }), ` ${percent(confidence)} %${right}`), element("br"));
     }
     if (tag) item.append(element("span", { textContent: tag }), element("br"));
     item.append(element("span", { className: "id", textContent: image.id }));
