@@ -64,7 +64,7 @@ class DataPrepared(Event):
 class TrainingBegan(Event):
     """One training begins, or goes on."""
 
-    training: str  # a name that no other training of this run has
+    name: str  # that no other training of this run has
     method: str
     steps: int
     batch_size: int
@@ -74,7 +74,7 @@ class TrainingBegan(Event):
 class EpochEnded(Event):
     """An epoch of a training is over: a row of ``history.csv``."""
 
-    training: str
+    name: str  # of the training
     method: str
     phase: str
     epoch: int  # of the whole training, from 1
@@ -92,7 +92,7 @@ class EpochEnded(Event):
 class TrainingEnded(Event):
     """A training is finished, or was found finished."""
 
-    training: str
+    name: str
     found: bool  # it had been trained before
 
 

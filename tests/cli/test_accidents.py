@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-from synthetic import MEASURED, RESULTS, SETTINGS, TINY, Finished, command, contents, finished, write_folder
+from synthetic import MEASURED, RESULTS, TINY, Finished, command, contents, finished, write_folder
 
 from sit2.cli.accidents import explain, interruptible
 from sit2.errors import RunFolderError, Sit2Error
-from sit2.experiments.comparison import compare
 from sit2.storage.files import atomic, sweep
 from sit2.storage.lock import NAME, Lock
 from sit2.storage.run_folder import BEGINNING, RunFolder
@@ -274,14 +273,16 @@ class TestBegin:
 
 
 class TestCompareIsTakenUp:
-    """`make torture` kills at random moments; here it is at two that are known."""
+    """`make torture` kills at random moments; here it is at some that are known."""
 
-    @pytest.mark.parametrize("when", ["run.json", "pairs"])
-    def test_run_again(self, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("when", ["run.json", "config.yaml", "pairs", "results.csv"])
+    def test_run_again(
+        self, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+    ) -> None:
         data = write_folder(tmp_path / "shapes")
-        settings = {**SETTINGS, "epochs": 1, "methods": ["plain", "mixup"], "splits": 1}
-        settings["confusion"] = "closed-form"
-        compare(data, out=tmp_path / "whole", **settings)
+        words = ("compare", data, *MEASURED, "--methods", "mixup", "--splits", 1, "--epochs", 1)
+        words = (*words, "--confusion", "closed-form", "--quiet", "-o")
+        assert command((*words, tmp_path / "whole")) == 0
         replace = Path.replace
 
         def killed(self: Path, target: Path) -> Path:
@@ -292,9 +293,9 @@ class TestCompareIsTakenUp:
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", killed)
-            with pytest.raises(KeyboardInterrupt):
-                compare(data, out=tmp_path / "out", **settings)
-        compare(data, out=tmp_path / "out", **settings)
+            assert command((*words, tmp_path / "out")) == 130
+        assert "to go on: sit2 compare" in capsys.readouterr().err
+        assert command((*words, tmp_path / "out")) == 0
         for file in ("pairs/*.csv", "cells/*.npz", "comparison.json"):
             assert contents(tmp_path / "out", file) == contents(tmp_path / "whole", file)
 

@@ -148,7 +148,9 @@ class TestLabels:
         shutil.move(root / "cross/cross_05.png", root / "disc/cross_05.png")
         return root
 
-    def test_the_probe_finds_labels_that_were_swapped(self, tmp_path: Path, capsys: Printed) -> None:
+    def test_the_closed_form_classifier_finds_labels_that_were_swapped(
+        self, tmp_path: Path, capsys: Printed
+    ) -> None:
         pytest.importorskip("cleanlab")
         draw = np.random.default_rng(2)
         images = draw.normal(110, 20, (200, 32, 32))

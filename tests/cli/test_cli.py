@@ -37,6 +37,7 @@ from sit2.config.schema import SETTINGS, Config
 from sit2.inference.predictors import PREDICTORS
 from sit2.methods import METHODS
 from sit2.parameters import parameters_of
+from sit2.training.loop import Training
 
 Printed = pytest.CaptureFixture[str]
 VERBS = (
@@ -435,3 +436,35 @@ class TestSynthesize:
         assert command(("synthesize", manifest, "-o", tmp_path / "made", *MEASURED)) == 2
         assert "class 'newt' has" in capsys.readouterr().err
         assert not (tmp_path / "made").exists()
+
+
+class TestCache:
+    def test_images_and_networks_are_seen_used_and_cleared(
+        self, done: Finished, tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache, trained, run = tmp_path / "cache", [], Training.run
+        monkeypatch.setattr(Training, "run", lambda self: trained.append(self.method) or run(self))
+        words = ("train", done.data, *MEASURED, "--epochs", 1, "--cache", cache, "--quiet")
+        assert command((*words, "-o", tmp_path / "one", "--method", "plain")) == 0
+        assert command((*words, "-o", tmp_path / "two", "--method", "plain+tta")) == 0
+        assert trained == ["plain"]  # the network of the first run is that of the second
+        assert not list(tmp_path.rglob("state"))
+        capsys.readouterr()
+
+        assert command(("cache", "--cache", cache)) == 0
+        shown = capsys.readouterr().out
+        network = sum(path.stat().st_size for path in (cache / "networks").iterdir())
+        assert f"and {network / 1e6:,.1f} MB of trained networks in {cache}" in shown
+        assert network > 100_000
+
+        assert command(("cache", "--cache", cache, "--clear")) == 0
+        assert capsys.readouterr().out.startswith("Removed ")
+        assert [path for path in cache.rglob("*") if path.is_file()] == []
+        assert command((*words, "-o", tmp_path / "three", "--method", "plain+tta")) == 0
+        assert trained == ["plain", "plain"]
+        predictions = [contents(tmp_path / name, "predictions/*.csv") for name in ("two", "three")]
+        assert predictions[0] == predictions[1]
+
+    def test_no_cache(self, capsys: Printed) -> None:
+        assert command(("cache", "--cache", "off")) == 0
+        assert capsys.readouterr().out == "Nothing is kept between runs: the cache is off.\n"

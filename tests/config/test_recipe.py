@@ -182,7 +182,7 @@ class TestControls:
             ("multi-label*4+tta", "plain*4+tta"),
             ("label-smoothing+temperature", "plain+temperature"),
             ("not-sure+pairwise", "plain+pairwise"),
-            ("not-sure@random+tta+pairwise", "plain+tta"),  # plain training has no such pairs
+            ("not-sure@random+tta+pairwise", "plain@random+tta+pairwise"),  # the same pairs for both
             ("plain", None),
             ("plain+tta+ensemble", None),
             ("plain*4+tta", None),

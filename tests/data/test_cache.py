@@ -126,10 +126,10 @@ def test_clearing_removes_our_entries_alone(photos, tmp_path):
     entries = sum(p.stat().st_size for p in folder.iterdir() if p.name != "notes.json")
     networks = folder / cache.NETWORKS
     networks.mkdir()
-    for name in (f"{'a' * 40}.network", "mine.network"):
+    for name in (f"{'a' * 40}.network", f"{'b' * 40}-trial-1.network", "mine.network"):
         (networks / name).write_bytes(b"12345")
-    assert cache.size(folder) == (entries, 5)
-    assert cache.clear(folder) == (entries, 5)
+    assert cache.size(folder) == (entries, 10)
+    assert cache.clear(folder) == (entries, 10)
     assert cache.size(folder) == (0, 0)
     assert sorted(p.name for p in folder.iterdir() if p.is_file()) == ["notes.json"]
     assert [p.name for p in networks.iterdir()] == ["mine.network"]

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from sit2.errors import TrainingError
 from sit2.execution.runner import train_here
-from sit2.execution.training_job import load_network, load_trained
+from sit2.execution.training_job import load_finished, load_trained
 from sit2.inference.model import Members, Model
 from sit2.inference.predictors.predictor import Known
 from sit2.records import ClassPair
@@ -66,7 +66,7 @@ class TestOutcome:
         job = trained(make_job("plain", **QUICK), tmp_path)
         outcome = job.run()
         (training,) = job.trainings
-        alone = Model(training.spec, load_network(training.network, training))
+        alone = Model(training.spec, load_finished(training)[1])
         for rows, answers in ((PREDICT, outcome.probabilities), (VAL, outcome.validation)):
             expected = alone.probabilities(training.store.images, rows, fixed_batch=True)
             assert np.array_equal(answers, expected)
@@ -224,7 +224,7 @@ class TestMembers:
         loaded = Model.load(tmp_path / "model")
         assert isinstance(loaded.network, Network)
         assert loaded.spec.networks == 1
-        one, other = (load_network(t.network, t).state_dict() for t in job.trainings)
+        one, other = (load_finished(t)[1].state_dict() for t in job.trainings)
         assert not torch.equal(one["head.weight"], other["head.weight"])
         for name, value in loaded.network.state_dict().items():
             expected = (one[name] + other[name]) / 2 if value.is_floating_point() else one[name]
@@ -239,7 +239,7 @@ class TestMembers:
         assert isinstance(loaded.network, Members)
         assert loaded.spec.networks == 2
         alone = [
-            Model(t.spec, load_network(t.network, t)).probabilities(pixels(), PREDICT, fixed_batch=True)
+            Model(t.spec, load_finished(t)[1]).probabilities(pixels(), PREDICT, fixed_batch=True)
             for t in job.trainings
         ]
         assert not np.allclose(*alone)
@@ -252,7 +252,7 @@ class TestMembers:
     def test_predictors_come_after_all_of_them(self, common, start, tmp_path):
         settings = {**QUICK, **({"weights": start} if common else {})}
         job = trained(make_job(f"{DEFAULT.replace('plain', 'plain*2')}", **settings), tmp_path)
-        model, _ = job.model()
+        _, model, _ = job.model()
         plain = dataclasses.replace(model, predictors=())
         first = torch.from_numpy(plain.probabilities(pixels(), PREDICT)).log()
         mirrored = torch.from_numpy(plain.probabilities(pixels()[..., ::-1], PREDICT)).log()
@@ -268,7 +268,7 @@ class TestMembers:
         outcome = run_one(job, tmp_path)
         assert outcome.budget == 3 * 14
         assert len(outcome.histories) == 3
-        assert {row.training for history in outcome.histories for row in history} == {
+        assert {row.name for history in outcome.histories for row in history} == {
             one.name for one in job.trainings
         }
         alone = run_one(make_job("plain", **QUICK), tmp_path / "alone")
@@ -284,7 +284,7 @@ class TestMembers:
         job = trained(make_job("plain*2", **QUICK), tmp_path)
         for n, one in enumerate(job.trainings):
             found = load_trained(one.network)
-            dataclasses.replace(found, notes=[f"note {n}"]).save(one.network, load_network(one.network, one))
+            dataclasses.replace(found, notes=[f"note {n}"]).save(one.network, load_finished(one)[1])
         assert list(job.run().notes) == ["note 0", "note 1"]
 
 

@@ -14,7 +14,7 @@ from sit2.execution import runner
 from sit2.execution.executors.processes import ProcessExecutor
 from sit2.execution.executors.serial import SerialExecutor
 from sit2.execution.recipe_job import RecipeJob
-from sit2.execution.runner import is_trained, load_outcome, make_executor, plan_workers
+from sit2.execution.runner import load_outcome, make_executor, plan_workers
 from sit2.execution.training_job import load_trained
 from sit2.training.backbones import Network
 from sit2.training.loop import Training
@@ -50,8 +50,8 @@ class TestOutcomes:
             alone = run_one(job, tmp_path / str(n))
             assert same_answers(outcomes[n], alone)
             one, other = (timeless(o.histories[0]) for o in (outcomes[n], alone))
-            assert [dataclasses.replace(row, training="") for row in one] == [
-                dataclasses.replace(row, training="") for row in other
+            assert [dataclasses.replace(row, name="") for row in one] == [
+                dataclasses.replace(row, name="") for row in other
             ]
 
     @EVERYWHERE
@@ -117,7 +117,7 @@ class TestSharing:
         (outcome,) = run([late], tmp_path, listener=heard.append)
         assert trainings == ["plain"]
         assert TrainingEnded("plain", found=True) in heard
-        assert is_trained(late.trainings[0], tmp_path / "networks")
+        assert (tmp_path / "networks" / f"{late.trainings[0].key}.network").exists()
         assert same_answers(outcome, run_one(late, tmp_path / "elsewhere"))
         assert trainings == ["plain", "plain"]
 
@@ -213,7 +213,7 @@ class TestExecutors:
         heard, jobs = [], some_jobs("plain", "multi-label", "plain+tta")
         outcomes = run(jobs, tmp_path, workers=workers, executor=executor, listener=heard.append)
         for outcome in outcomes[:2]:
-            name = outcome.histories[0][0].training
+            name = outcome.histories[0][0].name
             own = [event for event in heard if getattr(event, "training", None) == name]
             assert own[0] == TrainingBegan(name, name, 2, 7)
             assert own[1:-1] == list(outcome.histories[0])

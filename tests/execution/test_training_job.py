@@ -24,7 +24,7 @@ from sklearn.metrics import log_loss
 
 from sit2.errors import TrainingError
 from sit2.events import EpochEnded, TrainingBegan, TrainingEnded
-from sit2.execution.training_job import RETRY_LR, Trained, load_network, load_trained
+from sit2.execution.training_job import RETRY_LR, Trained, load_finished, load_trained
 from sit2.inference.model import Model
 from sit2.training import loop
 from sit2.training.backbones import SmallCNN
@@ -34,7 +34,7 @@ from sit2.training.loop import DEFAULT_LR, Training
 def weights_of(training):
     """The weights of its network, trained if it is not there."""
     training.run()
-    return load_network(training.network, training).state_dict()
+    return load_finished(training)[1].state_dict()
 
 
 def same(one, other):
@@ -62,7 +62,7 @@ class TestLeftBehind:
     def test_its_validation_is_of_the_network_that_it_leaves(self, tmp_path):
         training = training_of("multi-label", tmp_path)
         last = training.run().history[-1]
-        network = load_network(training.network, training)
+        network = load_finished(training)[1]
         given = Model(training.spec, network).probabilities(training.store.images, VAL)
         assert last.val_log_loss == pytest.approx(log_loss(LABELS[VAL], given, labels=range(3)), abs=1e-5)
         assert last.val_accuracy == (given.argmax(axis=1) == LABELS[VAL]).mean()
@@ -90,7 +90,7 @@ class TestLeftBehind:
         training = training_of("plain", tmp_path, channels=1, epochs=1)
         training.run()
         assert training.spec.channels == 1
-        assert load_network(training.network, training).encoder.stages[0].in_channels == 1
+        assert load_finished(training)[1].encoder.stages[0].in_channels == 1
 
 
 class TestFound:
@@ -102,7 +102,7 @@ class TestFound:
         again = training_of("multi-label", tmp_path, name="elsewhere: ")
         assert again.run(heard.append) == trained
         assert heard[-1] == TrainingEnded("elsewhere: multi-label", found=True)
-        expected = [dataclasses.replace(row, training="elsewhere: multi-label") for row in trained.history]
+        expected = [dataclasses.replace(row, name="elsewhere: multi-label") for row in trained.history]
         assert heard[:-1] == expected
 
     @pytest.mark.parametrize("damage", ["cut", "empty", "other"])
@@ -198,7 +198,7 @@ class TestDeterminism:
             np.random.seed(len(found))
             training = training_of(method, tmp_path / name)
             trained = training.run()
-            found.append((trained, load_network(training.network, training).state_dict()))
+            found.append((trained, load_finished(training)[1].state_dict()))
         assert timeless(found[0][0].history) == timeless(found[1][0].history)
         assert same(found[0][1], found[1][1])
 

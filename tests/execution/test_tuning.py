@@ -10,7 +10,7 @@ from jobs import VAL, make_job, part_of, run_one, timeless, training_of
 from sit2.config.schema import changed, make_config
 from sit2.errors import ConfigError
 from sit2.events import TrainingBegan
-from sit2.execution.training_job import load_network, load_trained
+from sit2.execution.training_job import load_finished, load_trained
 from sit2.execution.tuning import _ranges, tuned
 from sit2.methods import METHODS
 from sit2.parameters import parameters_of
@@ -38,7 +38,7 @@ def test_the_network_with_the_least_validation_log_loss_is_kept(method, training
     assert len(trainings) == sum(isinstance(event, TrainingBegan) for event in heard) == 4
     best = min(trainings, key=lambda one: loss_of(one.history))
     assert list(result.history) == best.history
-    kept = load_network(job.network, job).state_dict()
+    kept = load_finished(job)[1].state_dict()
     assert all(torch.equal(kept[name], value) for name, value in best.network.state_dict().items())
     assert result.chosen["lr"] == best.config.lr
     assert result.chosen["weight_decay"] == best.config.weight_decay

@@ -438,8 +438,8 @@ class TestPython:
         assert stages == ["images", "confusion", "training", "evaluation", "report"]
         (data,) = (event for event in heard if isinstance(event, DataPrepared))
         assert (data.name, data.images, data.classes, data.size) == ("shapes", 36, 3, (16, 16))
-        assert [event.training for event in heard if isinstance(event, TrainingBegan)] == ["plain", "mixup"]
-        epochs = [(event.training, event.epoch) for event in heard if isinstance(event, EpochEnded)]
+        assert [event.name for event in heard if isinstance(event, TrainingBegan)] == ["plain", "mixup"]
+        epochs = [(event.name, event.epoch) for event in heard if isinstance(event, EpochEnded)]
         assert epochs == [("plain", 1), ("plain", 2), ("mixup", 1), ("mixup", 2)]
 
     def test_a_dataset_of_arrays_trains_as_well(self, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def epochs(method: str, *rows: tuple[str, int, float, float | None, float | None
     """Return a training's history from (phase, samples seen, loss, validation accuracy and log-loss)."""
     return [
         EpochEnded(
-            training=method,
+            name=method,
             method=method,
             phase=phase,
             epoch=number,

@@ -252,6 +252,15 @@ class TestOpen:
         self.open(tmp_path, overwrite=True).begin()
         assert unfinished(tmp_path)
 
+    def test_another_versions_run_is_not_resumed(self, tmp_path: Path) -> None:
+        self.begun(tmp_path)
+        info = read(tmp_path / "run.json")
+        (tmp_path / "run.json").write_text(json.dumps(info | {"format_version": 1}))
+        with pytest.raises(RunFolderError, match="has format version 1, and this sit2 reads version 2 only"):
+            self.open(tmp_path, resume=True)
+        self.open(tmp_path, overwrite=True).begin()
+        assert read(tmp_path / "run.json")["format_version"] == 2
+
     @pytest.mark.parametrize("damage", [b"\xff\xfe", b"a: [", b"7"])
     def test_a_damaged_config_yaml(self, tmp_path: Path, damage: bytes) -> None:
         self.begun(tmp_path)

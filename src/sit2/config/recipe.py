@@ -100,17 +100,14 @@ class Recipe:
         if asked == NONE or (asked == AUTO and self.method == "plain"):
             return None
         base = Recipe("plain", members=self.members) if asked == AUTO else Recipe.parse(asked)
-        kept = self.predictors
-        if (
-            self.pairs != "chosen" and not base.trains_with_pairs
-        ):  # without the recipe's pairs, nor what uses them
-            kept = tuple(name for name in kept if not PREDICTORS[name].uses_pairs)
         if base.predictors not in ((), self.predictors):
             raise ConfigError(
                 f"the control {asked!r} has other predictors than '{self}', so their difference would not be the "
                 f"method's\nuse {base.training!r}, which gets the same ones, or auto"
             )
-        control = replace(base, predictors=kept)
+        control = replace(base, predictors=self.predictors)
+        if any(PREDICTORS[name].uses_pairs for name in self.predictors):  # which then use the same pairs
+            control = replace(control, pairs=self.pairs)
         return None if control == self else control
 
 

@@ -153,4 +153,4 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _networks(folder: Path) -> list[Path]:
     files = folder.glob("*.network") if folder.is_dir() else ()
-    return [path for path in files if len(path.stem) == 40]
+    return [path for path in files if len(path.stem.partition("-")[0]) == 40]

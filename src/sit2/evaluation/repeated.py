@@ -164,8 +164,22 @@ def effect_size(test: TTest, *, comparisons: int = 1) -> tuple[float, float, flo
         if df > 1
         else 1.0
     )
-    low, high = special.nctdtrinc(df, [1 - tail, tail], mean / error) * error / sd
-    return unbiased * mean / sd, float(unbiased * low), float(unbiased * high)
+    low, high = (_noncentrality(level, df, mean / error) for level in (1 - tail, tail))
+    return unbiased * mean / sd, unbiased * low * error / sd, unbiased * high * error / sd
+
+
+def _noncentrality(level: float, df: int, t: float) -> float:
+    """Return where Student's t is below ``t`` with a chance of ``level``; SciPy's own inverse is rough near 0."""
+    from scipy import optimize, special
+
+    def above(centre: float) -> float:
+        chance = float(special.nctdtr(df, centre, t))
+        return (float(centre < t) if np.isnan(chance) else chance) - level  # NaN: as good as 0 or 1
+
+    reach = 1.0
+    while above(t - reach) < 0 or above(t + reach) > 0:
+        reach *= 2
+    return float(optimize.brentq(above, t - reach, t + reach))
 
 
 def repeated_bootstrap(

@@ -18,7 +18,7 @@ from sit2.config.schema import Config
 from sit2.errors import TrainingError
 from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
-from sit2.execution.training_job import TrainingJob, load_network, load_trained
+from sit2.execution.training_job import Trained, TrainingJob, load_finished
 from sit2.inference.model import Members, Model
 from sit2.inference.predictors.predictor import Known
 from sit2.inference.spec import described
@@ -70,8 +70,7 @@ class RecipeJob:
     def _run(self) -> Outcome:
         began = time.monotonic()
         store = self.trainings[0].store
-        trained = [one for job in self.trainings if (one := load_trained(job.network)) is not None]
-        model, validation = self.model()
+        trained, model, validation = self.model()
         outcome = Outcome(
             validation=validation,
             probabilities=model.probabilities(store.images, self.predict.rows, fixed_batch=True),
@@ -90,25 +89,23 @@ class RecipeJob:
             model.save(self.save_to)
         return outcome
 
-    def model(self) -> tuple[Model, FloatArray]:
-        """Return the model, and what it says of the validation images (n, K).
+    def model(self) -> tuple[list[Trained], Model, FloatArray]:
+        """Return what the trainings left behind, the model, and what it says of the validation images (n, K).
 
         Each of these is answered for by predictors that were fitted without it, so it can be judged by them.
         """
         first = self.trainings[0]
-        model = self._unfitted()
+        trained, model = self._unfitted()
         seen = model.observe(first.store.images, first.val.rows)
         validation = model.cross_fitted(seen, first.val.labels, first.val.groups, first.seeds)
-        return model.fitted(seen, first.val.labels), validation
+        return trained, model.fitted(seen, first.val.labels), validation
 
-    def _unfitted(self) -> Model:
+    def _unfitted(self) -> tuple[list[Trained], Model]:
         """Return the model with predictors that have learned from the training images, and are not fitted."""
         first, config = self.trainings[0], self.config
         device = torch.device(pick_device(config.device))
-        networks = [
-            load_network(job.network, job).to(device) for job in self.trainings if job.network is not None
-        ]
-        network = together(networks, averaged=config.starts_trained)
+        finished = [load_finished(job) for job in self.trainings]
+        network = together([one.to(device) for _, one in finished], averaged=config.starts_trained)
         predictors = config.make_predictors(self.recipe.predictors)
         spec = replace(
             first.spec,
@@ -127,7 +124,7 @@ class RecipeJob:
             seeds=first.seeds,
             device=device,
         )
-        return Model(spec, network, predictors).learned(known)
+        return [trained for trained, _ in finished], Model(spec, network, predictors).learned(known)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sit2.events import EpochEnded, Listener, Note, Progress, nobody
 from sit2.execution.executors import EXECUTORS
 from sit2.execution.executors.executor import Executor
 from sit2.execution.recipe_job import Outcome, RecipeJob
-from sit2.execution.training_job import TrainingJob, load_trained
+from sit2.execution.training_job import TrainingJob
 from sit2.execution.tuning import tuned
 from sit2.inference.model import Model
 from sit2.storage.files import atomic
@@ -83,7 +83,7 @@ def run_recipes(
         job = jobs[waiting[key][0]]
         if (kept := _kept(keep, key, listener)) is not None and _saved(job):
             finish(key, kept)
-    todo = [replace(jobs[waiting[key][0]]) for key in waiting]
+    todo = [jobs[waiting[key][0]] for key in waiting]
     if todo:
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
             planned = [_placed(job, networks, keep) for job in todo]
@@ -105,7 +105,7 @@ def train_here(job: RecipeJob, listener: Listener = nobody) -> Model:
         placed = _placed(job, Path(scratch), None)
         for training in placed.trainings:
             training.run(listener)
-        return placed.model()[0]
+        return placed.model()[1]
 
 
 def _run(jobs: Sequence[RecipeJob], executor: Executor) -> Iterator[tuple[str, Outcome]]:
@@ -219,9 +219,9 @@ class _Meter:
     def __call__(self, event: Any) -> None:
         self.listener(event)
         if isinstance(event, EpochEnded):
-            last = self.last.get(event.training, 0)
+            last = self.last.get(event.name, 0)
             self.done += event.samples_seen - (last if last < event.samples_seen else 0)
-            self.last[event.training] = event.samples_seen
+            self.last[event.name] = event.samples_seen
             fraction = min(1.0, self.done / self.total)
             self.listener(Progress(self.title, fraction, f"loss {event.loss:.3f}"))
 
@@ -273,8 +273,3 @@ def load_outcome(keep: Path | None, name: str) -> Outcome | None:
         return Outcome(**kept, **content)
     except Exception:  # NumPy raises nearly anything on a damaged header
         raise ModelError(f"what was kept as {keep / name} is damaged") from None
-
-
-def is_trained(job: TrainingJob, networks: Path) -> bool:
-    """Say whether a job's network is in the folder."""
-    return load_trained(networks / f"{job.key}.network") is not None

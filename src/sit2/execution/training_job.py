@@ -5,6 +5,7 @@ Its key holds no predictors: recipes that train alike share one network.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -20,11 +21,11 @@ import numpy as np
 
 from sit2.config.schema import Config
 from sit2.data.pixels import PixelStore
-from sit2.errors import TrainingError
+from sit2.errors import ModelError, TrainingError
 from sit2.evaluation.metrics import log_losses
 from sit2.events import EpochEnded, Listener, TrainingEnded, nobody
 from sit2.execution.parts import Part, key_of
-from sit2.inference.model import Model
+from sit2.inference.model import PREDICT_BATCH, Model
 from sit2.inference.spec import ModelSpec
 from sit2.methods.making import make_phases
 from sit2.methods.method import Method
@@ -128,8 +129,10 @@ class TrainingJob:
         assert self.network is not None
         if (known := load_trained(self.network)) is not None:
             for row in known.history:
-                listener(replace(row, training=self.name))
+                listener(replace(row, name=self.name))
             listener(TrainingEnded(self.name, found=True))
+            with contextlib.suppress(OSError):
+                self.network.touch()  # the cache removes what was used longest ago
             return known
         with threads(self.config.threads), telling_of_memory(f"training {self.training}"):
             trained = self._run(listener)
@@ -222,12 +225,13 @@ class TrainingJob:
             training.run()
         except TrainingError as error:
             raise TrainingError(f"{self.training}: {error}") from None
-        for value in network.state_dict().values():  # the last step of all may be the one that fails
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise TrainingError(
-                    f"{self.training}: the trained network's weights are not finite\n"
-                    "expected a finite loss; lower --lr"
-                )
+        # The last step of all may be the one that fails, or finite weights may be too large.
+        seen = Model(spec, network).probabilities(self.store.images, self.train.rows[:PREDICT_BATCH])
+        if not np.isfinite(seen).all():
+            raise TrainingError(
+                f"{self.training}: the trained network's probabilities are not finite\n"
+                "expected a finite loss; lower --lr"
+            )
         trained = Trained(training.history, time.monotonic() - began, notes=notes)
         trained.save(self.network, network)
         return trained
@@ -286,10 +290,17 @@ def load_trained(path: Path | None) -> Trained | None:
     return None if state is None else _trained(state)
 
 
-def load_network(path: Path, job: TrainingJob) -> Network:
-    """Return the network of a finished training on the CPU, in evaluation mode."""
-    state = _state(path)
-    assert state is not None
+def load_finished(job: TrainingJob) -> tuple[Trained, Network]:
+    """Return what a finished training left behind, and its network on the CPU, in evaluation mode.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    state = _state(job.network)
+    if state is None:
+        raise ModelError(
+            f"the network of {job.name} is gone from {job.network}\nrun again: it is trained anew"
+        )
     network = build_network(
         job.config.backbone,
         channels=job.store.images.shape[1],
@@ -298,7 +309,7 @@ def load_network(path: Path, job: TrainingJob) -> Network:
         seed=0,
     )
     network.load_state_dict(state["network"])
-    return network.eval()
+    return _trained(state), network.eval()
 
 
 def _state(path: Path | None) -> dict[str, Any] | None:

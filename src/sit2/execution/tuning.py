@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from sit2.config.schema import Config, changed
-from sit2.errors import ConfigError
+from sit2.errors import ConfigError, TrainingError
 from sit2.events import Listener, nobody
-from sit2.execution.training_job import Trained, TrainingJob, load_network, load_trained
+from sit2.execution.training_job import Trained, TrainingJob, load_finished, load_trained
 from sit2.methods.method import Method
 from sit2.parameters import parameters_of
 from sit2.storage.process_state import quiet_libraries
@@ -34,8 +34,8 @@ def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
     except ImportError:
         raise ConfigError("--tune needs Optuna\ninstall it: pip install 'sit2[tune]'") from None
     assert job.network is not None
-    if (known := load_trained(job.network)) is not None:
-        return known
+    if load_trained(job.network) is not None:
+        return replace(job, trials=1).run(listener)  # found: it tells of it
     if not len(job.val):
         raise ConfigError("tuning needs validation images\nexpected some; see --val-fraction")
     ranges = _ranges(job.config, job.method)
@@ -43,6 +43,7 @@ def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=job.seeds.sklearn("tuning")))
     study.enqueue_trial({name: default for name, (_, _, default) in ranges.items()})
     trials: list[tuple[float, Trained, TrainingJob]] = []
+    failed: TrainingError | None = None
     for number in range(job.trials):
         trial = study.ask()
         values: dict[str, Any] = {
@@ -50,10 +51,18 @@ def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
             for name, (low, high, _) in ranges.items()
         }
         one = _trial(job, number, values)
-        trained = one.run(listener)
+        try:
+            trained = one.run(listener)
+        except TrainingError as error:
+            failed = error
+            study.tell(trial, math.inf)
+            continue
         loss = _validation_loss(trained, job.config)
         study.tell(trial, loss)
         trials.append((loss, replace(trained, chosen=values), one))
+    if not trials:
+        assert failed is not None
+        raise failed
     _, best, winner = min(trials, key=lambda found: found[0])
     every = [trained for _, trained, _ in trials]
     result = replace(
@@ -61,8 +70,7 @@ def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
         seconds=sum(trained.seconds for trained in every),
         samples_seen=sum(trained.budget for trained in every),
     )
-    assert winner.network is not None
-    result.save(job.network, load_network(winner.network, winner))
+    result.save(job.network, load_finished(winner)[1])
     for _, _, one in trials:
         assert one.network is not None
         one.network.unlink(missing_ok=True)
@@ -86,7 +94,7 @@ def _trial(job: TrainingJob, number: int, values: dict[str, Any]) -> TrainingJob
         method=replace(job.method, **{k: v for k, v in values.items() if k in own}),
         trials=1,
         checkpoint=None,
-        network=job.network.with_suffix(f".trial-{number}"),
+        network=job.network.with_name(f"{job.network.stem}-trial-{number}.network"),
     )
 
 

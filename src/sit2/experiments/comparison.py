@@ -20,7 +20,6 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
-from sit2.errors import RunFolderError
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
@@ -31,8 +30,7 @@ from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder
-from sit2.storage.run_info import read_info
+from sit2.storage.run_folder import RunFolder, holds_comparison
 
 
 @dataclass(frozen=True)
@@ -241,16 +239,9 @@ def open_comparison(grid: Grid, out: Path, config: Config, *, overwrite: bool) -
             "methods": [str(recipe) for recipe in grid.recipes],
         },
         command=shlex.join(["sit2", *sys.argv[1:]]),
-        overwrite=overwrite or _is_comparison(out),
+        overwrite=overwrite or holds_comparison(out),
     )
 
 
 def _place_of(source: Source) -> str:
     return str(source.data.expanduser().resolve()) if isinstance(source.data, Path) else source.name
-
-
-def _is_comparison(out: Path) -> bool:
-    try:
-        return read_info(out).is_comparison
-    except RunFolderError:
-        return (out / "cells").is_dir()

@@ -17,7 +17,19 @@ from sit2.errors import DataError
 from sit2.records import FloatArray, IntArray
 
 PENALTIES = tuple(10.0**p for p in np.arange(-4, 2.1, 0.5))
-INVERSE_TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # of softmax over regression scores
+INVERSE_TEMPERATURES = (
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    4.0,
+    6.0,
+    8.0,
+    12.0,
+    16.0,
+    24.0,
+    32.0,
+)  # of softmax over regression scores
 
 
 @dataclass(frozen=True)

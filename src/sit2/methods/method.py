@@ -80,7 +80,7 @@ class Smoothable(Method):
 
     phase_smoothing: float = parameter(
         0.0,
-        "label smoothing in every softmax phase of not-sure, sure-or-not, multi-label and soft-label",
+        "label smoothing in every softmax phase of a method that mixes",
         low=0.0,
         high=0.9,
         tune=(0.0, 0.2),

@@ -37,8 +37,9 @@ def draw_ranks(ranks: Ranks, path: Path, *, kinds: Sequence[str] = ("png", "svg"
         points = np.asarray(line.get_xydata())
         if np.ptp(points[:, 1]) == 0:  # a bar, whose points come in the order of a set of names
             line.set_xdata(np.sort(points[:, 0]))
-    gap = f"{ranks.critical_difference:.1f}"
+    metric, gap = ranks.metric.replace("_", " "), f"{ranks.critical_difference:.1f}"
     axes.set_title(
-        f"Mean rank over {ranks.datasets} data sets; a bar joins methods that do not differ ({gap})"
+        f"Mean rank by {metric} over {ranks.datasets} data sets (1 is best)\n"
+        f"A bar joins methods that do not differ significantly (critical difference {gap})"
     )
     save(figure, path, kinds)

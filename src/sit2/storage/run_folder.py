@@ -58,7 +58,8 @@ OURS = (
     "history.csv",
     "state",
 )
-_NO_MATTER = ("cache", "device", "workers")  # settings that may differ between a run and its resumption
+# Settings that may differ between a run and its resumption.
+_NO_MATTER = ("cache", "device", "executor", "workers")
 
 
 @dataclass
@@ -290,6 +291,14 @@ def unfinished(path: Path) -> bool:
         return False
 
 
+def holds_comparison(path: Path) -> bool:
+    """Say whether a folder is that of a comparison, however far it came: another call takes it up."""
+    try:
+        return read_info(path).is_comparison
+    except RunFolderError:
+        return (path / "cells").is_dir()
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("sit2", "torch", "timm", "lightning-fabric", "scikit-learn", "numpy", "pillow")
@@ -316,7 +325,7 @@ def refuse_taken(
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
     present = _present(path)
-    if not present or (comparison and "cells" in present):
+    if not present or (comparison and holds_comparison(path)):
         return present
     if not (resume or overwrite):
         finish = "--resume to finish the run in it, " if resume is not None else ""

@@ -44,6 +44,7 @@ class TrainingSettings:
         None,
         "peak learning rate; default: 0.002 for adamw, 0.05 for sgd",
         low=0.0,
+        high=1e38,  # of what float32 holds
         topic=OPTIMISING,
         basic=True,
     )

@@ -60,9 +60,11 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         """Read the last events."""
-        self._inbox.close()
-        self._folder.cleanup()
-        self._quiet.__exit__(None, None, None)
+        try:
+            self._inbox.close()
+        finally:
+            self._folder.cleanup()
+            self._quiet.__exit__(None, None, None)
 
     def abort(self) -> None:
         """End all processes."""
@@ -76,12 +78,16 @@ class _Inbox:
         self._folder, self._listener = folder, listener
         self._read: dict[Path, int] = {}
         self._stop = threading.Event()
+        self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._stop.wait(SECONDS):
-            self._pass_on()
+        try:
+            while not self._stop.wait(SECONDS):
+                self._pass_on()
+        except Exception as error:  # of a listener: raised where the executor is closed
+            self._failed = error
 
     def _pass_on(self) -> None:
         for path in sorted(self._folder.glob("*.jsonl")):
@@ -96,6 +102,8 @@ class _Inbox:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
+        if self._failed is not None:
+            raise self._failed
         self._pass_on()
 
 
