@@ -285,7 +285,7 @@ class TestMessages:
         assert message({name: low - 1}).endswith(f" {limits}")
         if high is not None:
             assert value_of(make_config(room, {name: high}), name) == high
-            assert message({name: high + 1}).endswith(f" {limits}")
+            assert message({name: high + max(1, high)}).endswith(f" {limits}")
 
     def test_own_settings_given_to_the_class_itself_are_checked_too(self):
         assert Config(own={"soft_alpha": "0.5"}).own["soft_alpha"] == 0.5

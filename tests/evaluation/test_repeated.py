@@ -53,7 +53,7 @@ class TestCorrectedTTest:
 
     @settings(deadline=None)
     @given(DIFFERENCES, st.floats(0.05, 0.8))
-    def test_shared_images_make_it_more_careful(self, differences, share):
+    def test_fractiond_images_make_it_more_careful(self, differences, share):
         careful, careless = (corrected_t_test(differences, Overlap(test=s)) for s in (share, 0.0))
         assert careful.p >= careless.p
         assert careful.upper - careful.lower > careless.upper - careless.lower

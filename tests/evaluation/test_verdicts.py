@@ -38,8 +38,8 @@ def comparison(shares, control_shares, *, dataset="eyes", method="not-sure", n=2
         tuple(float(a.correct.mean()) for a, _ in repeats),
         tuple(float(b.correct.mean()) for _, b in repeats),
         repeats,
-        train_share=0.1,
-        test_share=0.2,
+        train_fraction=0.1,
+        test_fraction=0.2,
     )
 
 
@@ -73,7 +73,7 @@ def test_interval_and_p_allow_for_methods_and_data_sets_alike():
 
 def overlap(one):
     tests = [[repeat] for repeat in one.repeats]
-    return overlap_of(tests, METRICS[one.metric], train=one.train_share, test=one.test_share)
+    return overlap_of(tests, METRICS[one.metric], train=one.train_fraction, test=one.test_fraction)
 
 
 def interval(result):

@@ -86,7 +86,8 @@ class TestOutcome:
         with pytest.raises(TrainingError) as error:
             run_one(job, tmp_path)
         assert str(error.value) == (
-            "plain: the trained network's probabilities are not finite\nexpected a finite loss; lower --lr"
+            "plain: the trained network's probabilities are not finite\n"
+            "this was the second attempt, at 0.1 of the learning rate; expected a finite loss; lower --lr"
         )
         assert not (tmp_path / "model").exists()
 

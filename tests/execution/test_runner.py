@@ -214,7 +214,7 @@ class TestExecutors:
         outcomes = run(jobs, tmp_path, workers=workers, executor=executor, listener=heard.append)
         for outcome in outcomes[:2]:
             name = outcome.histories[0][0].name
-            own = [event for event in heard if getattr(event, "training", None) == name]
+            own = [event for event in heard if getattr(event, "name", None) == name]
             assert own[0] == TrainingBegan(name, name, 2, 7)
             assert own[1:-1] == list(outcome.histories[0])
             assert own[-1] == TrainingEnded(name, found=False)

@@ -321,7 +321,7 @@ class TestDivergence:
         monkeypatch.setattr(Training, "run", spoilt)
         with pytest.raises(TrainingError) as error:
             training_of("plain", tmp_path, epochs=0.6).run()
-        assert str(error.value) == f"plain: the trained network's weights are not finite\n{SECOND}"
+        assert str(error.value) == f"plain: the trained network's probabilities are not finite\n{SECOND}"
         assert factors == [1.0, RETRY_LR]
         assert list(tmp_path.iterdir()) == []
 

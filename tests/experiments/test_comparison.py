@@ -106,7 +106,7 @@ class TestTheCommand:
         for result in results:
             ours = table[result["dataset"], result["method"]] - table[result["dataset"], "plain"]
             assert result["difference"] == pytest.approx(ours.mean(), abs=2e-6)
-            assert result["test_share"] == pytest.approx(7 / 36, abs=0.03)
+            assert result["test_fraction"] == pytest.approx(7 / 36, abs=0.03)
 
     def test_ranks_are_over_data_sets(self, finished):
         ranks = json.loads((finished / "ranks.json").read_text())

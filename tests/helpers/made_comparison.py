@@ -80,8 +80,8 @@ def paired(rows: list[dict[str, Any]]) -> list[PairedComparison]:
                     "accuracy",
                     *scores,
                     repeats,
-                    train_share=0.1,
-                    test_share=0.3,
+                    train_fraction=0.1,
+                    test_fraction=0.3,
                 )
             )
     return found

@@ -34,8 +34,8 @@ class PairedComparison:
     method_scores: tuple[float, ...]  # R, one for each repeat
     control_scores: tuple[float, ...]  # R, of the same splits and seeds
     repeats: tuple[tuple[Predictions, Predictions], ...]  # R, (method's, control's)
-    train_share: float  # of the data set's images
-    test_share: float
+    train_fraction: float  # of the data set's images
+    test_fraction: float
 
     def tests(self) -> list[list[int]]:
         """Return the numbers of the repeats on each of T different test sets.
@@ -65,8 +65,8 @@ class RepeatedResult:
     repeats: int
     score: float  # the method's mean over the repeats
     control_score: float
-    train_share: float  # of the data set's images
-    test_share: float
+    train_fraction: float  # of the data set's images
+    test_fraction: float
     test: TTest
     differences: dict[str, Difference]  # method minus control, by metric; that of ``metric`` by the test
     effect: tuple[float, float, float]  # Hedges' g and its interval
@@ -132,8 +132,8 @@ class RepeatedResult:
             "not_worse": test.not_worse,
             "effect_size": self.effect[0],
             "effect_size_interval": list(self.effect[1:]),
-            "train_share": self.train_share,
-            "test_share": self.test_share,
+            "train_fraction": self.train_fraction,
+            "test_fraction": self.test_fraction,
             "p_of_each_repeat": list(self.single_p),
             "differences": {name: one.to_json() for name, one in self.differences.items()},
         }
@@ -153,8 +153,8 @@ class RepeatedResult:
             repeats=int(content["n"]),
             score=float(content["score"]),
             control_score=float(content["control_score"]),
-            train_share=float(content["train_share"]),
-            test_share=float(content["test_share"]),
+            train_fraction=float(content["train_fraction"]),
+            test_fraction=float(content["test_fraction"]),
             test=TTest(
                 n=int(content["test_sets"]),
                 difference=mean.difference,
@@ -203,8 +203,8 @@ def _test(comparison: PairedComparison, count: int, seeds: Seeds, resamples: int
     overlap = overlap_of(
         [[repeats[number] for number in numbers] for numbers in comparison.tests()],
         METRICS[metric],
-        train=comparison.train_share,
-        test=comparison.test_share,
+        train=comparison.train_fraction,
+        test=comparison.test_fraction,
     )
     step = 1 / float(np.mean([len(a.ids) for a, _ in repeats]))
     test = corrected_t_test(comparison.differences(), overlap, step=step, comparisons=count)
@@ -220,8 +220,8 @@ def _test(comparison: PairedComparison, count: int, seeds: Seeds, resamples: int
         repeats=len(repeats),
         score=float(np.mean(comparison.method_scores)),
         control_score=float(np.mean(comparison.control_scores)),
-        train_share=comparison.train_share,
-        test_share=comparison.test_share,
+        train_fraction=comparison.train_fraction,
+        test_fraction=comparison.test_fraction,
         test=test,
         differences=drawn | {metric: Difference(test.difference, test.lower, test.upper)},
         effect=effect_size(test, comparisons=count),

@@ -195,8 +195,8 @@ def paired_comparisons(cells: Sequence[Cell], asked: str, metric: str) -> list[P
                     tuple(score_of(a, metric) for a, _ in pairs),
                     tuple(score_of(b, metric) for _, b in pairs),
                     tuple((a.predictions, b.predictions) for a, b in pairs),
-                    train_share=float(np.mean([a.train_images / a.images for a, _ in pairs])),
-                    test_share=float(np.mean([len(a.predictions.ids) / a.images for a, _ in pairs])),
+                    train_fraction=float(np.mean([a.train_images / a.images for a, _ in pairs])),
+                    test_fraction=float(np.mean([len(a.predictions.ids) / a.images for a, _ in pairs])),
                 )
             )
     return found
