@@ -212,7 +212,7 @@ def _kernel_columns(
 
     With more samples than landmarks it is Nyström's approximation (Williams & Seeger, 2001).
     """
-    generator = torch.Generator().manual_seed(seeds.integer("probe"))
+    generator = torch.Generator().manual_seed(seeds.integer("closed form"))
     picked = torch.randperm(len(source), generator=generator)[:LANDMARKS]
     rows = picked.sort().values.numpy()
     marks = _pixels(images, source[rows], device)
