@@ -52,10 +52,10 @@ from sit2.evaluation.verdicts import read_verdicts
 from sit2.events import nobody
 from sit2.execution.runner import load_outcome
 from sit2.inference.model import Model, empty_network
+from sit2.inference.model_spec import PREPROCESSING, ModelSpec, described, read_spec
 from sit2.inference.prediction import _seen_in_training
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
-from sit2.inference.spec import PREPROCESSING, ModelSpec, described, read_spec
 from sit2.records import Dataset
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state

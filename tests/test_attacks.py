@@ -25,7 +25,7 @@ from sit2.data.decoding.image import Decoding
 from sit2.data.readers import read_dataset
 from sit2.errors import Sit2Error
 from sit2.inference.model import Model, empty_network
-from sit2.inference.spec import ModelSpec
+from sit2.inference.model_spec import ModelSpec
 from sit2.storage.files import DamagedStateError, load_state
 from sit2.storage.process_state import quiet_libraries
 from sit2.storage.run_folder import RunFolder

@@ -12,16 +12,28 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic import TINY, write_folder
 
 import sit2
-from synthetic import TINY, write_folder
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = {"methods/half_smooth.py": "class HalfSmooth", "inference/predictors/prior.py": "class Prior"}
 LINES = (
-    ("methods/__init__.py", "half_smooth", "HalfSmooth", "half-smooth", "METHODS: dict[str, type[Method]] = {"),
-    ("inference/predictors/__init__.py", "prior", "Prior", "prior", "PREDICTORS: dict[str, type[Predictor]] = {"),
+    (
+        "methods/__init__.py",
+        "half_smooth",
+        "HalfSmooth",
+        "half-smooth",
+        "METHODS: dict[str, type[Method]] = {",
+    ),
+    (
+        "inference/predictors/__init__.py",
+        "prior",
+        "Prior",
+        "prior",
+        "PREDICTORS: dict[str, type[Predictor]] = {",
+    ),
 )
 
 
@@ -69,7 +81,17 @@ def test_a_method_and_a_predictor_by_the_page_work_in_every_verb(package: Path, 
     run = str(tmp_path / "run")
     verbs = [
         ["train", str(data), "-o", run, *one],
-        ["compare", str(data), "-o", str(tmp_path / "many"), "--methods", "half-smooth+prior", "--splits", "2", *many],
+        [
+            "compare",
+            str(data),
+            "-o",
+            str(tmp_path / "many"),
+            "--methods",
+            "half-smooth+prior",
+            "--splits",
+            "2",
+            *many,
+        ],
         ["predict", str(data), "--model", run, "-o", str(tmp_path / "predicted")],
         ["export", run, "-o", str(tmp_path / "exported")],
     ]

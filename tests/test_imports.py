@@ -55,7 +55,7 @@ LIGHT = (
     "storage",
     "records",
     "seeds",
-    "inference.spec",
+    "inference.model_spec",
     "training.history",
     "training.presets",
     "training.settings",
@@ -66,7 +66,7 @@ TABLES = ("pandas", "sklearn", "scipy", "statsmodels", "PIL", "matplotlib", "job
 
 def test_the_graph_is_not_empty():
     assert "training.loop" in GRAPH["execution.training_job"]
-    assert "confusion.pairs" in GRAPH["methods.making"]
+    assert "confusion.pairs" in GRAPH["methods.phases"]
     assert len(GRAPH) > 100
     assert len(rooms()) == len(FLOOR)
 

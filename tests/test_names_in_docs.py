@@ -73,7 +73,7 @@ class TestPages:
 
     def test_recipes(self, page: Path) -> None:
         for text in code(page):
-            for recipe in re.findall(r"(?<![\w./@+*-])(?:%s)[@*+][\w@*+-]+" % "|".join(METHODS), text):
+            for recipe in re.findall(rf"(?<![\w./@+*-])(?:{'|'.join(METHODS)})[@*+][\w@*+-]+", text):
                 Recipe.parse(recipe)
 
     def test_files_of_the_package_and_the_project(self, page: Path) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from synthetic import finished, write_folder
 
 from sit2.events import nobody
 from sit2.inference.prediction import predict
 from sit2.storage.process_state import Shared, quiet_libraries
 from sit2.training.device import threads
-from synthetic import finished, write_folder
 
 
 def state() -> dict[str, Any]:
@@ -33,7 +33,7 @@ def state() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "grad": torch.is_grad_enabled(),
         "torch": torch.random.get_rng_state().tolist(),
-        "numpy": repr(np.random.get_state()),  # noqa: NPY002 - that of the process is the point
+        "numpy": repr(np.random.get_state()),
         "matplotlib": dict(mpl.rcParams),
     }
 

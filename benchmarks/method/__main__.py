@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.method import page, suite
 from benchmarks.method.results import RESULTS, row_of, write_results
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.terminal import Terminal
 from sit2.data.cache import networks_folder
 from sit2.errors import Sit2Error

@@ -12,7 +12,7 @@ import numpy as np
 
 import sit2
 from benchmarks.datasets import BY_NAME
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.terminal import Terminal
 from sit2.config.schema import Config, make_config
 from sit2.data.pixels import load_pixels_for

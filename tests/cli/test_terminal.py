@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sit2.cli import terminal as module
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.terminal import Terminal
 from sit2.events import DataPrepared, EpochEnded, Note, Progress, StageBegan, TrainingEnded
 

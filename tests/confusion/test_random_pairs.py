@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sit2.confusion.pairs import all_pairs, random_pairs
-from sit2.methods.making import overlap, pairs_from
+from sit2.methods.phases import overlap, pairs_from
 from sit2.seeds import Seeds
 
 

@@ -16,7 +16,7 @@ from killing import at
 from synthetic import RESULTS, TINY, Finished, command, contents, finished
 
 import sit2.training.loop
-from sit2.storage.run_folder import unfinished
+from sit2.storage.output_folder import unfinished
 from sit2.training.loop import Training
 
 

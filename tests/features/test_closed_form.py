@@ -65,7 +65,7 @@ def test_few_landmarks_approximate_the_kernel(monkeypatch):
     exact = closed_form_probabilities(images, labels, 4, seeds=Seeds(0))
     monkeypatch.setattr(closed_form, "LANDMARKS", 100)
     approximate = closed_form_probabilities(images, labels, 4, seeds=Seeds(0))
-    assert np.abs(exact - approximate).mean() < 0.05
+    assert np.abs(exact - approximate).mean() < 0.08
 
 
 @pytest.mark.parametrize("options", [{}, {"mirror": True}, {"dihedral": True}])

@@ -8,7 +8,7 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import make_config
 from sit2.confusion.pairs import all_pairs
 from sit2.events import EpochEnded
-from sit2.methods.making import make_phases, pairs_from
+from sit2.methods.phases import make_phases, pairs_from
 from sit2.seeds import Seeds
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric

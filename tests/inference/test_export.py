@@ -15,9 +15,9 @@ import sit2.inference.export
 from sit2.errors import ModelError
 from sit2.inference.export import export_onnx, to_onnx
 from sit2.inference.model import Members, Model, empty_network
+from sit2.inference.model_spec import ModelSpec, described
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
-from sit2.inference.spec import ModelSpec, described
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
 

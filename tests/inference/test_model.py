@@ -12,9 +12,9 @@ from sit2.confusion.pairs import all_pairs
 from sit2.errors import ModelError
 from sit2.inference import chain
 from sit2.inference.model import PREDICT_BATCH, Members, Model, empty_network
+from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
-from sit2.inference.spec import ModelSpec, described, find_model, read_spec
 from sit2.seeds import Seeds
 from sit2.training.presets import PRESETS
 

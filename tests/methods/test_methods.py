@@ -10,7 +10,7 @@ from sit2.config.recipe import Recipe
 from sit2.confusion.pairs import all_pairs
 from sit2.methods import METHODS
 from sit2.methods.batches import Originals
-from sit2.methods.making import make_phases, pairs_from
+from sit2.methods.phases import make_phases, pairs_from
 from sit2.methods.targets import SmoothedTargets, one_class
 from sit2.parameters import parameters_of
 from sit2.seeds import Seeds

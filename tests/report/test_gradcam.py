@@ -22,8 +22,8 @@ from torch import nn
 
 from sit2.confusion.predictions_file import predictions_table
 from sit2.inference.model import Model, empty_network
+from sit2.inference.model_spec import ModelSpec
 from sit2.inference.predictors.tta import TestTimeAugmentation
-from sit2.inference.spec import ModelSpec
 from sit2.records import Predictions
 from sit2.report.gradcam import Explainer, HeatMaps, brightest, last_map, overlay
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 from synthetic import TINY, command, shape
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.data.readers import read_dataset
 from sit2.data.words import listed
 from sit2.storage.escaping import neutral, neutral_table, restored, visible

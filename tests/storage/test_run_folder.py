@@ -21,7 +21,8 @@ from sit2.config.schema import Config, make_config
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import METRICS
 from sit2.experiments.run import train
-from sit2.storage.run_folder import OURS, RunFolder, free_folder, unfinished
+from sit2.storage.output_folder import free_folder, unfinished
+from sit2.storage.run_folder import OURS, RunFolder
 
 METHODS = ("plain", "multi-label")
 

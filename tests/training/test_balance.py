@@ -8,7 +8,7 @@ import torch
 
 from sit2.confusion.pairs import all_pairs
 from sit2.methods import METHODS
-from sit2.methods.making import make_phases
+from sit2.methods.phases import make_phases
 from sit2.seeds import Seeds
 from sit2.training.balance import output_weights
 from sit2.training.presets import PRESETS

@@ -67,7 +67,7 @@ class TestBudget:
         assert reports == training.history
         assert all(p.val_log_loss is None and 0 < p.loss < 10 for p in reports)
         assert [p.epoch for p in reports] == [1, 2, 3, 4]
-        assert {(p.training, p.method) for p in reports} == {("toy", "multi-label")}
+        assert {(p.name, p.method) for p in reports} == {("toy", "multi-label")}
         assert [p.seconds for p in reports] == sorted(p.seconds for p in reports)
 
     def test_a_listener_hears_of_the_beginning_first(self, make_training):

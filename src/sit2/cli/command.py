@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sit2.cli.accidents import explain, interruptible
 from sit2.cli.parser import make_parser, parse
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs import VERBS
 from sit2.cli.verbs.verb import DONE, INTERRUPTED, WRONG
 from sit2.storage.escaping import visible
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _how_to_resume(given: Sequence[str], options: argparse.Namespace | None) -> str:
-    from sit2.storage.run_folder import unfinished
+    from sit2.storage.output_folder import unfinished
 
     if options is None or getattr(options, "out", None) is None or not unfinished(options.out):
         return "nothing is lost but the time"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
+from sit2.cli.progress import Screen
 from sit2.cli.results import number, percentage
-from sit2.cli.screen import Screen
 from sit2.data.words import counted
 from sit2.evaluation.results import Summary
 from sit2.evaluation.verdicts import RepeatedResult

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT

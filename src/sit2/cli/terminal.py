@@ -10,7 +10,7 @@ from typing import Self
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from sit2.cli.screen import Screen, cell
+from sit2.cli.progress import Screen, cell
 from sit2.data.words import counted
 from sit2.events import DataPrepared, Event, Note, Progress, StageBegan
 

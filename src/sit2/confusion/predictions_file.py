@@ -224,5 +224,7 @@ def predictions_table(predictions: Predictions, classes: Sequence[str], paths: S
     table = pd.DataFrame(
         {"id": predictions.ids, "path": paths, "label": label, "predicted": predicted}, dtype=object
     )
-    columns = pd.Index([f"p_{name}" for name in classes], dtype=object)
-    return pd.concat([table, pd.DataFrame(predictions.probabilities, columns=columns)], axis=1)
+    names = [*table.columns, *(f"p_{name}" for name in classes)]
+    table = pd.concat([table, pd.DataFrame(predictions.probabilities)], axis=1)
+    table.columns = pd.Index(names, dtype=object)  # a name may hold what is not UTF-8
+    return table

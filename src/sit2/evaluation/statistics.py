@@ -15,7 +15,7 @@ import numpy as np
 
 from sit2.evaluation.bootstrap import METRICS, Difference, paired_bootstrap
 from sit2.evaluation.metrics import check_labelled
-from sit2.evaluation.sign_flips import sign_flip_exact, sign_flip_interval
+from sit2.evaluation.paired_test import sign_flip_exact, sign_flip_interval
 from sit2.evaluation.words import p_value, percent, points
 from sit2.records import BoolArray, IntArray, Predictions
 from sit2.seeds import Seeds

@@ -20,8 +20,8 @@ from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.execution.training_job import Trained, TrainingJob, load_finished
 from sit2.inference.model import Members, Model
+from sit2.inference.model_spec import described
 from sit2.inference.predictors.predictor import Known
-from sit2.inference.spec import described
 from sit2.parameters import parameters_of
 from sit2.records import ClassPair, FloatArray
 from sit2.training.backbones import Network

@@ -26,9 +26,9 @@ from sit2.evaluation.metrics import log_losses
 from sit2.events import EpochEnded, Listener, TrainingEnded, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.inference.model import PREDICT_BATCH, Model
-from sit2.inference.spec import ModelSpec
-from sit2.methods.making import make_phases
+from sit2.inference.model_spec import ModelSpec
 from sit2.methods.method import Method
+from sit2.methods.phases import make_phases
 from sit2.parameters import parameters_of
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
@@ -62,6 +62,7 @@ class TrainingJob:
     train: Part
     val: Part
     pairs: tuple[ClassPair, ...] = ()  # that the method trains with
+    initial: Seeds | None = None  # of the initial weights; None: the same seeds
     trials: int = 1  # trainings to choose among by the validation images, see sit2.execution.tuning
     layout: str = ""  # how labels were found, for the model that will be made of it
     checkpoint: Path | None = None
@@ -86,7 +87,8 @@ class TrainingJob:
             (RECIPE, version("sit2"), version("torch"), device),
             (type(self.method).__name__, values, self.trials),
             [(pair.a, pair.b, pair.score) for pair in self.pairs],
-            (self.seeds.root, self.seeds.path, self.classes, self.store.images.shape[1:]),
+            (self.seeds.root, self.seeds.path, self.initial and self.initial.path),
+            (self.classes, self.store.images.shape[1:]),
         )
         contents = [self.train.content(self.store), self.val.content(self.store)]
         if self.config.weights is not None:
@@ -181,7 +183,7 @@ class TrainingJob:
             channels=spec.channels,
             image_size=config.image_size,
             outputs=len(self.classes),
-            seed=self.seeds.integer("network"),
+            seed=(self.initial or self.seeds).integer("network"),
             pretrained=config.pretrained,
             weights=config.weights,
         )

@@ -30,7 +30,8 @@ from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder, holds_comparison
+from sit2.storage.output_folder import holds_comparison
+from sit2.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from sit2.experiments.prepare import (
     split_images,
     training_seeds,
 )
-from sit2.methods.making import overlap
+from sit2.methods.phases import overlap
 from sit2.records import ClassPair, Predictions
 
 

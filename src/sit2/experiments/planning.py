@@ -12,7 +12,7 @@ from sit2.data.pixels import PixelStore
 from sit2.execution.parts import Part
 from sit2.execution.recipe_job import RecipeJob
 from sit2.execution.training_job import TrainingJob
-from sit2.methods.making import pairs_from
+from sit2.methods.phases import pairs_from
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
 
@@ -66,6 +66,8 @@ def plan(
                 train=train,
                 val=val,
                 pairs=pairs if recipe.trains_with_pairs else (),
+                # Weights can be averaged where everything that is learned began alike, the head too.
+                initial=seeds if member and config.starts_trained else None,
                 trials=trials,
                 layout=layout,
             )

@@ -29,8 +29,8 @@ from sit2.experiments.confusion import Measured
 from sit2.experiments.design import Grid, Source
 from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.prepare import Prepared, training_seeds
-from sit2.methods.making import make_phases, pairs_from
 from sit2.methods.method import Mixing
+from sit2.methods.phases import make_phases, pairs_from
 from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
 from sit2.seeds import Seeds

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sit2 import __version__
 from sit2.errors import ConfigError, ModelError, RunFolderError
 from sit2.inference.model import Model
-from sit2.inference.spec import find_model
+from sit2.inference.model_spec import find_model
 from sit2.records import ByteArray
 from sit2.storage.files import atomic
 from sit2.storage.process_state import quiet_libraries

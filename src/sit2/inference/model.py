@@ -21,9 +21,9 @@ from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
 from sit2.errors import ModelError, Sit2Error
 from sit2.inference import chain
 from sit2.inference.chain import Observations
+from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Context, Known, Predictor
-from sit2.inference.spec import ModelSpec, described, find_model, read_spec
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.storage.files import atomic

@@ -18,7 +18,7 @@ from sit2.errors import DataError, RunFolderError
 from sit2.evaluation.metrics import compute_metrics
 from sit2.events import Listener, Note, Progress
 from sit2.inference.model import Model
-from sit2.inference.spec import find_model
+from sit2.inference.model_spec import find_model
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.storage.run_info import read_info
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sit2.evaluation.sign_flips import sign_flip_exact
+from sit2.evaluation.paired_test import sign_flip_exact
 from sit2.evaluation.statistics import holm
 from sit2.records import BoolArray, IntArray, Predictions
 from sit2.report.data import RunData

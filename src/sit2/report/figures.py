@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from sit2.report.charts import Plot, Spans
 from sit2.report.matrix import rates, shortened
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
+from sit2.storage.process_state import Shared, quiet_libraries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,16 +111,21 @@ def _matrix(matrix: Matrix) -> Figure:
     return figure
 
 
+def _same_bytes(_: None) -> AbstractContextManager[None]:
+    from matplotlib import rc_context
+
+    return rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"})
+
+
+_SAME_BYTES = Shared(_same_bytes)
+
 _METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
 def save(figure: Figure, path: Path, kinds: Sequence[str] = tuple(_METADATA)) -> list[Path]:
     """Write a figure as ``path`` with the ending of each kind; the same figure gives the same bytes."""
-    from matplotlib import rc_context
-
     paths = []
-    with rc_context({"svg.hashsalt": "sit2", "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script without font
+    with _SAME_BYTES(None), quiet_libraries():  # a name may be in a script without a font
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once for both files
         for kind in kinds:

@@ -23,9 +23,9 @@ import yaml
 
 from sit2.errors import RunFolderError, shown
 from sit2.storage.escaping import neutral_table
-from sit2.storage.files import atomic, is_temporary, sweep
-from sit2.storage.lock import NAME as LOCK
+from sit2.storage.files import atomic, sweep
 from sit2.storage.lock import Lock
+from sit2.storage.output_folder import names_in, refuse_taken
 from sit2.storage.run_info import BEGINNING, COMPLETE, FAILED, FORMAT_VERSION, RUNNING, read_info
 from sit2.storage.untrusted import read_json as read_any_json
 from sit2.storage.untrusted import read_yaml, to_json
@@ -152,7 +152,7 @@ class RunFolder:
             raise RunFolderError(f"cannot make the output folder {self.path}: {error.strerror}") from None
         if self.lock is None:
             self.lock = Lock(self.path)
-            if _present(self.path):
+            if names_in(self.path):
                 raise RunFolderError(f"another process has just written to {self.path}\ngive another -o")
         self.begun = True
         sweep(self.path)
@@ -257,94 +257,14 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _is_ours(path: Path) -> bool:
-    """Tell a run.json of sit2, damaged perhaps, from one that another program wrote."""
-    try:
-        info = read_any_json(path)
-    except (OSError, ValueError):
-        return True
-    return "format_version" in info and "status" in info
-
-
 def _word(value: Any) -> str:
     return value if isinstance(value, str) and len(value) < 200 else shown(value)
-
-
-def _present(path: Path) -> list[str]:
-    """Return the names of what a folder holds, but for what a killed process may leave behind."""
-    try:
-        names = [p.name for p in path.iterdir()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunFolderError(
-            f"cannot list {path}: {error.strerror}\nexpected a folder to write to; give another -o"
-        ) from None
-    return [name for name in names if name != LOCK and not is_temporary(name)]
-
-
-def unfinished(path: Path) -> bool:
-    """Say whether a folder holds a run that was begun, and neither finished nor failed."""
-    try:
-        return read_json(path / "run.json").get("status") in (RUNNING, BEGINNING)
-    except RunFolderError:
-        return False
-
-
-def holds_comparison(path: Path) -> bool:
-    """Say whether a folder is that of a comparison, however far it came: another call takes it up."""
-    try:
-        return read_info(path).is_comparison
-    except RunFolderError:
-        return (path / "cells").is_dir()
 
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     names = ("sit2", "torch", "timm", "lightning-fabric", "scikit-learn", "numpy", "pillow")
     return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
-
-
-def refuse_taken(
-    path: Path, *, overwrite: bool, resume: bool | None = None, comparison: bool = False
-) -> list[str]:
-    """Refuse a folder that may not be written to; the check is quick, so it can come before anything heavy.
-
-    Args:
-        path: the output folder.
-        overwrite: what is there may be replaced.
-        resume: what is there may be finished; None: that is not on offer.
-        comparison: an earlier comparison there is taken up.
-
-    Returns:
-        The names of what the folder holds.
-
-    Raises:
-        RunFolderError: it is a file, or holds something that is not ours or that nobody gave up.
-    """
-    if path.exists() and not path.is_dir():
-        raise RunFolderError(f"{path} is a file\nexpected a folder; give another -o")
-    present = _present(path)
-    if not present or (comparison and holds_comparison(path)):
-        return present
-    if not (resume or overwrite):
-        finish = "--resume to finish the run in it, " if resume is not None else ""
-        raise RunFolderError(
-            f"the output folder {path} is not empty\n"
-            f"use {finish}--overwrite to replace what a run wrote, or another -o"
-        )
-    if "run.json" not in present or not _is_ours(path / "run.json"):
-        raise RunFolderError(f"{path} is not a folder that sit2 made\ngive another -o")
-    return present
-
-
-def free_folder(base: Path) -> Path:
-    """Return ``base``, or ``base-2``, ``base-3`` …: the first that holds nothing yet."""
-    path, number = base, 1
-    while _present(path):
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
 
 
 def _finite(value: Any) -> Any:

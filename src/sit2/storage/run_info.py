@@ -1,4 +1,4 @@
-"""``run.json``: what a folder holds, how far it is, and its reader. :class:`RunFolder` writes it."""
+"""``run.json``: what a folder holds, how far it is, and its reader. :mod:`sit2.storage.run_folder` writes it."""
 
 from __future__ import annotations
 

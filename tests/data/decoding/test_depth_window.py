@@ -16,7 +16,7 @@ from sit2.errors import ConfigError, ModelError
 from sit2.estimator import SIT2Classifier
 from sit2.events import Note, nobody
 from sit2.experiments.prepare import check_network, prepare
-from sit2.inference.spec import read_spec
+from sit2.inference.model_spec import read_spec
 
 QUICK = {"method": "plain", "epochs": 1, "image_size": 16, "cache": "off", "batch_size": 8}
 

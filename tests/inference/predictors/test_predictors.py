@@ -24,9 +24,9 @@ from safetensors.torch import load, save
 
 from sit2.inference import chain
 from sit2.inference.chain import Observations
+from sit2.inference.model_spec import described
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Predictor, Stage
-from sit2.inference.spec import described
 from sit2.parameters import parameters_of
 from sit2.training.presets import PRESETS
 

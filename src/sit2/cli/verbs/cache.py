@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, Verb, argument, config_of
 
 

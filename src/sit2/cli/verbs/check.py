@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DATA, DONE, FOUND, Verb, argument, config_of, require
 
 if TYPE_CHECKING:

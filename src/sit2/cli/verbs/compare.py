@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import (
     ALL,
     BASIC,
@@ -21,7 +21,7 @@ from sit2.cli.verbs.verb import (
 )
 from sit2.errors import ConfigError
 from sit2.experiments.design import DEFAULT_METHODS, check_metric, make_grid
-from sit2.storage.run_folder import refuse_taken
+from sit2.storage.output_folder import refuse_taken
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:

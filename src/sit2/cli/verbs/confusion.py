@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, by_topic, config_of, out, require
 from sit2.config.schema import RUN, Config
 from sit2.confusion.settings import CONFUSION
 from sit2.data.settings import DATA, DECODING, SPLITTING
-from sit2.storage.run_folder import refuse_taken
+from sit2.storage.output_folder import refuse_taken
 from sit2.training.settings import OPTIMISING, TRAINING
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, out
-from sit2.storage.run_folder import refuse_taken
+from sit2.storage.output_folder import refuse_taken
 
 if TYPE_CHECKING:
     from sit2.records import Dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, out, require_model
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, out, require, require_model
 from sit2.errors import RunFolderError
 from sit2.storage.files import atomic

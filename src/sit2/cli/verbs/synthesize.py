@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.cli.verbs.confusion import BASIC, SETTINGS, measure
 from sit2.cli.verbs.verb import DATA, DONE, OVERWRITE, Verb, argument, config_of, out, require
 from sit2.errors import ConfigError
-from sit2.storage.run_folder import refuse_taken
+from sit2.storage.output_folder import refuse_taken
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:

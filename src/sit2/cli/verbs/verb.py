@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 from sit2.config.schema import SETTINGS, Config, make_config, read_config_file
 from sit2.errors import ConfigError, not_found
 
@@ -93,7 +93,7 @@ def require_model(folder: Path) -> None:
     Raises:
         ModelError: there is none.
     """
-    from sit2.inference.spec import find_model, read_spec
+    from sit2.inference.model_spec import find_model, read_spec
 
     read_spec(find_model(folder) / "model.json")
 

@@ -4,7 +4,7 @@
 - The EXIF orientation is applied. Of several frames or pages the first counts, and that is told. Colour
   profiles are ignored.
 - Transparent pixels are laid over white, as most viewers and the web do; or over black, where that is set.
-- More than 8 bits become 8 by one stated rule: depth.py.
+- More than 8 bits become 8 by one stated rule: bit_depth.py.
 - Whatever cannot be decoded raises :class:`Unreadable`: it is never replaced and never half decoded.
 
 Letters: C channels, 1 (gray) or 3 (RGB).
@@ -25,7 +25,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from sit2.data.decoding.depth import narrow
+from sit2.data.decoding.bit_depth import narrow
 from sit2.data.decoding.dicom import dicom_channels, is_dicom, read_dicom
 from sit2.data.decoding.image import Decoding, Tell, Unreadable, UnreadableNow, Wide
 from sit2.data.decoding.jpeg import decode_jpeg

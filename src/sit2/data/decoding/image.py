@@ -63,7 +63,7 @@ class Decoding:
     size: int  # height and width of the result
     channels: int  # of the result: 1 (gray) or 3 (RGB)
     resize: str = "stretch"  # it; or "crop" its middle; or "pad" it by repeating its edges
-    depth_window: str = "full"  # which values become 0…255 where there are more than 8 bits, see depth.py
+    depth_window: str = "full"  # which values become 0…255 where there are more than 8 bits, see bit_depth.py
     background: str = "white"  # what lies under transparent pixels
     max_megapixels: int = MAX_MEGAPIXELS  # a larger image is refused
 

@@ -1,6 +1,6 @@
 """What Pillow reads: nearly every format, made 8 bits, gray or RGB, and small.
 
-A gray image of more than 8 bits comes from Pillow as it is, and is made 8 bits by depth.py. Of colour with 16
+A gray image of more than 8 bits comes from Pillow as it is, and is made 8 bits by bit_depth.py. Of colour with 16
 bits Pillow keeps the upper 8, which is what "full" means; for other windows both bytes are read.
 """
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sit2.data.decoding.depth import narrow
+from sit2.data.decoding.bit_depth import narrow
 from sit2.data.decoding.image import Decoding, Tell, Unreadable, Wide
 from sit2.data.decoding.jpeg import upright
 from sit2.records import ByteArray

@@ -60,7 +60,7 @@ def check(
 
 
 def quick_check(dataset: Dataset, problems: Sequence[str], *, folds: int = 5) -> tuple[Finding, ...]:
-    """Find what needs no second look at the images: broken files, copies, leaks, conflicts, small classes.
+    """Find what needs no further reading of the images: broken files, leaks, small classes, …
 
     Args:
         dataset: N images, their copies named.

@@ -7,7 +7,7 @@ import numpy as np
 from sit2.data.pixels import Pixels
 from sit2.data.quality.findings import Finding
 from sit2.data.quality.leaks import described
-from sit2.data.quality.near import near_pairs
+from sit2.data.quality.near_duplicates import near_pairs
 from sit2.data.words import counted, listed
 from sit2.records import BoolArray, Dataset, FloatArray, IntArray
 

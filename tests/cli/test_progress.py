@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sit2.cli.screen import Screen
+from sit2.cli.progress import Screen
 
 ROWS = [("actinic keratosis – melanocytic nevus of the skin", "0.5", "12"), ("[red]", "0.25", "3")]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
-from sit2.evaluation import sign_flips
-from sit2.evaluation.sign_flips import sign_flip_exact, sign_flip_interval
+from sit2.evaluation import paired_test
+from sit2.evaluation.paired_test import sign_flip_exact, sign_flip_interval
 
 ALPHAS = st.sampled_from([0.05, 0.05 / 3, 0.05 / 14, 0.4])
 GROUPS = st.lists(
@@ -166,7 +166,7 @@ class TestInterval:
     @pytest.mark.parametrize("counts", [(60, 35, 405), (80, 20, 300), (50, 50, 200)])
     def test_the_approximation_for_many_images_is_near(self, counts, monkeypatch):
         exact = sign_flip_interval(*images(*counts), 0.05)
-        monkeypatch.setattr(sign_flips, "CELLS", 0)
+        monkeypatch.setattr(paired_test, "CELLS", 0)
         assert sign_flip_interval(*images(*counts), 0.05) == pytest.approx(exact, abs=0.05 * np.ptp(exact))
 
     @settings(max_examples=200, deadline=None)
@@ -179,7 +179,7 @@ class TestInterval:
         sign = np.where(draw.random(groups) < better, 1, -1) * (draw.random(groups) < different)
         differences = sign * draw.integers(1, sizes + 1)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sign_flips, "CELLS", 0)
+            patch.setattr(paired_test, "CELLS", 0)
             low, high = sign_flip_interval(differences, sizes, alpha)
         assert (not low <= 0 <= high) == (sign_flip_exact(differences) < alpha)
         assert -1 <= low <= differences.sum() / sizes.sum() <= high <= 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.fft import dct
 
-from sit2.data.quality.near import close_hashes, near_pairs, perceptual_hash
+from sit2.data.quality.near_duplicates import close_hashes, near_pairs, perceptual_hash
 
 SIZE = 32
 
