@@ -22,10 +22,12 @@ from sit2.execution.parts import Part
 from sit2.execution.runner import train_here
 from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.planning import plan
-from sit2.experiments.prepare import Prepared
+from sit2.experiments.prepare import Prepared, fitting, frozen_features, median_size
 from sit2.inference.model import Model
 from sit2.records import ClassPair, FloatArray
 from sit2.seeds import Seeds
+from sit2.training.settings import DEFAULT_BACKBONE
+from sit2.training.start import start_of
 
 
 class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -59,14 +61,14 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self,
         method: str = "plain+tta+ensemble",
         *,
-        backbone: str = "small-cnn",
-        image_size: int = 64,
-        epochs: float = 100.0,
-        batch_size: int = 64,
+        backbone: str = DEFAULT_BACKBONE,
+        image_size: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | None = None,
         augment: str = "flip",
         lr: float | None = None,
         weights: str | Path | None = None,
-        pretrained: bool = False,
+        pretrained: bool = True,
         random_state: int = 0,
         settings: dict[str, Any] | None = None,
     ) -> None:
@@ -103,10 +105,12 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if len(self.classes_) == 1:
             raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
         dataset = dataset_of(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
+        config = fitting(config, median_size(dataset))
         images = pixels_or_error(dataset, config)
         everything = np.arange(len(dataset), dtype=np.int64)
         store, splits = PixelStore.of(images), np.full(len(dataset), "train")
-        prepared = Prepared(dataset, store, everything, splits, Samples(), "")
+        start = start_of(config, channels=images.shape[1], image_size=images.shape[2])
+        prepared = Prepared(dataset, store, everything, splits, Samples(), "", start)
         measured = self._measure(prepared, config)
         self.pairs_ = [] if measured is None else list(measured.pairs)
         job = plan(
@@ -118,6 +122,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             train=prepared.part(everything),
             val=Part.empty(),
             predict=Part.empty(),
+            start=start,
             chosen=() if measured is None else measured.chosen,
         )
         self.model_ = train_here(job)
@@ -129,8 +134,13 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if not config.recipe.needs_confusion:
             return None
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
+            features = frozen_features(prepared, config, Path(scratch), nobody, "")
             (measured,) = measure_confusion(
-                [(prepared, config)], needed=True, networks=Path(scratch), keep=None, listener=nobody
+                [(prepared, config, features)],
+                needed=True,
+                networks=Path(scratch),
+                keep=None,
+                listener=nobody,
             )
         return measured
 

@@ -58,6 +58,7 @@ class DataPrepared(Event):
     size: tuple[int, int]  # height and width that are trained at
     colour: bool
     splits: tuple[tuple[str, int], ...]  # ("train", images), …
+    original: tuple[int, int] | None = None  # median height and width of the images as they are
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _type_of(owner: type, name: str) -> Any:
 
 def _converted(name: str, value: Any, hint: Any, rule: Rule) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        if value is None:
+        if value is None or value == "auto":
             return None
         hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
     if typing.get_origin(hint) is tuple:

@@ -58,8 +58,10 @@ class Terminal:
 
     def _describe(self, data: DataPrepared) -> None:
         height, width = data.size
-        size = f"{width} × {height} pixels, {'colour' if data.colour else 'gray'}"
-        self.screen.say(f"{data.name}: {counted(data.images, 'image')} of {data.classes} classes, {size}")
+        of = "" if data.original is None else f" of about {data.original[1]} × {data.original[0]} pixels"
+        self.screen.say(f"{data.name}: {counted(data.images, 'image')} in {data.classes} classes")
+        kind = "colour" if data.colour else "gray"
+        self.screen.say(f"Images{of} are used at {width} × {height}, in {kind}")
         self.screen.say(", ".join(f"{count:,} {_SPLITS[name]}" for name, count in data.splits))
 
     def _show(self, event: Progress) -> None:

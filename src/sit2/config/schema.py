@@ -106,11 +106,6 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
         """Return what a run trains: the control first, where there is one, then the recipe."""
         return with_controls([self.recipe], self.control)
 
-    @property
-    def starts_trained(self) -> bool:
-        """Whether all trainings begin from the same trained weights, not from chance."""
-        return self.pretrained or self.weights is not None
-
     def make_method(self, name: str) -> Method:
         """Return a method with the settings of this configuration."""
         return METHODS[name](**self._own_of(METHODS[name]))

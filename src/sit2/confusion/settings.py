@@ -14,9 +14,9 @@ class ConfusionSettings:
     """How confusion is measured on the training images, and which pairs of classes are chosen."""
 
     confusion: str = parameter(
-        "folds",
-        "how to measure it: by networks trained on folds, or by a classifier in closed form, quick and nearly "
-        "as good",
+        "closed-form",
+        "how to measure it: by a linear classifier on frozen features, in closed form, or by networks trained on "
+        "folds, which takes several trainings",
         choices=("folds", "closed-form"),
         topic=CONFUSION,
         basic=True,

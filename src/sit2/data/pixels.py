@@ -98,9 +98,11 @@ def load_pixels_for(
     cache: Path | None = None,
 ) -> Pixels:
     """Decode every image of a dataset as a configuration or a model says, at another size if one is given."""
+    side = settings.image_size if size is None else size
+    assert side is not None
     return load_pixels(
         dataset,
-        size=settings.image_size if size is None else size,
+        size=side,
         channels=str(settings.channels),
         resize=settings.resize,
         depth_window=settings.depth_window,

@@ -32,8 +32,14 @@ class DataSettings:
     allow_leaks: bool = parameter(
         False, "train also where an image or a group stands in several of the given splits", topic=SPLITTING
     )
-    image_size: int = parameter(
-        64, "height and width that images are scaled to, in pixels", low=8, high=1024, topic=DATA, basic=True
+    image_size: int | None = parameter(
+        None,
+        "height and width that images are scaled to, in pixels; default: by the images' own sizes and the "
+        "backbone, from 96 to 128, and 64 for small-cnn",
+        low=8,
+        high=1024,
+        topic=DATA,
+        basic=True,
     )
     resize: str = parameter(
         "stretch",

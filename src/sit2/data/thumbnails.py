@@ -24,7 +24,7 @@ def write_thumbnails(path: Path, dataset: Dataset, config: Any) -> None:
     ``config`` holds the settings of decoding, as for :meth:`Decoding.of`.
     """
     rows = range(min(MOST, len(dataset)))
-    how = Decoding.of(config, channels=3, size=min(SMALL, config.image_size))
+    how = Decoding.of(config, channels=3, size=min(SMALL, config.image_size or SMALL))
     images = [decode(dataset.arrays[n], how) for n in rows]
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=np.array([dataset.ids[n] for n in rows]), images=np.stack(images))

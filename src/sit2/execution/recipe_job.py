@@ -123,6 +123,7 @@ class RecipeJob:
             augmentation=spec.augmentation,
             seeds=first.seeds,
             device=device,
+            **first.frozen(device) if any(one.uses_features for one in predictors) else {},
         )
         return [trained for trained, _ in finished], Model(spec, network, predictors).learned(known)
 

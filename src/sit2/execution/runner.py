@@ -26,7 +26,6 @@ from sit2.inference.model import Model
 from sit2.storage.files import atomic
 from sit2.storage.untrusted import read_json, to_json
 from sit2.training.device import pick_device, threads
-from sit2.training.loop import total_steps
 
 Done = Callable[[int, Outcome], None]
 
@@ -210,7 +209,7 @@ class _Meter:
     def __init__(self, listener: Listener, title: str, trainings: Sequence[TrainingJob]) -> None:
         self.listener, self.title = listener, title
         images = {
-            t.key: total_steps(t.config, len(t.train)) * t.config.batch_size * t.trials for t in trainings
+            t.key: t.config.total_steps(len(t.train)) * t.config.step_size * t.trials for t in trainings
         }
         self.total = max(1, sum(images.values()))
         self.done = 0  # samples seen, of all trainings

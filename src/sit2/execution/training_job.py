@@ -6,7 +6,6 @@ Its key holds no predictors: recipes that train alike share one network.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -18,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sit2.config.schema import Config
 from sit2.data.pixels import PixelStore
 from sit2.errors import ModelError, TrainingError
 from sit2.evaluation.metrics import log_losses
-from sit2.events import EpochEnded, Listener, TrainingEnded, nobody
+from sit2.events import EpochEnded, Listener, TrainingBegan, TrainingEnded, nobody
 from sit2.execution.parts import Part, key_of
+from sit2.features.frozen import FeatureStore, fit_linear
 from sit2.inference.model import PREDICT_BATCH, Model
 from sit2.inference.model_spec import ModelSpec
 from sit2.methods.method import Method
@@ -34,14 +35,15 @@ from sit2.records import ClassPair
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, atomic, load_state, save_state
 from sit2.storage.untrusted import read_json
-from sit2.training.backbones import Network, build_network, weights_file
+from sit2.training.backbones import Network, build_network
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.loop import Training
 from sit2.training.presets import PRESETS
 from sit2.training.settings import TrainingSettings
+from sit2.training.start import Start, frozen_extractor
 from sit2.training.training_set import Normalisation, TrainingSet
 
-RECIPE = 2  # of what trainings do: to be raised when one gives another result, or a default changes
+RECIPE = 3  # of what trainings do: to be raised when one gives another result, or a default changes
 RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
 
 
@@ -62,6 +64,8 @@ class TrainingJob:
     train: Part
     val: Part
     pairs: tuple[ClassPair, ...] = ()  # that the method trains with
+    start: Start = Start()  # what the network starts from
+    features: FeatureStore | None = None  # frozen ones of the images to train on, where they are known
     initial: Seeds | None = None  # of the initial weights; None: the same seeds
     trials: int = 1  # trainings to choose among by the validation images, see sit2.execution.tuning
     layout: str = ""  # how labels were found, for the model that will be made of it
@@ -77,35 +81,33 @@ class TrainingJob:
                 *((self.config, one) for one in parameters_of(TrainingSettings)),
                 *((self.method, one) for one in parameters_of(type(self.method))),
             )
-            if getattr(owner, one.name) != one.default and one.name != "weights"  # whose content counts
+            if getattr(owner, one.name) != one.default and one.name != "weights"  # which are in ``start``
         ]
         if self.config.threads != 1:
             values.append(("threads", self.config.threads))
         version = importlib.metadata.version
         device = pick_device(self.config.device)
         known = (
-            (RECIPE, version("sit2"), version("torch"), device),
+            (RECIPE, version("sit2"), version("torch"), device, self.start),
             (type(self.method).__name__, values, self.trials),
             [(pair.a, pair.b, pair.score) for pair in self.pairs],
             (self.seeds.root, self.seeds.path, self.initial and self.initial.path),
             (self.classes, self.store.images.shape[1:]),
         )
         contents = [self.train.content(self.store), self.val.content(self.store)]
-        if self.config.weights is not None:
-            contents.append(hashlib.blake2b(weights_file(self.config.weights).read_bytes()).digest())
         return key_of(known, contents)
 
     @property
     def spec(self) -> ModelSpec:
         """Return what a model is that has this network and no predictors."""
         config = self.config
-        normalise = Normalisation.of(self.store.images, self.train.rows)
+        normalise = self.start.normalise or Normalisation.of(self.store.images, self.train.rows)
         return ModelSpec(
             recipe=self.training,
             backbone=config.backbone,
             classes=self.classes,
             channels=self.store.images.shape[1],
-            image_size=config.image_size,
+            image_size=self.store.images.shape[2],
             resize=config.resize,
             mean=normalise.mean,
             std=normalise.std,
@@ -113,8 +115,39 @@ class TrainingJob:
             depth_window=config.depth_window,
             background=config.background,
             max_megapixels=config.max_megapixels,
+            weights=self.start.name,
+            weights_digest=self.start.digest,
+            stages=self.method.in_closed_form,
             layout=self.layout,
         )
+
+    def network_as_it_starts(self) -> Network:
+        """Return the network before training."""
+        config = self.config
+        return build_network(
+            config.backbone,
+            channels=self.store.images.shape[1],
+            image_size=self.store.images.shape[2],
+            outputs=len(self.classes),
+            seed=(self.initial or self.seeds).integer("network"),
+            pretrained=config.pretrained,
+            weights=config.weights,
+            stages=self.method.in_closed_form,
+        )
+
+    def frozen(self, device: torch.device) -> dict[str, Any]:
+        """Return ``features`` (N, D) of the images to train on, and the ``extractor``; empty if there is none."""
+        channels, _, size = self.store.images.shape[1:]
+        extractor = frozen_extractor(
+            self.config, self.start, channels=channels, image_size=size, device=str(device)
+        )
+        if extractor is None:
+            return {}
+        if self.features is None:
+            features = torch.from_numpy(extractor.extract(self.store.images, self.train.rows))
+        else:
+            features = self.features.of(self.train.rows)
+        return {"features": features, "extractor": extractor}
 
     def run(self, listener: Listener = nobody) -> Trained:
         """Train and keep the network; on a CPU the same job gives bit-identical results on the same machine.
@@ -146,6 +179,8 @@ class TrainingJob:
 
     def _run(self, listener: Listener) -> Trained:
         began = time.monotonic()
+        if self.method.in_closed_form:
+            return self._solve(listener, began)
         first = self._first_failure()
         notes: list[str] = []
         if first is None:
@@ -164,6 +199,40 @@ class TrainingJob:
                 "loss; lower --lr"
             ) from None
 
+    def _solve(self, listener: Listener, began: float) -> Trained:
+        """Put the closed-form classifier on frozen features into the network's head: no loop, no steps."""
+        network, count = self.network_as_it_starts(), len(self.train)
+        device = torch.device(pick_device(self.config.device))
+        features = self.frozen(device).get("features")
+        if features is None:
+            raise TrainingError(
+                f"{self.training} needs a network that knows something already\nuse a backbone with pretrained "
+                "weights, such as the default, or --weights"
+            )
+        groups = self.train.groups if len(set(self.train.groups)) > 1 else ()
+        linear, left_out = fit_linear(features, self.train.labels, len(self.classes), groups=groups)
+        network.head.load_state_dict({"weight": linear.weight.float(), "bias": linear.bias.float()})
+        loss = float(log_losses(left_out, self.train.labels).mean())
+        listener(TrainingBegan(self.name, self.training, 1, count))
+        row = EpochEnded(
+            self.name,
+            self.training,
+            "closed form",
+            epoch=1,
+            step=1,
+            steps=1,
+            samples_seen=count,
+            loss=loss,
+            lr=0.0,
+            val_accuracy=None,
+            val_log_loss=None,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        listener(row)
+        trained = Trained([row], time.monotonic() - began)
+        trained.save(self.network, network)
+        return trained
+
     def _from_checkpoint(
         self, listener: Listener, began: float, notes: list[str], *, lr_factor: float = 1.0
     ) -> Trained:
@@ -178,15 +247,7 @@ class TrainingJob:
 
     def _train(self, listener: Listener, began: float, notes: list[str], lr_factor: float) -> Trained:
         spec, config = self.spec, self.config
-        network = build_network(
-            config.backbone,
-            channels=spec.channels,
-            image_size=config.image_size,
-            outputs=len(self.classes),
-            seed=(self.initial or self.seeds).integer("network"),
-            pretrained=config.pretrained,
-            weights=config.weights,
-        )
+        network = self.network_as_it_starts()
         fabric = make_fabric(config.device, config.precision)
         training_set = TrainingSet.of(
             self.store.images,
@@ -306,9 +367,10 @@ def load_finished(job: TrainingJob) -> tuple[Trained, Network]:
     network = build_network(
         job.config.backbone,
         channels=job.store.images.shape[1],
-        image_size=job.config.image_size,
+        image_size=job.store.images.shape[2],
         outputs=len(job.classes),
         seed=0,
+        stages=job.method.in_closed_form,
     )
     network.load_state_dict(state["network"])
     return _trained(state), network.eval()

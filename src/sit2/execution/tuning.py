@@ -17,7 +17,6 @@ from sit2.execution.training_job import Trained, TrainingJob, load_finished, loa
 from sit2.methods.method import Method
 from sit2.parameters import parameters_of
 from sit2.storage.process_state import quiet_libraries
-from sit2.training.loop import DEFAULT_LR, DEFAULT_WEIGHT_DECAY
 
 
 def tuned(job: TrainingJob, listener: Listener = nobody) -> Trained:
@@ -100,8 +99,7 @@ def _trial(job: TrainingJob, number: int, values: dict[str, Any]) -> TrainingJob
 
 def _ranges(config: Config, method: Method) -> dict[str, tuple[float, float, float]]:
     """Return low, high and default of everything that varies."""
-    lr = DEFAULT_LR[config.optimizer] if config.lr is None else config.lr
-    decay = DEFAULT_WEIGHT_DECAY[config.optimizer] if config.weight_decay is None else config.weight_decay
+    lr, decay = config.peak_lr, config.decay
     ranges = {"lr": (lr / 4, lr * 4, lr)}
     if decay > 0:
         ranges["weight_decay"] = (decay / 10, decay * 10, decay)

@@ -69,10 +69,10 @@ def write_batches(
     They are taken from all over the batch, which holds its kinds of images one after the other.
     ``training_set`` must not normalise, and must draw what the training draws.
     """
-    count = min(BATCH[0] * BATCH[1], config.batch_size)
-    spread = torch.linspace(0, config.batch_size - 1, count).long()
+    count = min(BATCH[0] * BATCH[1], config.step_size)
+    spread = torch.linspace(0, config.step_size - 1, count).long()
     for number, phase in enumerate(phases):
-        images = phase.batches.draw(training_set.for_phase(number), 0, config.batch_size).images
+        images = phase.batches.draw(training_set.for_phase(number), 0, config.step_size).images
         with atomic(
             folder / f"{replace(recipe, predictors=()).file_name}_{number + 1}_{phase.name}.png"
         ) as path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from sit2.execution.runner import run_recipes
 from sit2.experiments.planning import of_fold, plan
 from sit2.experiments.prepare import Prepared, training_seeds
 from sit2.features.closed_form import closed_form_probabilities
+from sit2.features.frozen import FeatureStore, fit_linear
 from sit2.records import ClassPair, Confusion, FloatArray
 from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
@@ -39,7 +41,7 @@ class Measured:
 
 
 def measure_confusion(
-    places: Sequence[tuple[Prepared, Config]],
+    places: Sequence[tuple[Prepared, Config, FeatureStore | None]],
     *,
     needed: bool,
     networks: Path,
@@ -50,7 +52,7 @@ def measure_confusion(
     """Return the confusion of each place, in order; the folds of all places are trained in one pool.
 
     Args:
-        places: prepared images, each with its configuration.
+        places: prepared images, each with its configuration and, where there are some, frozen features.
         needed: whether a recipe uses pairs. If not, confusion is measured only where that is nearly free.
         networks, keep: see :func:`~sit2.execution.runner.run_recipes`.
         listener: hears how far it is.
@@ -58,7 +60,7 @@ def measure_confusion(
     """
     plans = [
         FoldPlan.of(prepared, config) if needed and config.confusion == "folds" else None
-        for prepared, config in places
+        for prepared, config, _ in places
     ]
     jobs = [job for one in plans if one is not None for job in one.jobs]
     outcomes = iter(
@@ -67,14 +69,14 @@ def measure_confusion(
         else ()
     )
     found: list[Measured | None] = []
-    for (prepared, config), one in zip(places, plans, strict=True):
+    for (prepared, config, features), one in zip(places, plans, strict=True):
         if one is not None:
             probabilities = one.probabilities([next(outcomes) for _ in one.jobs])
         elif config.confusion == "folds":
             found.append(None)
             continue
         else:
-            probabilities = in_closed_form(prepared, config, listener, title)
+            probabilities = in_closed_form(prepared, config, features, listener, title)
         found.append(judged(prepared, config, probabilities))
     return found
 
@@ -99,10 +101,22 @@ def choose(confusion: Confusion, config: Config) -> tuple[ClassPair, ...]:
 
 
 def in_closed_form(
-    prepared: Prepared, config: Config, listener: Listener, title: str = "Measuring confusion"
+    prepared: Prepared,
+    config: Config,
+    features: FeatureStore | None,
+    listener: Listener,
+    title: str = "Measuring confusion",
 ) -> FloatArray:
-    """(N, K) left-out probabilities for the training images, in closed form."""
+    """(N, K) left-out probabilities for the training images, in closed form.
+
+    On frozen features where there are some, otherwise on random convolutional ones.
+    """
     train, augmentation = prepared.part(prepared.rows("train")), PRESETS[config.augment]
+    if features is not None:
+        with threads(os.cpu_count() or 1):
+            return fit_linear(
+                features.of(train.rows), train.labels, len(prepared.dataset.classes), groups=train.groups
+            )[1]
     device = pick_device(config.device)
     with threads(config.threads):
         return closed_form_probabilities(
@@ -138,7 +152,8 @@ class FoldPlan:
         jobs = [
             plan(
                 Recipe("plain"),
-                config=of_fold(config),
+                config=of_fold(config, len(inside)),
+                start=prepared.start,
                 seeds=seeds.child("fold", number),
                 classes=dataset.classes,
                 store=prepared.store,

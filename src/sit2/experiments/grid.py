@@ -24,11 +24,12 @@ from sit2.experiments.design import Grid
 from sit2.experiments.planning import plan
 from sit2.experiments.prepare import (
     Prepared,
-    check_network,
+    frozen_features,
     load_images,
     split_images,
     training_seeds,
 )
+from sit2.features.frozen import FeatureStore
 from sit2.methods.phases import overlap
 from sit2.records import ClassPair, Predictions
 
@@ -88,6 +89,7 @@ class Place:
     labels: int | None
     config: Config
     prepared: Prepared
+    features: FeatureStore | None = None  # frozen ones of the training images
     measured: Measured | None = None
 
     @property
@@ -114,6 +116,8 @@ class Place:
             train=train,
             val=val,
             predict=test,
+            start=self.prepared.start,
+            features=self.features,
             chosen=() if self.measured is None else self.measured.chosen,
             layout=self.prepared.dataset.layout,
             trials=trials,
@@ -170,6 +174,7 @@ class GridRun:
             load_images(source.data, config, self.listener)
             for source, config in zip(self.grid.sources, configs, strict=True)
         ]
+        configs = [images.config for images in loaded]
         for source, config, images in zip(self.grid.sources, configs, loaded, strict=True):
             if self.grid.splits > 1 and "test" in images.found.splits and not config.resplit:
                 self.listener(
@@ -185,15 +190,19 @@ class GridRun:
                 for labels in self.grid.labels or (config.labels_per_class,):
                     own = replace(config, labels_per_class=labels, split_seed=split, seed=seed)
                     places.append(Place(source.name, labels, own, split_images(images, own, listener)))
-            if number == 0:
-                for place in places:
-                    check_network(place.prepared, place.config, self.listener)
             yield places
 
     def measure(self, places: Sequence[Place], title: str = "Measuring confusion") -> list[Place]:
         """Return the places with their confusion, measured on the training images alone."""
+        places = [
+            replace(
+                place,
+                features=frozen_features(place.prepared, place.config, self.networks, self.listener, title),
+            )
+            for place in places
+        ]
         measured = measure_confusion(
-            [(place.prepared, place.config) for place in places],
+            [(place.prepared, place.config, place.features) for place in places],
             needed=any(recipe.needs_confusion for recipe in self.grid.recipes),
             networks=self.networks,
             keep=self.keep,

@@ -12,9 +12,11 @@ from sit2.data.pixels import PixelStore
 from sit2.execution.parts import Part
 from sit2.execution.recipe_job import RecipeJob
 from sit2.execution.training_job import TrainingJob
+from sit2.features.frozen import FeatureStore
 from sit2.methods.phases import pairs_from
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
+from sit2.training.start import Start
 
 
 def plan(
@@ -27,6 +29,8 @@ def plan(
     train: Part,
     val: Part,
     predict: Part,
+    start: Start,
+    features: FeatureStore | None = None,
     chosen: Sequence[ClassPair] = (),
     layout: str = "",
     trials: int = 1,
@@ -41,6 +45,8 @@ def plan(
         seeds: of the trainings; members after the first have seeds of their own.
         classes: K names.
         store: the pixels.
+        start: what the networks start from.
+        features: frozen features of the images to train on, where there are some.
         train: images to train on.
         val: images to validate on, and to fit predictors on.
         predict: images to answer for.
@@ -67,6 +73,8 @@ def plan(
                 val=val,
                 pairs=pairs if recipe.trains_with_pairs else (),
                 # Weights can be averaged where everything that is learned began alike, the head too.
+                start=start,
+                features=features,
                 initial=seeds if member and config.starts_trained else None,
                 trials=trials,
                 layout=layout,
@@ -76,9 +84,10 @@ def plan(
     return RecipeJob(recipe, config, tuple(trainings), predict, own, save_to)
 
 
-def of_fold(config: Config) -> Config:
+def of_fold(config: Config, images: int) -> Config:
     """Return how a fold is trained: half the budget, unless told otherwise, and no early stopping."""
     if config.confusion_epochs is not None:
         return replace(config, epochs=config.confusion_epochs, samples_seen=None, early_stop=0)
     samples = None if config.samples_seen is None else max(1, config.samples_seen // 2)
-    return replace(config, epochs=max(0.01, config.epochs / 2), samples_seen=samples, early_stop=0)
+    epochs = max(0.01, config.epochs_of(images) / 2)
+    return replace(config, epochs=epochs, samples_seen=samples, early_stop=0)

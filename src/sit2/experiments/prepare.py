@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,10 @@ from numpy.typing import NDArray
 
 from sit2.config.schema import Config
 from sit2.data.cache import cache_folder
+from sit2.data.decoding.decode import size_of
+from sit2.data.decoding.image import Unreadable
 from sit2.data.duplicates import name_duplicates
-from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for
+from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for, source_of
 from sit2.data.quality import Finding, quick_check
 from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
@@ -20,13 +25,21 @@ from sit2.data.samples import Samples
 from sit2.data.splits import connected_groups, describe, draw_splits
 from sit2.data.words import left_out
 from sit2.events import DataPrepared, Listener, Note, Progress
-from sit2.execution.parts import Part
+from sit2.execution.parts import Part, key_of
+from sit2.features.frozen import FeatureStore
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.seeds import Seeds
-from sit2.training.backbones import build_network, weights_channels
-from sit2.training.device import pick_device
+from sit2.training.backbones import weights_channels
+from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
+from sit2.training.settings import SMALL_CNN
+from sit2.training.start import Start, frozen_extractor, start_of
 from sit2.training.training_set import Normalisation, TrainingSet
+
+FEATURES = 1  # to be raised when frozen features are made in another way
+# Pixels that images are scaled to, unless told otherwise (docs/experiments.md, 2026-11-28).
+SMALL_CNN_SIZE, SMALL_SIZE, LARGE_SIZE = 64, 96, 128
+SMALL_ORIGINAL = 112  # pixels of the shorter side: up to here there is little to see at a larger size
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ class Loaded:
     problems: tuple[str, ...]  # why an image cannot be read, or ""
     store: PixelStore
     fingerprint: str
+    config: Config  # with what follows from the images filled in
+    start: Start  # what networks start from
+    original: tuple[int, int] | None = None  # the median height and width of the images as they are
 
     @property
     def readable(self) -> IntArray:
@@ -54,6 +70,8 @@ class Prepared:
     splits: NDArray[np.str_]  # (N,) of "train", "val", "test", "unused"
     samples: Samples  # every image that was found
     fingerprint: str
+    start: Start = Start()  # what networks start from
+    original: tuple[int, int] | None = None  # the median height and width of the images as they are
     findings: tuple[Finding, ...] = ()  # of the quick check
 
     def rows(self, split: str) -> IntArray:
@@ -105,7 +123,8 @@ def prepare(source: str | Path | Dataset, config: Config, listener: Listener) ->
     Raises:
         DataError: when nothing could be trained on what is there.
     """
-    return split_images(load_images(source, config, listener), config, listener)
+    loaded = load_images(source, config, listener)
+    return split_images(loaded, loaded.config, listener)
 
 
 def load_images(source: str | Path | Dataset, config: Config, listener: Listener) -> Loaded:
@@ -117,6 +136,8 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     )
     for note in found.notes:
         listener(Note(note))
+    original = median_size(found)
+    config = fitting(config, original)
     pixels = load_pixels_for(
         config,
         found,
@@ -129,7 +150,13 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
         listener(Note(note))
     store = PixelStore.of(pixels.images, pixels.path)
     loaded = Loaded(
-        name_duplicates(found, pixels), pixels.problems, store, fingerprint(found, pixels.problems, store)
+        name_duplicates(found, pixels),
+        pixels.problems,
+        store,
+        fingerprint(found, pixels.problems, store),
+        config,
+        _start(store, config, listener),
+        original,
     )
     if bad := left_out(found.paths, pixels.problems):
         listener(Note(bad))
@@ -163,7 +190,17 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
     every[index] = splits
     samples = Samples.of(found, every.tolist(), loaded.problems)
     findings = quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)
-    prepared = Prepared(dataset, loaded.store, index, splits, samples, loaded.fingerprint, findings)
+    prepared = Prepared(
+        dataset,
+        loaded.store,
+        index,
+        splits,
+        samples,
+        loaded.fingerprint,
+        loaded.start,
+        loaded.original,
+        findings,
+    )
     channels, height, width = loaded.store.images.shape[1:]
     listener(
         DataPrepared(
@@ -173,35 +210,84 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
             (height, width),
             channels == 3,
             tuple((name, len(prepared.rows(name))) for name in ("train", "val", "test")),
+            loaded.original,
         )
     )
     return prepared
 
 
-def check_network(prepared: Prepared, config: Config, listener: Listener) -> None:
-    """Raise now what every training would raise later: an unknown device or backbone, weights that don't fit.
+def median_size(found: Dataset, most: int = 200) -> tuple[int, int] | None:
+    """Return the median height and width of some images, by their headers; None where none can be read."""
+    sizes = []
+    for n in np.linspace(0, len(found) - 1, min(most, len(found))).astype(int).tolist():
+        with contextlib.suppress(Unreadable, MemoryError):
+            sizes.append(size_of(source_of(found, n)))
+    if not sizes:
+        return None
+    height, width = np.median(sizes, axis=0)
+    return int(height), int(width)
+
+
+def fitting(config: Config, original: tuple[int, int] | None) -> Config:
+    """Return a configuration in which what follows from the images and the backbone is filled in.
+
+    Args:
+        config: as it was given.
+        original: the images' height and width.
+    """
+    if config.image_size is None:
+        large = original is not None and min(original) > SMALL_ORIGINAL
+        size = SMALL_CNN_SIZE if config.backbone == SMALL_CNN else LARGE_SIZE if large else SMALL_SIZE
+        config = replace(config, image_size=size)
+    trained = config.starts_trained and config.backbone != SMALL_CNN
+    for_colour = trained and (config.weights is None or weights_channels(config.weights) == 3)
+    if config.channels == "auto" and for_colour:
+        config = replace(config, channels="3")  # gray images as three equal channels
+    return config
+
+
+def _start(store: PixelStore, config: Config, listener: Listener) -> Start:
+    """Return what networks start from; raise now what every training would raise later.
 
     Raises:
-        ConfigError, ModelError: see :func:`~sit2.training.backbones.build_network`.
+        ConfigError, ModelError: see :func:`~sit2.training.start.start_of`.
     """
     pick_device(config.device)
-    channels = prepared.store.images.shape[1]
-    network = build_network(
-        config.backbone,
-        channels=channels,
-        image_size=config.image_size,
-        outputs=len(prepared.dataset.classes),
-        seed=0,  # of a network that is only looked at
-        pretrained=config.pretrained,
-        weights=config.weights,
-    )
-    for_colour = config.pretrained
-    if config.weights is not None:
-        for_colour = weights_channels(network, config.weights) == 3
-    if channels == 1 and for_colour:
+    channels, _, size = store.images.shape[1:]
+    start = start_of(config, channels=channels, image_size=size)
+    if channels == 1 and config.weights is not None and weights_channels(config.weights) == 3:
         listener(
             Note(
                 "the weights are for colour and the images are gray: they keep one channel, and the first "
                 "convolution is summed over its three, which computes the same"
             )
         )
+    return start
+
+
+def frozen_features(
+    prepared: Prepared, config: Config, folder: Path, listener: Listener, title: str
+) -> FeatureStore | None:
+    """Return frozen features of the training images; None where no network is trained that could give some.
+
+    They are kept in ``folder``, where an earlier run may have left them.
+    """
+    channels, _, size = prepared.store.images.shape[1:]
+    device = pick_device(config.device)
+    extractor = frozen_extractor(config, prepared.start, channels=channels, image_size=size, device=device)
+    if extractor is None:
+        return None
+    train = prepared.part(prepared.rows("train"))
+    rows = np.unique(train.rows)
+    known = (FEATURES, prepared.start, extractor.mirror, size, version("torch"), device)
+    path = folder / f"{key_of(known, [prepared.store.digests[rows].tobytes()])}.features.npy"
+
+    def make(rows: IntArray) -> FloatArray:
+        return extractor.extract(
+            prepared.store.images,
+            rows,
+            progress=lambda fraction, words: listener(Progress(title, fraction, words)),
+        )
+
+    with threads(os.cpu_count() or 1):
+        return FeatureStore.kept(path, rows, make)

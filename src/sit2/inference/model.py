@@ -203,7 +203,7 @@ _PREDICTOR = "predictor."  # in front of the names of predictors' tensors
 
 def context_of(spec: ModelSpec) -> Context:
     """Return what a predictor of this model is put together with."""
-    return Context(spec.channels, len(spec.classes), spec.augmentation)
+    return Context(spec.channels, len(spec.classes), spec.augmentation, spec.backbone, spec.image_size)
 
 
 def empty_network(spec: ModelSpec) -> Network | Members:
@@ -215,6 +215,7 @@ def empty_network(spec: ModelSpec) -> Network | Members:
             image_size=spec.image_size,
             outputs=len(spec.classes),
             seed=0,
+            stages=spec.stages,
         )
         for _ in range(spec.networks)
     ]

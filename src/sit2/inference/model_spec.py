@@ -50,6 +50,9 @@ class ModelSpec:
     depth_window: str = "full"
     background: str = "white"
     max_megapixels: int = MAX_MEGAPIXELS
+    weights: str = ""  # what its encoder started from; "": chance
+    weights_digest: str = ""
+    stages: bool = False  # whether its head sees features of several depths
     layout: str = ""  # how labels were found in folders; "" where they came from elsewhere
     networks: int = 1  # whose answers are averaged
     predictors: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=())  # (name, settings) in order
@@ -127,8 +130,9 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
         raise ValueError("classes must be two or more different names")
     if not isinstance(spec.mean, tuple) or not isinstance(spec.std, tuple):
         raise ValueError("mean and std must be lists of numbers")
-    if not all(isinstance(text, str) for text in (*_texts(spec), *spec.classes)):
-        raise ValueError("a name is not a text")
+    texts = (*_texts(spec), *spec.classes)
+    if not all(isinstance(text, str) for text in texts) or type(spec.stages) is not bool:
+        raise ValueError("a name is not a text, or stages neither true nor false")
     if spec.resize not in RESIZES:
         raise ValueError(f"resize must be one of {', '.join(RESIZES)}")
     if spec.augment not in PRESETS:
@@ -153,7 +157,15 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
 
 
 def _texts(spec: ModelSpec) -> tuple[str, ...]:
-    return spec.recipe, spec.backbone, spec.resize, spec.depth_window, spec.background, spec.layout
+    return (
+        spec.recipe,
+        spec.backbone,
+        spec.resize,
+        spec.depth_window,
+        spec.background,
+        spec.layout,
+        spec.weights,
+    )
 
 
 _CHANNELS = "channels must be 1 or 3, with as many means and deviations"

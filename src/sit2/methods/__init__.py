@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sit2.methods.confusion_smoothing import ConfusionSmoothing
+from sit2.methods.linear import Linear
 from sit2.methods.method import Method
 from sit2.methods.mixup import CutMix, Mixup, MixupFinetune
 from sit2.methods.multi_label import MultiLabel
@@ -13,6 +14,7 @@ from sit2.methods.sure_or_not import SureOrNot
 
 METHODS: dict[str, type[Method]] = {
     "plain": Plain,
+    "linear": Linear,
     "plain-restart": PlainRestart,
     "label-smoothing": LabelSmoothing,
     "mixup": Mixup,

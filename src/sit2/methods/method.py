@@ -24,6 +24,7 @@ class Method(ABC):
     """A way to train: a list of phases that share one budget. Its fields are its parameters."""
 
     uses_pairs: ClassVar[bool] = False
+    in_closed_form: ClassVar[bool] = False  # nothing is trained: the head is solved for, on frozen features
 
     def __post_init__(self) -> None:
         check_fields(self)

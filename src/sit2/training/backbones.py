@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from sit2.errors import ConfigError, ModelError, did_you_mean
 from sit2.training.device import own_generators, seed_generators
+from sit2.training.efficientnet_lite import EfficientNetLite0, imagenet_weights, read_imagenet
+from sit2.training.settings import DEFAULT_BACKBONE, SMALL_CNN
 
-SMALL_CNN = "small-cnn"
 SMALL_IMAGE = 96  # pixels; below, the usual stem (stride 4) throws most of the image away
 
 
@@ -45,6 +46,32 @@ class SmallCNN(nn.Module):
         """(N, C, H, W) → (N, 128): the mean over what is left of the image."""
         features: Tensor = self.stages(images).mean(dim=(2, 3))
         return features
+
+
+class StageFeatures(nn.Module):
+    """Features of several depths: the mean over the map of some stages and of the last layer, side by side.
+
+    Later stages know ImageNet's classes, earlier ones textures, which serve images that are no photographs.
+    """
+
+    def __init__(self, encoder: nn.Module, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        with torch.no_grad():
+            self.num_features = self.eval()(torch.zeros(1, channels, image_size, image_size)).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, D): those of the last layer come last."""
+        if isinstance(self.encoder, EfficientNetLite0):
+            maps = self.encoder.stages(images)
+            return torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
+        if not hasattr(self.encoder, "forward_intermediates"):
+            features: Tensor = self.encoder(images)
+            return features
+        encoder: Any = self.encoder
+        last, maps = encoder.forward_intermediates(images, indices=3, output_fmt="NCHW")
+        pooled: Tensor = encoder.forward_head(last, pre_logits=True)
+        return torch.cat([*(one.mean(dim=(2, 3)) for one in maps), pooled], dim=1)
 
 
 class Network(nn.Module):
@@ -78,8 +105,12 @@ def build_network(
     seed: int,
     pretrained: bool = False,
     weights: Path | None = None,
+    stages: bool = False,
 ) -> Network:
     """Build a network whose initial weights depend on ``seed`` alone.
+
+    ``pretrained`` starts it from the weights that belong to the backbone, where it has some; ``weights`` from
+    those of a file. With ``stages`` its head sees features of several depths, see :class:`StageFeatures`.
 
     Raises:
         ConfigError: for an unknown backbone, or pretrained weights that cannot be had.
@@ -87,27 +118,27 @@ def build_network(
     """
     with own_generators():
         seed_generators(seed)
-        encoder = _encoder(backbone, channels, image_size, pretrained)
+        encoder = _encoder(backbone, channels, image_size, pretrained and weights is None)
+        if weights is not None:
+            load_encoder(encoder, weights)
+        if stages:
+            encoder = StageFeatures(encoder, channels, image_size)
         features = int(getattr(encoder, "head_hidden_size", encoder.num_features))
         network = Network(encoder, features, outputs)
-    if weights is not None:
-        load_encoder(network, weights)
     return network.to(memory_format=torch.channels_last)
 
 
 def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) -> Any:
     if backbone == SMALL_CNN:
-        if pretrained:
-            raise ConfigError(
-                f"{SMALL_CNN!r} has no pretrained weights\nname a timm backbone or use --weights"
-            )
         return SmallCNN(channels)
+    if backbone == DEFAULT_BACKBONE:
+        return _efficientnet_lite(channels, image_size, pretrained)
     import timm
 
     if not timm.is_model(backbone):
-        hint = did_you_mean(backbone, [SMALL_CNN, *timm.list_models()])
+        hint = did_you_mean(backbone, [DEFAULT_BACKBONE, SMALL_CNN, *timm.list_models()])
         if hint.startswith("choose from"):
-            hint = f"expected {SMALL_CNN!r} or a timm model, such as 'resnet18' or 'convnext_atto'"
+            hint = f"expected {DEFAULT_BACKBONE!r}, {SMALL_CNN!r} or a timm model, such as 'resnet18'"
         raise ConfigError(f"unknown backbone {backbone!r}\n{hint}")
     options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
     known = timm.models.get_pretrained_cfg(backbone)
@@ -131,6 +162,18 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
     return encoder
 
 
+def _efficientnet_lite(channels: int, image_size: int, pretrained: bool) -> EfficientNetLite0:
+    encoder = EfficientNetLite0(channels)
+    if pretrained:
+        state = dict(read_imagenet(imagenet_weights()))
+        if channels == 1:
+            state["conv_stem.weight"] = state["conv_stem.weight"].sum(dim=1, keepdim=True)
+        encoder.load_state_dict(state)
+    if image_size < SMALL_IMAGE:
+        widen_stem(encoder, image_size)
+    return encoder
+
+
 def widen_stem(encoder: nn.Module, image_size: int, *, smallest_map: int = 4) -> None:
     """Lower the first strides until the last feature map is at least ``smallest_map`` wide, if they allow.
 
@@ -151,7 +194,7 @@ def widen_stem(encoder: nn.Module, image_size: int, *, smallest_map: int = 4) ->
         first.stride = (max(1, first.stride[0] // factor), max(1, first.stride[1] // factor))
 
 
-def load_encoder(network: Network, path: Path) -> int:
+def load_encoder(encoder: nn.Module, path: Path) -> int:
     """Load an encoder's weights from a file, leaving the head as it is; return how many tensors fitted.
 
     Takes sit2's own ``model.safetensors`` (or a folder that holds it), timm's and torchvision's state dicts.
@@ -161,7 +204,7 @@ def load_encoder(network: Network, path: Path) -> int:
     Raises:
         ModelError: when there is no such file, it cannot be read, or its weights are another network's.
     """
-    state, own = _encoder_state(path), network.encoder.state_dict()
+    state, own = _encoder_state(path), encoder.state_dict()
     first, wanted, given = _first_channels(state, own)
     if given == 3 and wanted == 1:
         from timm.models import adapt_input_conv
@@ -179,13 +222,13 @@ def load_encoder(network: Network, path: Path) -> int:
             f"{path} does not fit this backbone: {len(missing)} of {len(own)} tensors are missing or have "
             f"another shape, such as {missing[0]!r}\nname the backbone that the weights were trained with"
         )
-    network.encoder.load_state_dict(fitting)
+    encoder.load_state_dict(fitting)
     return len(fitting)
 
 
-def weights_channels(network: Network, path: Path) -> int | None:
+def weights_channels(path: Path) -> int | None:
     """Return for how many channels a file's weights are, by the first convolution; None where it has none."""
-    return _first_channels(_encoder_state(path), network.encoder.state_dict())[2]
+    return next((v.shape[1] for v in _encoder_state(path).values() if v.ndim == 4), None)
 
 
 def _encoder_state(path: Path) -> dict[str, Tensor]:

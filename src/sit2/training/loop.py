@@ -25,19 +25,11 @@ from sit2.training.phase import Phase, steps_of
 from sit2.training.settings import TrainingSettings
 from sit2.training.training_set import TrainingSet
 
-DEFAULT_LR = {"adamw": 0.002, "sgd": 0.05}  # for batches of 64
-DEFAULT_WEIGHT_DECAY = {"adamw": 0.05, "sgd": 0.0005}
 CHECKPOINT_SECONDS = 10.0  # at least so long between two checkpoints, whenever an epoch ends
 VALIDATIONS = 20  # of a training, at most, where they decide nothing
 
 
 Validate = Callable[[Network], tuple[float, float]]  # → (accuracy, log-loss) on the validation images
-
-
-def total_steps(config: TrainingSettings, images: int) -> int:
-    """Return the steps of a whole training: ``samples_seen``, or ``epochs`` × ``images``; every batch is full."""
-    samples_seen = config.epochs * images if config.samples_seen is None else config.samples_seen
-    return max(1, round(samples_seen / config.batch_size))
 
 
 def lr_fraction(step: int, steps: int, warmup: float) -> float:
@@ -98,7 +90,7 @@ class Training:
             DamagedStateError: when the checkpoint is not of this training; it must be removed.
         """
         self._began = time.monotonic()
-        self._total = total_steps(self.config, len(self.training_set))
+        self._total = self.config.total_steps(len(self.training_set))
         saved = load_state(self.checkpoint) if self.checkpoint else None
         begin, first_phase = 0, 0
         if saved:
@@ -106,7 +98,7 @@ class Training:
                 first_phase = saved["phase"]
                 self.history = [EpochEnded(**row) for row in saved["history"]]
                 self._began -= self.history[-1].seconds
-        self.listener(TrainingBegan(self.name, self.method, self._total, self.config.batch_size))
+        self.listener(TrainingBegan(self.name, self.method, self._total, self.config.step_size))
         for row in self.history:
             self.listener(row)
         with own_generators():
@@ -119,7 +111,7 @@ class Training:
     def _run_phase(self, number: int, begin: int, length: int, saved: dict[str, Any] | None) -> None:
         phase, config, network = self.phases[number], self.config, self.network
         network.new_head(phase.outputs, seed=self.seeds.integer("head", number))
-        peak = self.lr_factor * (DEFAULT_LR[config.optimizer] if config.lr is None else config.lr)
+        peak = self.lr_factor * config.peak_lr
         made = _make_optimizer(network, config, encoder_lr=phase.encoder_lr)
         model, optimizer = self.fabric.setup(network.train(), made)
         validated = number == len(self.phases) - 1 and self.validate is not None
@@ -131,9 +123,9 @@ class Training:
                 start, stop = saved["step"], EarlyStop(**saved["stop"])
         training_set, weight = self.training_set.for_phase(number), None
         if config.balance == "weights":
-            weight = output_weights(phase, training_set, batch_size=config.batch_size)
+            weight = output_weights(phase, training_set, batch_size=config.step_size)
         saved_at = time.monotonic()
-        for first, end in _epochs(start, length, len(training_set), config.batch_size):
+        for first, end in _epochs(start, length, len(training_set), config.step_size):
             # Dropout and its kin draw from the global generator, so it is seeded wherever a resume can start.
             seed_generators(self.seeds.integer("global", number, first))
             losses = []
@@ -141,7 +133,7 @@ class Training:
                 lr = self._lr(peak, step, length)
                 for group in optimizer.param_groups:
                     group["lr"] = lr * group["relative"]
-                mixed = phase.batches.draw(training_set, step, config.batch_size)
+                mixed = phase.batches.draw(training_set, step, config.step_size)
                 targets = phase.targets(mixed, training_set.num_classes)
                 loss = phase.loss(model(mixed.images), targets, weight)
                 self.fabric.backward(loss)
@@ -182,7 +174,7 @@ class Training:
             epoch=len(self.history) + 1,
             step=done,
             steps=self._total,
-            samples_seen=done * self.config.batch_size,
+            samples_seen=done * self.config.step_size,
             loss=loss,
             lr=lr,
             val_accuracy=accuracy,
@@ -255,7 +247,6 @@ def _make_optimizer(
 
     A kept encoder is changed gently, a new head must learn from nothing: it always has the full rate.
     """
-    decay = DEFAULT_WEIGHT_DECAY[config.optimizer] if config.weight_decay is None else config.weight_decay
     groups: list[dict[str, Any]] = []
     for module, relative in ((network.encoder, encoder_lr), (network.head, 1.0)):
         # As timm parts them: norms and biases are not decayed.
@@ -263,7 +254,7 @@ def _make_optimizer(
         others = [p for p in module.parameters() if p.ndim > 1]
         groups += [
             {"params": plain, "weight_decay": 0.0, "relative": relative},
-            {"params": others, "weight_decay": decay, "relative": relative},
+            {"params": others, "weight_decay": config.decay, "relative": relative},
         ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)

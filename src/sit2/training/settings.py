@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from sit2.parameters import parameter
 from sit2.training.presets import ALIASES, PRESETS
 
 TRAINING, OPTIMISING = "training", "optimisation"
+DEFAULT_BACKBONE, SMALL_CNN = "efficientnet-lite0", "small-cnn"
+# From ImageNet weights and from scratch, for the batches of 32 and of 64 (docs/experiments.md, 2026-11-28).
+_FINE_TUNING_LR = {"adamw": 0.001, "sgd": 0.02}
+_SCRATCH_LR = {"adamw": 0.002, "sgd": 0.05}
+_WEIGHT_DECAY = {"adamw": 0.05, "sgd": 0.0005}
+_SCRATCH_EPOCHS = 100.0
+MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 20.0, 5.0, 600  # from ImageNet weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +24,16 @@ class TrainingSettings:
     """What every training depends on, whatever the method."""
 
     backbone: str = parameter(
-        "small-cnn", "'small-cnn' (for up to 64 pixels) or any timm model", topic=TRAINING, basic=True
+        DEFAULT_BACKBONE,
+        f"'{DEFAULT_BACKBONE}', any timm model, or '{SMALL_CNN}' (from scratch, for up to 64 pixels)",
+        topic=TRAINING,
+        basic=True,
     )
     pretrained: bool = parameter(
-        False, "start from timm's pretrained weights (download)", topic=TRAINING, basic=True
+        True,
+        "start from the backbone's ImageNet weights, where it has some; --no-pretrained: from scratch",
+        topic=TRAINING,
+        basic=True,
     )
     weights: Path | None = parameter(
         None,
@@ -28,9 +42,10 @@ class TrainingSettings:
         topic=TRAINING,
         basic=True,
     )
-    epochs: float = parameter(
-        100.0,
-        "budget: training samples seen = epochs × training images",
+    epochs: float | None = parameter(
+        None,
+        "budget: training samples seen = epochs × training images; default: 100 from scratch; from ImageNet "
+        f"weights {MOST_EPOCHS:g}, fewer where there are more than {FEW_IMAGES} training images",
         low=0.01,
         topic=TRAINING,
         basic=True,
@@ -38,11 +53,13 @@ class TrainingSettings:
     samples_seen: int | None = parameter(
         None, "the budget as a number of training samples seen, instead of epochs", low=1, topic=TRAINING
     )
-    batch_size: int = parameter(64, "images a step", low=2, topic=TRAINING)
+    batch_size: int | None = parameter(
+        None, "images a step; default: 32 from ImageNet weights, else 64", low=2, topic=TRAINING
+    )
     optimizer: str = parameter("adamw", "the optimiser", choices=("adamw", "sgd"), topic=OPTIMISING)
     lr: float | None = parameter(
         None,
-        "peak learning rate; default: 0.002 for adamw, 0.05 for sgd",
+        "peak learning rate; default: 0.001 from ImageNet weights, 0.002 from scratch; for sgd 0.02 and 0.05",
         low=0.0,
         high=1e38,  # of what float32 holds
         topic=OPTIMISING,
@@ -81,3 +98,43 @@ class TrainingSettings:
         choices=("auto", "32-true", "bf16-mixed"),
         topic=OPTIMISING,
     )
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether all trainings begin from the same trained weights, not from chance."""
+        return self.weights is not None or (self.pretrained and self.backbone != SMALL_CNN)
+
+    @property
+    def _fine_tunes(self) -> bool:
+        return self.starts_trained and self.backbone != SMALL_CNN
+
+    @property
+    def step_size(self) -> int:
+        """Return the images a step."""
+        return self.batch_size or (32 if self._fine_tunes else 64)
+
+    @property
+    def peak_lr(self) -> float:
+        """Return the peak learning rate."""
+        usual = _FINE_TUNING_LR if self._fine_tunes else _SCRATCH_LR
+        return usual[self.optimizer] if self.lr is None else self.lr
+
+    @property
+    def decay(self) -> float:
+        """Return the weight decay."""
+        return _WEIGHT_DECAY[self.optimizer] if self.weight_decay is None else self.weight_decay
+
+    def epochs_of(self, images: int) -> float:
+        """Return the epochs of a training on so many images.
+
+        From ImageNet weights they shrink with the root of the number of images, so that the steps still grow.
+        """
+        if self.epochs is not None or not self._fine_tunes:
+            return _SCRATCH_EPOCHS if self.epochs is None else self.epochs
+        fewer = MOST_EPOCHS * math.sqrt(FEW_IMAGES / max(images, FEW_IMAGES))
+        return max(LEAST_EPOCHS, round(fewer, 2))
+
+    def total_steps(self, images: int) -> int:
+        """Return the steps of a training on so many images; every batch is full."""
+        seen = self.epochs_of(images) * images if self.samples_seen is None else self.samples_seen
+        return max(1, round(seen / self.step_size))

@@ -66,16 +66,19 @@ def measure(source: Path, config: Config, listener: Listener) -> tuple[Prepared 
     from sit2.confusion.pairs import measure as sum_up
     from sit2.confusion.predictions_file import is_predictions_file, read_predictions
     from sit2.experiments.confusion import Measured, choose, measure_confusion
-    from sit2.experiments.prepare import prepare
+    from sit2.experiments.prepare import frozen_features, load_images, split_images
 
     if is_predictions_file(source):
         probabilities, labels, classes = read_predictions(source)
         confusion = sum_up(probabilities, labels, classes)
         return None, Measured(confusion, choose(confusion, config))
-    prepared = prepare(source, config, listener)
+    loaded = load_images(source, config, listener)
+    prepared, config = split_images(loaded, loaded.config, listener), loaded.config
     with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
+        folder = Path(scratch)
+        features = frozen_features(prepared, config, folder, listener, "Measuring confusion")
         (measured,) = measure_confusion(
-            [(prepared, config)], needed=True, networks=Path(scratch), keep=None, listener=listener
+            [(prepared, config, features)], needed=True, networks=folder, keep=None, listener=listener
         )
     assert measured is not None
     return prepared, measured

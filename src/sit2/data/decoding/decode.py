@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sit2.data.decoding.bit_depth import narrow
-from sit2.data.decoding.dicom import dicom_channels, is_dicom, read_dicom
+from sit2.data.decoding.dicom import dicom_channels, dicom_size, is_dicom, read_dicom
 from sit2.data.decoding.image import Decoding, Tell, Unreadable, UnreadableNow, Wide
 from sit2.data.decoding.jpeg import decode_jpeg
 from sit2.data.decoding.pillow import deep_colour, has_deep_colour, is_gray, is_planar, open_image, scaled
@@ -86,6 +86,22 @@ def channels_of(source: Path | ByteArray) -> int:
             if is_tiff(head):
                 return tiff_channels(file)
             raise
+
+
+def size_of(source: Path | ByteArray) -> tuple[int, int]:
+    """Return height and width of an image by its header alone, as it lies in the file.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    if isinstance(source, np.ndarray):
+        return int(source.shape[0]), int(source.shape[1])
+    with _reading(source) as file:
+        head = _head(file)
+        if is_dicom(head):
+            return dicom_size(file)
+        width, height = open_image(file).size
+        return height, width
 
 
 @contextmanager

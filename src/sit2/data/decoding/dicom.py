@@ -28,6 +28,12 @@ def dicom_channels(file: IO[bytes]) -> int:
     return 3 if _read(file, stop_before_pixels=True).get("PhotometricInterpretation") in _COLOURS else 1
 
 
+def dicom_size(file: IO[bytes]) -> tuple[int, int]:
+    """Return height and width, by the header."""
+    data = _read(file, stop_before_pixels=True)
+    return int(data.Rows), int(data.Columns)
+
+
 def read_dicom(file: IO[bytes], how: Decoding) -> Wide:
     """Return the one image of a DICOM file.
 

@@ -32,8 +32,8 @@ class DecodingSettings(Protocol):
     """What a configuration and a model both say about decoding."""
 
     @property
-    def image_size(self) -> int:
-        """Height and width, in pixels."""
+    def image_size(self) -> int | None:
+        """Height and width, in pixels; None before the images were looked at."""
 
     @property
     def channels(self) -> str | int:
@@ -73,9 +73,11 @@ class Decoding:
 
     @classmethod
     def of(cls, settings: DecodingSettings, *, channels: int, size: int | None = None) -> Decoding:
-        """Return what settings ask for, at another size if one is given."""
+        """Return what settings ask for, at another size if one is given; the settings' must be known."""
+        side = settings.image_size if size is None else size
+        assert side is not None
         return cls(
-            settings.image_size if size is None else size,
+            side,
             channels,
             settings.resize,
             settings.depth_window,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sit2.features.closed_form import ClosedForm
+    from sit2.features.frozen import FrozenClassifier
 
 USUAL_WEIGHT = 0.3  # of the closed-form classifier, where nothing is fitted (docs/experiments.md, 2026-11-25)
 WEIGHTS = tuple(n / 20 for n in range(21))
@@ -38,6 +39,7 @@ class Ensemble(Predictor):
     """Average with a classifier in closed form on frozen features, a second opinion that costs no training."""
 
     stage: ClassVar[Stage] = Stage.COMBINE
+    uses_features: ClassVar[bool] = True
     is_fitted: ClassVar[bool] = True
 
     ensemble_weight: float | None = parameter(
@@ -48,12 +50,20 @@ class Ensemble(Predictor):
         high=1.0,
         topic=PREDICTOR,
     )
-    classifier: ClosedForm | None = None
+    classifier: ClosedForm | FrozenClassifier | None = None
     weight: float = USUAL_WEIGHT  # of the classifier, in [0, 1]; the rest is the network's
     inverse_temperature: float = 1.0  # what their common log-probabilities are multiplied by
 
     def learn(self, known: Known) -> Self:
         """Return this with the closed-form classifier of the training images."""
+        weight = USUAL_WEIGHT if self.ensemble_weight is None else self.ensemble_weight
+        # A single group cannot be left out.
+        groups = known.groups if len(set(known.groups)) > 1 else ()
+        if known.features is not None and known.extractor is not None:
+            from sit2.features.frozen import FrozenClassifier, fit_linear
+
+            linear, _ = fit_linear(known.features, known.labels, known.num_classes, groups=groups)
+            return replace(self, classifier=FrozenClassifier(known.extractor, linear), weight=weight)
         from sit2.features.closed_form import fit_closed_form
 
         classifier, _ = fit_closed_form(
@@ -61,13 +71,12 @@ class Ensemble(Predictor):
             known.labels,
             known.num_classes,
             rows=known.rows,
-            groups=known.groups if len(set(known.groups)) > 1 else (),  # a single one cannot be left out
+            groups=groups,
             mirror=known.augmentation.mirror,
             dihedral=known.augmentation.dihedral,
             seeds=known.seeds,
             device="cpu" if known.device.type == "mps" else known.device,  # which has no float64
         )
-        weight = USUAL_WEIGHT if self.ensemble_weight is None else self.ensemble_weight
         return replace(self, classifier=classifier, weight=weight)
 
     def observe(self, images: Tensor, ask: Ask) -> Tensor | None:
@@ -118,18 +127,38 @@ class Ensemble(Predictor):
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], state: Mapping[str, Tensor], context: Context) -> Self:
         """Put together what :meth:`state` took apart. Raises ValueError for what does not fit."""
-        from sit2.features.closed_form import ClosedForm
-
-        classifier = ClosedForm.from_state(
-            state,
-            channels=context.channels,
-            num_classes=context.num_classes,
-            mirror=context.augmentation.mirror,
-            dihedral=context.augmentation.dihedral,
-        )
+        classifier = _classifier(state, context)
         return cls(
             classifier=classifier,
             weight=number(state, "weight", low=0.0, high=1.0),
             inverse_temperature=number(state, "inverse_temperature", low=1e-6),
             **settings,
         )
+
+
+def _classifier(state: Mapping[str, Tensor], context: Context) -> ClosedForm | FrozenClassifier:
+    """Put the closed-form classifier together, of whichever kind it is."""
+    how = context.augmentation
+    if any(name.startswith("encoder.") for name in state):
+        from sit2.features.frozen import FrozenClassifier
+        from sit2.training.backbones import build_network
+
+        network = build_network(
+            context.backbone,
+            channels=context.channels,
+            image_size=context.image_size,
+            outputs=2,
+            seed=0,
+            stages=True,
+        )
+        mirror = how.mirror or how.dihedral
+        return FrozenClassifier.from_state(state, network.encoder, context.num_classes, mirror=mirror)
+    from sit2.features.closed_form import ClosedForm
+
+    return ClosedForm.from_state(
+        state,
+        channels=context.channels,
+        num_classes=context.num_classes,
+        mirror=how.mirror,
+        dihedral=how.dihedral,
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from sit2.features.frozen import Extractor
     from sit2.records import ByteArray, ClassPair, IntArray
     from sit2.seeds import Seeds
 
@@ -61,6 +62,10 @@ class Known:
     augmentation: Augmentation
     seeds: Seeds
     device: torch.device
+    features: Tensor | None = (
+        None  # (n, D) float32 frozen features of the training images, where there are some
+    )
+    extractor: Extractor | None = None  # what made them
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class Context:
     channels: int
     num_classes: int
     augmentation: Augmentation
+    backbone: str
+    image_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ class Predictor(ABC):
 
     stage: ClassVar[Stage]
     uses_pairs: ClassVar[bool] = False
+    uses_features: ClassVar[bool] = False  # whether it learns from frozen features
     is_fitted: ClassVar[bool] = False  # whether it has anything to fit on validation images
 
     def __post_init__(self) -> None:
