@@ -35,6 +35,8 @@ SETTINGS = (
     "--no-pretrained",
     "--samples-seen",
     "2000",
+    "--backbone",
+    "small-cnn",
     "--image-size",
     str(SIZE),
     "--quiet",

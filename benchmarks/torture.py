@@ -28,7 +28,20 @@ from pathlib import Path
 from PIL import Image
 from sklearn.datasets import load_digits
 
-SETTINGS = ["--image-size", "16", "--folds", "2", "--batch-size", "16", "--early-stop", "4"]
+SETTINGS = [
+    "--backbone",
+    "small-cnn",
+    "--confusion",
+    "folds",
+    "--image-size",
+    "16",
+    "--folds",
+    "2",
+    "--batch-size",
+    "16",
+    "--early-stop",
+    "4",
+]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
 CLASSES = (3, 8, 9)
 PER_CLASS = 30

@@ -242,6 +242,7 @@ RUN = {
 SETTINGS = {
     "epochs": 2.0,
     "image_size": 16,
+    "backbone": "small-cnn",
     "method": "plain",
     "operators": ["blend"],
     "weights": None,

@@ -20,7 +20,7 @@ from sit2.config.schema import make_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-SMALL = {"image_size": 16, "epochs": 1, "folds": 2, "batch_size": 8, "workers": 1}
+SMALL = {"backbone": "small-cnn", "image_size": 16, "epochs": 1, "folds": 2, "batch_size": 8, "workers": 1}
 FLAGS = [w for name, value in SMALL.items() for w in ("--" + name.replace("_", "-"), str(value))]
 SET = {"train", "compare", "confusion", "synthesize"}  # verbs that take settings
 

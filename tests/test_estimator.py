@@ -36,6 +36,7 @@ def _one_thread() -> Iterator[None]:
 def tiny(**parameters: Any) -> SIT2Classifier:
     return SIT2Classifier(
         **{
+            "backbone": "small-cnn",
             "image_size": 16,
             "epochs": 2,
             "batch_size": 8,
@@ -168,7 +169,9 @@ class TestScikitLearn:
         copy = clone(fitted)
         assert copy.get_params() == fitted.get_params()
         assert not hasattr(copy, "classes_")
-        assert repr(copy).startswith("SIT2Classifier(batch_size=8, epochs=15, image_size=16,")
+        assert repr(copy).startswith(
+            "SIT2Classifier(backbone='small-cnn', batch_size=8, epochs=15, image_size=16,"
+        )
 
     def test_fit_changes_no_parameter(self, fitted: SIT2Classifier) -> None:
         assert fitted.get_params() == tiny(epochs=15).get_params()

@@ -35,7 +35,13 @@ def ratios(_rounds: int) -> Iterator[Ratio]:
     overlaps: list[float] = []
     for one in SETS:
         config = Config(
-            image_size=32, labels_per_class=50, augment=one.augment, groups=one.groups, workers=1, threads=1
+            backbone="small-cnn",
+            image_size=32,
+            labels_per_class=50,
+            augment=one.augment,
+            groups=one.groups,
+            workers=1,
+            threads=1,
         )
         prepared = prepare(one.path, config, nobody)
         trained = [_kept(one, prepared, replace(config, seed=seed)) for seed in range(SEEDS)]

@@ -36,7 +36,7 @@ def ratios(rounds: int) -> Iterator[Ratio]:
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             config, training_set = _noise(case)
-            config = replace(config, epochs=case.steps * config.batch_size / len(training_set))
+            config = replace(config, epochs=case.steps * config.step_size / len(training_set))
             _pictures(Path(folder), case.size, case.size, len(training_set))
             ours = config.make_method("mixup").phases([], CLASSES)[0]
             yield measure(

@@ -101,7 +101,7 @@ def _wall(threads: int) -> None:
 
 def train_steps(images: np.ndarray) -> float:
     """Train a small-cnn for some steps on (N, 3, H, W) uint8 images; return the CPU seconds."""
-    config = Config(image_size=images.shape[-1], epochs=STEPS * 64 / len(images))
+    config = Config(backbone="small-cnn", image_size=images.shape[-1], epochs=STEPS * 64 / len(images))
     training_set = TrainingSet.of(
         images,
         np.arange(len(images)) % 10,

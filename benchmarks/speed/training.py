@@ -21,6 +21,7 @@ from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 CLASSES = 10
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,10 @@ def _noise(case: Case) -> tuple[Config, TrainingSet]:
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (1000, 3, case.size, case.size), dtype=np.uint8)
     labels = np.arange(1000) % CLASSES
-    epochs = case.steps * Config().batch_size / len(labels)
-    config = Config(backbone=case.backbone, image_size=case.size, epochs=epochs)
+    epochs = case.steps * BATCH / len(labels)
+    config = Config(
+        backbone=case.backbone, image_size=case.size, epochs=epochs, batch_size=BATCH, pretrained=False
+    )
     training_set = TrainingSet.of(
         images,
         labels,
@@ -94,7 +97,7 @@ def _loop(case: Case, config: Config, training_set: TrainingSet, phase: Phase) -
 def _premade(case: Case, config: Config, training_set: TrainingSet) -> Work:
     """Return the same number of steps of the same network on tensors that lie ready."""
     phase = train_plainly(CLASSES)
-    mixed = phase.batches.draw(training_set, 0, config.batch_size)
+    mixed = phase.batches.draw(training_set, 0, config.step_size)
     targets = phase.targets(mixed, CLASSES)
     images = mixed.images.contiguous(memory_format=torch.channels_last)
 

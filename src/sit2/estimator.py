@@ -101,7 +101,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(given):
             raise DataError(f"y has shape {labels.shape}\nexpected one label for each of {len(given)} images")
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        self.classes_, numbers = _classes_of(labels)
         if len(self.classes_) == 1:
             raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
         dataset = dataset_of(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
@@ -204,3 +204,14 @@ _OF_A_RUN = (
     *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
     *("test_fraction", "val_fraction"),
 )
+
+
+def _classes_of(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the classes in order, and the index of each label. Raises :class:`DataError` where one is missing."""
+    missing = np.isnan(labels) if labels.dtype.kind in "fc" else [label is None for label in labels.tolist()]
+    if np.any(missing):
+        raise DataError("y lacks a label (NaN or None)\nexpected a label for each image")
+    try:
+        return np.unique(labels, return_inverse=True)
+    except TypeError:  # numbers beside texts
+        raise DataError("y holds labels of several kinds\nexpected all numbers, or all texts") from None

@@ -20,6 +20,7 @@ CONTRACT = (
 )
 SETTINGS = {
     "image_size": 16,
+    "backbone": "small-cnn",
     "epochs": 1,
     "folds": 2,
     "batch_size": 8,

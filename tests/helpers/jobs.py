@@ -14,6 +14,7 @@ from sit2.execution.parts import Part
 from sit2.execution.runner import run_recipes
 from sit2.experiments.planning import plan
 from sit2.seeds import Seeds
+from sit2.training.start import start_of
 
 torch.set_num_threads(1)  # two on busy cores wait for each other
 
@@ -22,6 +23,7 @@ LABELS = (np.arange(47) % 3).astype(np.int64)
 ROWS = np.random.default_rng(1).permutation(47)
 TRAIN, VAL, PREDICT, REST = ROWS[:23], ROWS[23:31], ROWS[31:42], ROWS[42:]
 SETTINGS = {
+    "backbone": "small-cnn",
     "image_size": 16,
     "batch_size": 7,
     "epochs": 3,
@@ -46,10 +48,12 @@ def make_job(recipe="multi-label", *, seed=0, images=None, labels=LABELS, channe
     parts = {name: given.pop(name) for name in names if name in given}
     if "store" not in parts:
         parts["store"] = PixelStore.of(pixels(channels) if images is None else images)
+    config, images = make_config(SETTINGS, {"seed": seed}, given), parts["store"].images
     return plan(
         Recipe.parse(recipe),
         **{
-            "config": make_config(SETTINGS, {"seed": seed}, given),
+            "config": config,
+            "start": start_of(config, channels=images.shape[1], image_size=images.shape[2]),
             "seeds": Seeds(seed).child("train"),
             "classes": CLASSES,
             "train": part_of(TRAIN, labels),

@@ -82,6 +82,8 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
 SETTINGS = {
     "method": "multi-label",
     "image_size": SIDE,
+    "backbone": "small-cnn",
+    "confusion": "folds",
     "epochs": 4,
     "folds": 2,
     "batch_size": 8,

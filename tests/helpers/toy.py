@@ -73,6 +73,7 @@ def make_training(make_training_set):
         config = make_config(
             {
                 "image_size": 16,
+                "backbone": "small-cnn",
                 "batch_size": 7,
                 "epochs": 3,
                 "lr": 0.01,

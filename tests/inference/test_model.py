@@ -315,6 +315,7 @@ class TestKept:
             "preprocessing": {
                 "channels": 3,
                 "image_size": 16,
+                "backbone": "small-cnn",
                 "resize": "stretch",
                 "depth_window": "full",
                 "background": "white",

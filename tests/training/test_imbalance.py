@@ -34,7 +34,14 @@ def pixels() -> np.ndarray:
 
 @functools.cache
 def predictions_of(balance: str) -> Predictions:
-    settings = {"image_size": 8, "epochs": 2, "lr": 0.003, "batch_size": 32, "balance": balance}
+    settings = {
+        "backbone": "small-cnn",
+        "image_size": 8,
+        "epochs": 2,
+        "lr": 0.003,
+        "batch_size": 32,
+        "balance": balance,
+    }
     store = PixelStore.of(pixels())
     job = plan(
         Recipe("plain"),

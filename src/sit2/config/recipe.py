@@ -41,9 +41,9 @@ class Recipe:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a recipe. Raises :class:`ConfigError` for anything that is none."""
-        if text in _RENAMED:
-            raise ConfigError(f"{text!r} is no method any more\nwrite {_RENAMED[text]!r}")
         training, *predictors = text.split("+")
+        if (name := training.partition("*")[0]) in _RENAMED:
+            raise ConfigError(f"{name!r} is no method any more\nwrite {_RENAMED[name]!r}")
         found = re.fullmatch(r"([^@*]*)(?:@([^@*]*))?(?:\*([^@*]*))?", training)
         if found is None:
             raise ConfigError(f"cannot read the recipe {text!r}\n{EXPECTED}")
@@ -139,7 +139,7 @@ def _pairs(given: str | None, text: str) -> str:
 def _members(given: str | None, text: str) -> int:
     if given is None:
         return 1
-    if not given.isdecimal() or not 2 <= int(given) <= MOST_MEMBERS:
+    if not (given.isascii() and given.isdecimal()) or not 2 <= int(given) <= MOST_MEMBERS:
         raise ConfigError(
             f"{text!r} has {given!r} members\nexpected a number from 2 to {MOST_MEMBERS} after '*'"
         )

@@ -35,7 +35,7 @@ from sit2.records import ClassPair
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, atomic, load_state, save_state
 from sit2.storage.untrusted import read_json
-from sit2.training.backbones import Network, build_network
+from sit2.training.backbones import Network, build_network, quicken_statistics
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.loop import Training
 from sit2.training.presets import PRESETS
@@ -248,6 +248,8 @@ class TrainingJob:
     def _train(self, listener: Listener, began: float, notes: list[str], lr_factor: float) -> Trained:
         spec, config = self.spec, self.config
         network = self.network_as_it_starts()
+        if config.starts_trained:
+            quicken_statistics(network.encoder)
         fabric = make_fabric(config.device, config.precision)
         training_set = TrainingSet.of(
             self.store.images,

@@ -20,6 +20,7 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
+from sit2.errors import RunFolderError
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
@@ -32,6 +33,7 @@ from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
 from sit2.storage.output_folder import holds_comparison
 from sit2.storage.run_folder import RunFolder
+from sit2.storage.run_info import read_info
 
 
 @dataclass(frozen=True)
@@ -231,16 +233,27 @@ def score_of(cell: Cell, metric: str) -> float:
 
 
 def open_comparison(grid: Grid, out: Path, config: Config, *, overwrite: bool) -> RunFolder:
-    """Open a folder for a comparison: a new one, or one that a comparison was made in before."""
+    """Open a folder for a comparison: a new one, or one that a comparison was made in before.
+
+    Raises:
+        RunFolderError: when it holds anything else, or the comparison in it was of other data.
+    """
+    places = [_place_of(source) for source in grid.sources]
+    taken_up = not overwrite and holds_comparison(out)
+    if taken_up and set(before := read_info(out).data) != set(places):
+        raise RunFolderError(
+            f"the comparison in {out} is of other data: {', '.join(before)}\n"
+            "use --overwrite to replace it, or another -o"
+        )
     return RunFolder.open(
         out,
         settings=config.as_dict(),
         identity={
-            "data": [_place_of(source) for source in grid.sources],
+            "data": places,
             "methods": [str(recipe) for recipe in grid.recipes],
         },
         command=shlex.join(["sit2", *sys.argv[1:]]),
-        overwrite=overwrite or holds_comparison(out),
+        overwrite=overwrite or taken_up,
     )
 
 

@@ -29,7 +29,7 @@ from sit2.execution.parts import Part, key_of
 from sit2.features.frozen import FeatureStore
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.seeds import Seeds
-from sit2.training.backbones import weights_channels
+from sit2.training.backbones import check_backbone, weights_channels
 from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
 from sit2.training.settings import SMALL_CNN
@@ -129,6 +129,8 @@ def prepare(source: str | Path | Dataset, config: Config, listener: Listener) ->
 
 def load_images(source: str | Path | Dataset, config: Config, listener: Listener) -> Loaded:
     """Find the images and decode them. Raises :class:`DataError` when nothing could be trained on."""
+    pick_device(config.device)
+    check_backbone(config.backbone)
     found = (
         source
         if isinstance(source, Dataset)
@@ -252,7 +254,6 @@ def _start(store: PixelStore, config: Config, listener: Listener) -> Start:
     Raises:
         ConfigError, ModelError: see :func:`~sit2.training.start.start_of`.
     """
-    pick_device(config.device)
     channels, _, size = store.images.shape[1:]
     start = start_of(config, channels=channels, image_size=size)
     if channels == 1 and config.weights is not None and weights_channels(config.weights) == 3:

@@ -20,7 +20,7 @@ from sit2.storage.untrusted import read_json, to_json
 from sit2.training.presets import PRESETS, Augmentation
 
 FORMAT_VERSION = 3  # 3: predictors; those before were never released
-MOST_PIXELS = 1024  # on a side: what --image-size allows
+LEAST_PIXELS, MOST_PIXELS = 8, 1024  # on a side: what --image-size allows
 MOST_MEMBERS = 64
 PREPROCESSING = (
     "channels",
@@ -107,6 +107,7 @@ def read_spec(path: Path) -> ModelSpec:
         flat["predictors"] = tuple(
             (str(one["name"]), _settings(one["name"], one["settings"])) for one in flat["predictors"]
         )
+        _check_order([name for name, _ in flat["predictors"]])
         return make_spec({**flat, **content["preprocessing"]})
     except (TypeError, ValueError, KeyError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
@@ -120,6 +121,13 @@ def _settings(name: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"the predictor {name} has no setting {shown(unknown[0])}")
     return {setting: known[setting].check(value) for setting, value in given.items()}
+
+
+def _check_order(names: list[str]) -> None:
+    """Raise ValueError for predictors that no recipe has: one twice, or in another order than that of stages."""
+    stages = [PREDICTORS[name].stage for name in names]
+    if len(set(names)) < len(names) or stages != sorted(stages):
+        raise ValueError("its predictors stand twice, or in an order that cannot be")
 
 
 def make_spec(fields: dict[str, Any]) -> ModelSpec:
@@ -145,8 +153,8 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
         raise ValueError(_CHANNELS)
     if len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
         raise ValueError(_CHANNELS)
-    if type(spec.image_size) is not int or not 1 <= spec.image_size <= MOST_PIXELS:
-        raise ValueError(f"image_size must be a whole number up to {MOST_PIXELS}")
+    if type(spec.image_size) is not int or not LEAST_PIXELS <= spec.image_size <= MOST_PIXELS:
+        raise ValueError(f"image_size must be a whole number from {LEAST_PIXELS} to {MOST_PIXELS}")
     if type(spec.networks) is not int or not 1 <= spec.networks <= MOST_MEMBERS:
         raise ValueError(f"networks must be a whole number up to {MOST_MEMBERS}")
     if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:

@@ -66,7 +66,7 @@ def holds_comparison(path: Path) -> bool:
     try:
         return read_info(path).is_comparison
     except RunFolderError:
-        return (path / "cells").is_dir()
+        return False  # another version's, perhaps, or damaged: nothing in it is replaced without being told
 
 
 def names_in(path: Path) -> list[str]:

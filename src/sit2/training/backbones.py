@@ -17,6 +17,7 @@ from sit2.training.device import own_generators, seed_generators
 from sit2.training.efficientnet_lite import EfficientNetLite0, imagenet_weights, read_imagenet
 from sit2.training.settings import DEFAULT_BACKBONE, SMALL_CNN
 
+STATISTICS = 0.1  # the least momentum of batch normalisation in fine-tuning (docs/experiments.md, 2026-11-28)
 SMALL_IMAGE = 96  # pixels; below, the usual stem (stride 4) throws most of the image away
 
 
@@ -128,11 +129,10 @@ def build_network(
     return network.to(memory_format=torch.channels_last)
 
 
-def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) -> Any:
-    if backbone == SMALL_CNN:
-        return SmallCNN(channels)
-    if backbone == DEFAULT_BACKBONE:
-        return _efficientnet_lite(channels, image_size, pretrained)
+def check_backbone(backbone: str) -> None:
+    """Raise :class:`ConfigError` for a name that is no backbone's."""
+    if backbone in (DEFAULT_BACKBONE, SMALL_CNN):
+        return
     import timm
 
     if not timm.is_model(backbone):
@@ -140,6 +140,16 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         if hint.startswith("choose from"):
             hint = f"expected {DEFAULT_BACKBONE!r}, {SMALL_CNN!r} or a timm model, such as 'resnet18'"
         raise ConfigError(f"unknown backbone {backbone!r}\n{hint}")
+
+
+def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) -> Any:
+    if backbone == SMALL_CNN:
+        return SmallCNN(channels)
+    if backbone == DEFAULT_BACKBONE:
+        return _efficientnet_lite(channels, image_size, pretrained)
+    check_backbone(backbone)
+    import timm
+
     options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
     known = timm.models.get_pretrained_cfg(backbone)
     if known is not None and known.fixed_input_size:
@@ -172,6 +182,17 @@ def _efficientnet_lite(channels: int, image_size: int, pretrained: bool) -> Effi
     if image_size < SMALL_IMAGE:
         widen_stem(encoder, image_size)
     return encoder
+
+
+def quicken_statistics(encoder: nn.Module) -> None:
+    """Let batch normalisation's running statistics follow within some tens of steps.
+
+    TensorFlow's models come with a momentum of 0.01, under which a fine-tuning of a few hundred steps ends with
+    statistics that are half ImageNet's: the trained network is another one in evaluation mode.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+            module.momentum = max(module.momentum, STATISTICS)
 
 
 def widen_stem(encoder: nn.Module, image_size: int, *, smallest_map: int = 4) -> None:

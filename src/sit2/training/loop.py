@@ -245,10 +245,10 @@ def _make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimiser; each parameter group has a learning rate ``relative`` to the peak.
 
-    A kept encoder is changed gently, a new head must learn from nothing: it always has the full rate.
+    A kept encoder is changed gently; a new head must learn from nothing, so it never has less than the full rate.
     """
     groups: list[dict[str, Any]] = []
-    for module, relative in ((network.encoder, encoder_lr), (network.head, 1.0)):
+    for module, relative in ((network.encoder, encoder_lr), (network.head, config.head_lr)):
         # As timm parts them: norms and biases are not decayed.
         plain = [p for p in module.parameters() if p.ndim <= 1]
         others = [p for p in module.parameters() if p.ndim > 1]

@@ -14,6 +14,7 @@ DEFAULT_BACKBONE, SMALL_CNN = "efficientnet-lite0", "small-cnn"
 # From ImageNet weights and from scratch, for the batches of 32 and of 64 (docs/experiments.md, 2026-11-28).
 _FINE_TUNING_LR = {"adamw": 0.001, "sgd": 0.02}
 _SCRATCH_LR = {"adamw": 0.002, "sgd": 0.05}
+_FINE_TUNING_HEAD = 3.0  # the head begins from nothing beside an encoder that knows a lot
 _WEIGHT_DECAY = {"adamw": 0.05, "sgd": 0.0005}
 _SCRATCH_EPOCHS = 100.0
 MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 20.0, 5.0, 600  # from ImageNet weights
@@ -118,6 +119,11 @@ class TrainingSettings:
         """Return the peak learning rate."""
         usual = _FINE_TUNING_LR if self._fine_tunes else _SCRATCH_LR
         return usual[self.optimizer] if self.lr is None else self.lr
+
+    @property
+    def head_lr(self) -> float:
+        """Return the learning rate of a new head relative to the peak, which is the encoder's."""
+        return _FINE_TUNING_HEAD if self._fine_tunes else 1.0
 
     @property
     def decay(self) -> float:

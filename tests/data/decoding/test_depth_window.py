@@ -18,7 +18,14 @@ from sit2.events import Note, nobody
 from sit2.experiments.prepare import check_network, prepare
 from sit2.inference.model_spec import read_spec
 
-QUICK = {"method": "plain", "epochs": 1, "image_size": 16, "cache": "off", "batch_size": 8}
+QUICK = {
+    "backbone": "small-cnn",
+    "method": "plain",
+    "epochs": 1,
+    "image_size": 16,
+    "cache": "off",
+    "batch_size": 8,
+}
 
 
 @pytest.fixture
@@ -85,7 +92,11 @@ def test_the_estimator_keeps_the_rule(scans):
     settings = {"depth_window": "1000,5000", "cache": "off"}
     made = {
         window: SIT2Classifier(
-            "plain", epochs=1, image_size=16, settings={**settings, "depth_window": window}
+            "plain",
+            backbone="small-cnn",
+            epochs=1,
+            image_size=16,
+            settings={**settings, "depth_window": window},
         )
         .fit(paths, labels)
         .model_.spec
@@ -120,7 +131,14 @@ def test_colour_weights_on_gray_images_are_said(scans, tmp_path):
     for channels in (1, 3):
         network = build_network("small-cnn", channels=channels, image_size=16, outputs=3, seed=0)
         torch.save(network.encoder.state_dict(), tmp_path / f"{channels}.pth")
-        config = make_config({"image_size": 16, "cache": "off", "weights": tmp_path / f"{channels}.pth"})
+        config = make_config(
+            {
+                "backbone": "small-cnn",
+                "image_size": 16,
+                "cache": "off",
+                "weights": tmp_path / f"{channels}.pth",
+            }
+        )
         heard = []
         check_network(prepare(scans, config, nobody), config, heard.append)
         said = "the weights are for colour and the images are gray: they keep one channel"

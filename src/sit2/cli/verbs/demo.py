@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 METHODS = ("plain", "not-sure", "sure-or-not", "multi-label")
 SETTINGS = {
+    "backbone": "small-cnn",
     "image_size": 16,
+    "confusion": "folds",
     "labels_per_class": 15,
     "test_fraction": 0.5,
     "val_fraction": 0.1,

@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from sit2.data.decoding.image import DecodingSettings
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers.arrays import pixels_of
-from sit2.errors import DataError
+from sit2.errors import DataError, shown
 from sit2.records import ByteArray, Dataset, IntArray
 
 
 def as_sequence(X: Any) -> Any:
-    """Return what has a length and is indexed by position; a pandas Series, for one, is not."""
+    """Return what has a length and is indexed by position; a pandas Series, for one, is not.
+
+    Raises:
+        DataError: for a single path, or nothing.
+    """
+    if X is None or isinstance(X, str | bytes | Path):
+        raise DataError(f"X is {shown(X)}\nexpected images, or a list of paths")
     if hasattr(X, "to_numpy"):
         return X.to_numpy()
     return X if hasattr(X, "__len__") else list(X)
