@@ -20,6 +20,7 @@ from sit2.methods.method import PAIR_SOURCES
 
 MOST_MEMBERS = 16
 AUTO, NONE = "auto", "none"  # what a control may be beside a recipe
+_OF_REFERENCE = ("tta", "temperature")
 EXPECTED = "expected method[@pairs][*members][+predictor…], such as plain+tta or not-sure@random*4"
 # What was a method of its own before there were predictors.
 _RENAMED = {
@@ -91,13 +92,18 @@ class Recipe:
         """Return it as every file system takes it."""
         return str(self).replace("@", "-at-").replace("*", "-x")
 
+    @property
+    def reference(self) -> Recipe:
+        """Return the linear classifier on frozen features, with those predictors that suit it."""
+        return Recipe("linear", predictors=tuple(name for name in self.predictors if name in _OF_REFERENCE))
+
     def control(self, asked: str = AUTO) -> Recipe | None:
         """Return what it is compared with, always with the same predictors; None for nothing.
 
         Args:
             asked: ``auto`` is plain training, and nothing for plain training itself; ``none``; or a recipe.
         """
-        if asked == NONE or (asked == AUTO and self.method == "plain"):
+        if asked == NONE or METHODS[self.method].in_closed_form or (asked == AUTO and self.method == "plain"):
             return None
         base = Recipe("plain", members=self.members) if asked == AUTO else Recipe.parse(asked)
         if base.predictors not in ((), self.predictors):

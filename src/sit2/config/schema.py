@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from sit2.config.presets import BALANCED, PRESETS_OF_SETTINGS
 from sit2.config.recipe import AUTO, Recipe, with_controls
 from sit2.confusion.settings import ConfusionSettings
 from sit2.data.decoding.window import depth_limits
@@ -36,6 +37,14 @@ RUN = "run"
 class RunSettings:
     """What a run is: its recipe and control, its seed, and where it computes."""
 
+    preset: str = parameter(
+        BALANCED,
+        "quick (no training: a linear classifier on frozen features), balanced, or best (four trainings, larger "
+        "images); single settings win over it",
+        choices=tuple(PRESETS_OF_SETTINGS),
+        topic=METHOD,
+        basic=True,
+    )
     method: str = parameter(
         "plain+tta+ensemble+temperature",
         "what to train, and what comes after: a method, or method[@pairs][*members][+predictor…]",
@@ -45,8 +54,8 @@ class RunSettings:
     )
     control: str = parameter(
         AUTO,
-        "what to compare it with: a recipe, auto (a method with a purpose: plain with the same predictors; plain: "
-        "nothing) or none",
+        "what to compare it with: a recipe, auto (a method with a purpose: plain with the same predictors; plain and "
+        "linear: nothing) or none",
         value="RECIPE",
         topic=METHOD,
         basic=True,
@@ -103,8 +112,15 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """Return what a run trains: the control first, where there is one, then the recipe."""
-        return with_controls([self.recipe], self.control)
+        """Return what a run trains: the control first, where there is one, then the recipe.
+
+        Before both stands the linear classifier on frozen features, where there are some: what no training
+        at all reaches.
+        """
+        named = with_controls([self.recipe], self.control)
+        if not self.has_frozen_features or self.recipe.method == self.recipe.reference.method:
+            return named
+        return tuple(dict.fromkeys((self.recipe.reference, *named)))
 
     def make_method(self, name: str) -> Method:
         """Return a method with the settings of this configuration."""
@@ -146,6 +162,7 @@ def make_config(*sources: Mapping[str, Any]) -> Config:
             if name not in SETTINGS:
                 raise ConfigError(f"unknown setting {shown(raw)}\n{did_you_mean(name, SETTINGS)}")
             merged[name] = value
+    merged = {**PRESETS_OF_SETTINGS.get(str(merged.get("preset", BALANCED)), {}), **merged}
     own = {name: merged.pop(name) for name in list(merged) if name in OWN}
     return Config(**merged, own=own)
 

@@ -106,8 +106,13 @@ class TrainingSettings:
         return self.weights is not None or (self.pretrained and self.backbone != SMALL_CNN)
 
     @property
-    def _fine_tunes(self) -> bool:
+    def has_frozen_features(self) -> bool:
+        """Whether the weights know images well enough for features that need no training."""
         return self.starts_trained and self.backbone != SMALL_CNN
+
+    @property
+    def _fine_tunes(self) -> bool:
+        return self.has_frozen_features
 
     @property
     def step_size(self) -> int:
