@@ -46,6 +46,23 @@ class Progress(Event):
     title: str
     fraction: float  # done, in [0, 1]
     words: str = ""
+    left: float | None = None  # seconds, where the sender knows better than its fraction and a clock tell
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage is expected to cost, before anything of it is measured."""
+
+    stage: str  # its name
+    samples: float = 0.0  # that are trained on, or what takes as long
+    seconds: float = 0.0  # beside them
+
+
+@dataclass(frozen=True)
+class Planned(Event):
+    """What the stages of a run are expected to cost, in their order; those that are left out cost nothing."""
+
+    costs: tuple[Cost, ...]
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class TrainingEnded(Event):
 
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
-    for kind in (Note, StageBegan, Progress, DataPrepared, TrainingBegan, EpochEnded, TrainingEnded)
+    for kind in (Note, StageBegan, Progress, Planned, DataPrepared, TrainingBegan, EpochEnded, TrainingEnded)
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import subprocess
@@ -9,7 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from synthetic import MEASURED, TINY, Finished, command, finished, write_folder
+
+from sit2.cli.progress import Screen
+from sit2.cli.terminal import Terminal
+from sit2.events import EpochEnded, Progress, StageBegan, TrainingBegan
 
 Printed = pytest.CaptureFixture[str]
 
@@ -24,16 +31,59 @@ def test_a_pipe_gets_no_control_codes(done: Finished, tmp_path: Path, capsys: Pr
     words = ("train", done.data, "-o", out, *TINY, "--method", "not-sure@all", "--epochs", 1)
     assert command(words) == 0
     printed = capsys.readouterr()
-    assert printed.err == ""
+    assert printed.err == ""  # unless it takes ten seconds
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", printed.out)
     lines = printed.out.splitlines()
-    assert lines[:2] == [
-        "shapes: 36 images of 3 classes, 16 × 16 pixels, colour",
+    assert lines[:3] == [
+        "shapes: 36 images in 3 classes",
+        "Images of about 16 × 16 pixels are used at 16 × 16, in colour",
         "23 for training, 6 for validation, 7 for the test",
     ]
     assert any(line.startswith("not-sure@all ") for line in lines)  # whole, in one line
     assert lines[-2].split(maxsplit=2) == ["The", "model:", str(out / "model")]
     assert lines[-1] == f"The report, for a browser: {out / 'report.html'}"
+
+
+def unequal_folder(root: Path) -> Path:
+    """Write 26 images of one class, 12 of another, two of a third."""
+    for name, count in (("cross", 26), ("disc", 12), ("oval", 2)):
+        write_folder(root, count, classes=(name,))
+    return root
+
+
+def test_a_log_tells_epochs_and_what_is_wrong_with_the_classes(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sit2.cli.terminal.SECONDS", 0.0)
+    out = tmp_path / "run"
+    words = (
+        "train",
+        unequal_folder(tmp_path / "set"),
+        "-o",
+        out,
+        *MEASURED,
+        "--method",
+        "plain",
+        "--epochs",
+        3,
+    )
+    assert command(words) == 0
+    told = capsys.readouterr().err.splitlines()
+    notes = [line for line in told if line.startswith("note: ")]
+    small, large = notes[-2:]
+    assert small.startswith(
+        "note: 1 class with fewer training images than the 5 folds: oval (2). Add images, "
+    )
+    assert large.startswith("note: Class cross has 13 times as many images as oval (26 to 2). Read macro-F1 ")
+    assert len(set(notes)) == len(notes)
+    epochs = [line for line in told if line.startswith("plain  epoch ")]
+    assert [line.split("  ")[1] for line in epochs] == [f"epoch {n} of 4" for n in (1, 2, 3, 4)]
+    assert all(
+        re.search(r"  loss \d\.\d{3}(  val .* %  val log-loss .*)?  [\d,.]+ images/s$", e) for e in epochs
+    )
+    assert max(map(len, epochs)) <= 80
+    assert told.index(large) < told.index(epochs[0])
+    assert notes == ["note: " + note for note in json.loads((out / "run.json").read_text())["notes"]]
 
 
 @pytest.mark.parametrize("flag", ["--foo", "--debug", "--quiet"])
@@ -48,6 +98,21 @@ def test_a_stream_without_the_letters(done: Finished) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     told = subprocess.run(words, env=environment, capture_output=True, check=True)
     assert b"\\u2013" in told.stdout
+
+
+def test_a_terminal_without_the_letters() -> None:
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, encoding="ascii", errors="backslashreplace", write_through=True)
+    screen = Screen(err=Console(file=stream, force_terminal=True, width=80, highlight=False))
+    with Terminal(screen) as terminal:
+        terminal(StageBegan("training", 3, 5))
+        terminal(TrainingBegan("plain", "plain", 200, 34))
+        terminal(EpochEnded("plain", "plain", "train", 1, 10, 200, 340, 0.4, 0.1, 0.7, 0.8, 4.0))
+        terminal(Progress("Training", 0.05, "loss 0.400", left=76.0))
+    assert (
+        b"plain  epoch  1 of 20  loss 0.400  val 70.0 %  val log-loss 0.800  85 images/s" in shown.getvalue()
+    )
+    assert b"3/5 training" in shown.getvalue()
 
 
 def test_a_class_is_no_emoji(tmp_path: Path, capsys: Printed) -> None:

@@ -45,7 +45,7 @@ def other_value(name):
         "method": "not-sure@all*2+tta",
         "control": "mixup",
         "operators": ["halves"],
-        "pretrained": True,
+        "pretrained": False,
         "weights": "some/model.pth",
         "backbone": "resnet18",
         "confusion_epochs": 3.5,
@@ -64,6 +64,8 @@ def other_value(name):
         return next(c for c in rule.choices if c != default)
     if isinstance(default, bool):
         return not default
+    if default is None:
+        return rule.low or 1
     for value in (default + 1, default * 1.5, default * 0.7):
         if (rule.low is None or value >= rule.low) and (rule.high is None or value <= rule.high):
             return type(default)(value)
@@ -106,6 +108,9 @@ class TestSettings:
         optional = {
             "labels_per_class",
             "val_per_class",
+            "epochs",
+            "batch_size",
+            "image_size",
             "groups",
             "group_pattern",
             "confusion_epochs",
@@ -149,17 +154,38 @@ class TestSettings:
     def test_a_default_recipe_is_plain_training_with_calibrated_answers(self):
         config = make_config()
         assert config.recipe == Recipe("plain", predictors=("tta", "ensemble", "temperature"))
-        assert config.recipes == (config.recipe,)  # nothing to compare it with
+        assert [str(recipe) for recipe in config.recipes] == ["linear+tta+temperature", str(config.recipe)]
+        assert config.recipe.control() is None  # nothing to compare it with
 
     def test_the_recipes_of_a_run_are_the_control_and_the_method(self):
-        config = make_config({"method": "not-sure+tta"})
+        config = make_config({"method": "not-sure+tta", "backbone": "small-cnn"})
         assert [str(recipe) for recipe in config.recipes] == ["plain+tta", "not-sure+tta"]
         alone = changed(config, control="none")
         assert [str(recipe) for recipe in alone.recipes] == ["not-sure+tta"]
 
+    def test_the_linear_classifier_stands_first_where_there_are_imagenet_weights(self):
+        for method, expected in (
+            ("plain+tta+ensemble", ["linear+tta", "plain+tta+ensemble"]),
+            ("mixup", ["linear", "plain", "mixup"]),
+            ("linear+tta", ["linear+tta"]),
+        ):
+            assert [str(recipe) for recipe in make_config({"method": method}).recipes] == expected
+
+    def test_single_settings_win_over_a_preset(self):
+        assert make_config({"preset": "quick"}).method.startswith("linear")
+        assert make_config({"preset": "quick", "method": "mixup"}).method == "mixup"
+        best = make_config({"preset": "best"}, {"image_size": 96})
+        assert (best.recipe.members, best.image_size) == (4, 96)
+        assert make_config(best.as_dict()) == best
+
     @pytest.mark.parametrize(
         ("settings", "expected"),
-        [({}, False), ({"pretrained": True}, True), ({"weights": "some/model.pth"}, True)],
+        [
+            ({}, True),
+            ({"pretrained": False}, False),
+            ({"backbone": "small-cnn"}, False),
+            ({"backbone": "small-cnn", "weights": "some/model.pth"}, True),
+        ],
     )
     def test_whether_trainings_start_from_trained_weights(self, settings, expected):
         assert make_config(settings).starts_trained is expected

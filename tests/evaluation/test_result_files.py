@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_comparison import cell_rows, made_comparison, paired
 
 from sit2.errors import RunFolderError
-from sit2.evaluation.metrics import METRICS, compute_metrics, read_metrics
+from sit2.evaluation.metrics import MEASURED, compute_metrics, read_metrics
 from sit2.evaluation.ranks import rank_methods, read_ranks
 from sit2.evaluation.results import (
     SUMMARISED,
@@ -92,7 +92,7 @@ def test_results_come_back(tmp_path: Path):
         assert (cell.dataset, cell.method, cell.split, cell.seed, cell.budget) == tuple(
             row[name] for name in ("dataset", "method", "split", "seed", "budget")
         )
-        assert cell.metrics == {name: row[name] for name in METRICS}
+        assert cell.metrics == {name: row[name] for name in MEASURED}
         assert cell.seconds == row["seconds"]
 
 

@@ -171,7 +171,7 @@ class TestCompareModels:
         entry = json.loads(json.dumps(result.to_json(), allow_nan=False))
         assert list(entry) == [
             "control", "metric", "n", "groups", "accuracy", "control_accuracy", "difference", "interval", "test",
-            "p", "p_adjusted", "comparisons", "verdict",
+            "p", "p_adjusted", "comparisons", "verdict", "unfinished",
             "sentence", "only_method_right", "only_control_right", "differences",
         ]  # fmt: skip
         assert entry["difference"] == pytest.approx(0.02)

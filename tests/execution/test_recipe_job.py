@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from sit2.errors import TrainingError
 from sit2.execution.runner import train_here
-from sit2.execution.training_job import load_finished, load_trained
+from sit2.execution.trained import load_trained
+from sit2.execution.training_job import load_finished
 from sit2.inference.model import Members, Model
 from sit2.inference.predictors.predictor import Known
 from sit2.records import ClassPair

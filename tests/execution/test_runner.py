@@ -15,7 +15,7 @@ from sit2.execution.executors.processes import ProcessExecutor
 from sit2.execution.executors.serial import SerialExecutor
 from sit2.execution.recipe_job import RecipeJob
 from sit2.execution.runner import load_outcome, make_executor, plan_workers
-from sit2.execution.training_job import load_trained
+from sit2.execution.trained import load_trained
 from sit2.training.backbones import Network
 from sit2.training.loop import Training
 

@@ -22,13 +22,17 @@ from jobs import (
 from safetensors.torch import save_file
 from sklearn.metrics import log_loss
 
+from sit2.config.schema import make_config
 from sit2.errors import TrainingError
 from sit2.events import EpochEnded, TrainingBegan, TrainingEnded
-from sit2.execution.training_job import RETRY_LR, Trained, load_finished, load_trained
+from sit2.execution.trained import Trained, load_trained
+from sit2.execution.training_job import RETRY_LR, load_finished
 from sit2.inference.model import Model
 from sit2.training import loop
-from sit2.training.backbones import SmallCNN
-from sit2.training.loop import DEFAULT_LR, Training
+from sit2.training.backbones import SmallCNN, build_network
+from sit2.training.loop import Training
+
+PEAK = make_config({"backbone": "small-cnn"}).peak_lr
 
 
 def weights_of(training):
@@ -155,7 +159,9 @@ class TestKey:
         keys = []
         for name, value in (("a", 0.0), ("b", 0.0), ("c", 1.0)):
             file = tmp_path / f"{name}.safetensors"
-            save_file({"x": torch.tensor([value])}, file)
+            network = build_network("small-cnn", channels=3, image_size=16, outputs=2, seed=1)
+            network.encoder.stages[0].weight.data.fill_(value)
+            save_file({k: v.contiguous() for k, v in network.encoder.state_dict().items()}, file)
             keys.append(make_job("plain", weights=file).trainings[0].key)
         assert keys[0] == keys[1] != keys[2]
         assert make_job("plain").trainings[0].key not in keys
@@ -345,13 +351,13 @@ class TestDivergence:
         monkeypatch.setattr(loop, "_finite_mean", failing)
         training = training_of("plain", tmp_path / "a", warmup=0.0, lr=None)
         trained = training.run()
-        assert attempts[0] == attempts[1] == DEFAULT_LR["adamw"]
-        assert attempts[2] == pytest.approx(RETRY_LR * DEFAULT_LR["adamw"])
+        assert attempts[0] == attempts[1] == PEAK
+        assert attempts[2] == pytest.approx(RETRY_LR * PEAK)
         (note,) = trained.notes
         assert note == (
             "plain: the loss became nan in phase 'train'; trained once more from the start, at 0.1 of the "
             "learning rate"
         )
         monkeypatch.setattr(loop, "_finite_mean", finite)
-        lower = training_of("plain", tmp_path / "b", warmup=0.0, lr=RETRY_LR * DEFAULT_LR["adamw"])
+        lower = training_of("plain", tmp_path / "b", warmup=0.0, lr=RETRY_LR * PEAK)
         assert same(weights_of(lower), weights_of(training))

@@ -10,7 +10,8 @@ from jobs import VAL, make_job, part_of, run_one, timeless, training_of
 from sit2.config.schema import changed, make_config
 from sit2.errors import ConfigError
 from sit2.events import TrainingBegan
-from sit2.execution.training_job import load_finished, load_trained
+from sit2.execution.trained import load_trained
+from sit2.execution.training_job import load_finished
 from sit2.execution.tuning import _ranges, tuned
 from sit2.methods import METHODS
 from sit2.parameters import parameters_of

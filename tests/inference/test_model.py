@@ -312,10 +312,12 @@ class TestKept:
                 {"name": "pairwise", "settings": {}},
                 {"name": "temperature", "settings": {}},
             ],
+            "weights": "",
+            "weights_digest": "",
+            "stages": False,
             "preprocessing": {
                 "channels": 3,
                 "image_size": 16,
-                "backbone": "small-cnn",
                 "resize": "stretch",
                 "depth_window": "full",
                 "background": "white",
@@ -390,10 +392,10 @@ class TestDamaged:
         assert name in message(folder)
 
     def test_a_field_too_many(self, folder):
-        self.change(folder, weights="/etc/passwd")
+        self.change(folder, start="/etc/passwd")
         assert message(folder) == (
             f"{folder / 'model.json'} is damaged: ModelSpec.__init__() got an unexpected keyword argument "
-            "'weights'\ntrain again, or restore the file"
+            "'start'\ntrain again, or restore the file"
         )
 
     @pytest.mark.parametrize(
@@ -422,9 +424,9 @@ class TestDamaged:
             ("mean", [0.5], "channels must be 1 or 3, with as many means and deviations"),
             ("mean", ["a", "b", "c"], "mean and std must be numbers"),
             ("std", [0.2, 0.2, None], "mean and std must be numbers"),
-            ("image_size", 0, "image_size must be a whole number up to 1024"),
-            ("image_size", 10**6, "image_size must be a whole number up to 1024"),
-            ("image_size", "16", "image_size must be a whole number up to 1024"),
+            ("image_size", 0, "image_size must be a whole number from 8 to 1024"),
+            ("image_size", 10**6, "image_size must be a whole number from 8 to 1024"),
+            ("image_size", "16", "image_size must be a whole number from 8 to 1024"),
         ],
     )
     def test_a_wrong_value(self, folder, place, value, reason):

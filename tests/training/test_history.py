@@ -1,7 +1,8 @@
-"""history.csv is read as it was written."""
+"""history.csv is read as it was written, and grows as trainings go."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from made_run import epochs
 
 from sit2.errors import RunFolderError
+from sit2.events import Note
 from sit2.storage.run_folder import RunFolder
-from sit2.training.history import COLUMNS, history_table, read_history
+from sit2.training.history import COLUMNS, GrowingHistory, history_table, read_history
 
 NUMBER = st.floats(0, 1e6)
 ROW = st.tuples(
@@ -59,3 +61,71 @@ def test_absent_or_damaged(tmp_path: Path):
     path.write_text(f"{','.join(COLUMNS)}\nplain,1,train,one,10,0.5,0.1,,,1\n")
     with pytest.raises(RunFolderError, match=r"cannot read .*history\.csv: .*'one'"):
         read_history(path)
+
+
+class TestGrowing:
+    @pytest.fixture(autouse=True)
+    def _begin(self, tmp_path: Path):
+        self.path, self.now, self.written = tmp_path / "history.csv", 0.0, 0
+        self.folder = RunFolder(tmp_path)
+
+    def growing(self, trainings):
+        def write(table):
+            self.written += 1
+            self.folder.write_table("history.csv", table)
+
+        return GrowingHistory(write, trainings, clock=lambda: self.now)
+
+    def rows(self):
+        return [(e.method, e.member, e.epoch, e.loss) for e in read_history(self.path)]
+
+    def of(self, name, *losses):
+        return [
+            dataclasses.replace(row, name=name)
+            for row in epochs(
+                "any", *(("train", 10 * n, loss, None, None) for n, loss in enumerate(losses, 1))
+            )
+        ]
+
+    def test_a_row_an_epoch_in_the_order_of_the_table(self):
+        history = self.growing({"plain": ["plain"], "mixup*2": ["mixup*2 (1 of 2)", "mixup*2 (2 of 2)"]})
+        for name, expected in (
+            ("mixup*2 (2 of 2)", [("mixup*2", 2, 1, 0.5)]),
+            ("plain", [("plain", 1, 1, 0.5), ("mixup*2", 2, 1, 0.5)]),
+            ("mixup*2 (1 of 2)", [("plain", 1, 1, 0.5), ("mixup*2", 1, 1, 0.5), ("mixup*2", 2, 1, 0.5)]),
+        ):
+            self.now += 10
+            history(self.of(name, 0.5)[0])
+            history(self.of("fold 1: plain", 0.4)[0])
+            history(Note("something"))
+            assert self.rows() == expected
+
+    def test_it_is_written_once_a_second_at_most(self):
+        history = self.growing({"plain": ["plain"]})
+        for row in self.of("plain", *(0.1 for _ in range(100))):
+            self.now += 0.05
+            history(row)
+        assert self.written == 5
+        history.finish("plain", [self.of("plain", 0.1)])
+        assert self.written == 6
+
+    def test_what_is_told_again_stands_once(self):
+        """A training goes on from a checkpoint, or begins anew at another rate."""
+        history = self.growing({"plain": ["plain"]})
+        for losses in ((0.9, 0.8, 0.7), (0.6, 0.5)):
+            for row in self.of("plain", *losses):
+                self.now += 1
+                history(row)
+        assert self.rows() == [("plain", 1, 1, 0.6), ("plain", 1, 2, 0.5)]
+
+    def test_at_the_end_it_is_what_was_left_behind(self):
+        """Of trials the best one's; of what was found or shared, what nobody told."""
+        history = self.growing({"plain": ["plain"], "mixup": ["mixup"]})
+        history(self.of("mixup", 0.9)[0])
+        found = {name: [self.of("elsewhere", 0.5, 0.4)] for name in ("plain", "mixup")}
+        for name in ("plain", "mixup", "plain"):
+            history.finish(name, found[name])
+        history(self.of("mixup", 0.9)[0])  # late
+        RunFolder(self.path.parent / "whole").write_table("history.csv", history_table(list(found.items())))
+        assert self.path.read_bytes() == (self.path.parent / "whole" / "history.csv").read_bytes()
+        assert self.written == 3

@@ -17,6 +17,7 @@ from sit2.execution.runner import train_here
 from sit2.experiments.planning import plan
 from sit2.records import Predictions
 from sit2.seeds import Seeds
+from sit2.training.start import Start
 
 MANY, FEW = 500, 10
 CLASSES = ("usual", "rare")
@@ -52,6 +53,7 @@ def predictions_of(balance: str) -> Predictions:
         train=Part(TRAIN, LABELS[TRAIN]),
         val=Part.empty(),
         predict=Part(TEST, LABELS[TEST]),
+        start=Start(),
     )
     probabilities = train_here(job).probabilities(store.images, TEST)
     return Predictions(tuple(str(n) for n in TEST), LABELS[TEST], probabilities)

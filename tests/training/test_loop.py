@@ -15,7 +15,7 @@ from sit2.events import TrainingBegan
 from sit2.methods import METHODS
 from sit2.methods.method import train_plainly
 from sit2.training.backbones import Network
-from sit2.training.loop import VALIDATIONS, EarlyStop, _epochs, lr_fraction, total_steps
+from sit2.training.loop import VALIDATIONS, EarlyStop, _epochs, lr_fraction
 from sit2.training.phase import cross_entropy
 
 
@@ -50,7 +50,7 @@ class TestBudget:
     @pytest.mark.parametrize(("epochs", "steps"), [(3, 12), (0.5, 2), (0.01, 1), (1, 4), (10, 41)])
     def test_epochs_are_passes_over_the_training_images(self, epochs, steps, make_training):
         training = make_training(network=small(), epochs=epochs)
-        assert total_steps(training.config, 29) == steps
+        assert training.config.total_steps(29) == steps
         training.run()
         assert training.network.encoder.seen == 7 * steps
 

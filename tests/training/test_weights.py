@@ -47,7 +47,7 @@ class TestRoundtrip:
             save_file(state, file)
         other = build(seed=2)
         head = state_of(other.head)
-        assert load_encoder(other, file) == len(state_of(network.encoder))
+        assert load_encoder(other.encoder, file) == len(state_of(network.encoder))
         assert same_weights(other.encoder, network.encoder)
         assert same_weights(other.head, head)
 
@@ -73,7 +73,7 @@ class TestRoundtrip:
 class TestRefused:
     def message(self, path, network=None):
         with pytest.raises(ModelError) as error:
-            load_encoder(network or build(), path)
+            load_encoder((network or build()).encoder, path)
         return str(error.value)
 
     def test_another_networks_weights(self, tmp_path, same_weights):

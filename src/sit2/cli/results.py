@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 
 from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
+from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
 from sit2.records import ClassPair, Predictions
+from sit2.report.data import RunData, load_run
+from sit2.report.quality import how_good, recalled, unfinished
+from sit2.report.wording import try_strategies
 
 if TYPE_CHECKING:
     from sit2.experiments.run import Run
 
-_COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "log-loss", "ECE", "pairs", "other")
+_COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "AUROC", "log-loss", "ECE", "pairs", "other")
 MOST_PAIRS = 10  # that are shown
+WEAKEST = 3  # classes that are shown
 
 
 def print_run(run: Run, screen: Screen) -> None:
@@ -28,13 +33,38 @@ def print_run(run: Run, screen: Screen) -> None:
             screen.say(f"So {', '.join(names)} trained like plain.")
     metrics = {method: splits["test"] for method, splits in run.metrics.items()}
     print_metrics(run.predictions, metrics, screen)
-    for test in run.comparison.values():
-        screen.say("")
-        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
-    if run.comparison:
-        screen.say(LIMIT)
+    _print_judgement(load_run(run.folder), screen)
     screen.say("")
     screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
+
+
+def _print_judgement(run: RunData, screen: Screen) -> None:
+    """Print how good the main recipe is, what it was compared with, and what to do next."""
+    for recipe in run.references:
+        screen.say(f"{recipe}: what no training at all reaches, for reference.", style="dim")
+    print_weakest(run.figures, screen)
+    for sentence in unfinished(run):
+        screen.say("")
+        screen.say(sentence, style="yellow")
+    if run.method is not None and not run.tests:
+        screen.say("")
+        screen.say(how_good(run, run.method), style="bold")
+    for test in run.tests.values():
+        screen.say("")
+        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
+    if run.tests:
+        screen.say(LIMIT)
+    if command := try_strategies(run):
+        screen.say("")
+        screen.say("To find out whether training on the confused pairs helps on these images:")
+        screen.say(f"  {command}")
+
+
+def print_weakest(figures: Sequence[ClassFigures], screen: Screen) -> None:
+    """Print the classes that are recognised worst; nothing where every image is recognised."""
+    worst = [recalled(one) for one in weakest(figures)[:WEAKEST] if one.recall.value < 1]
+    if worst:
+        screen.say(f"Weakest classes, by recall: {', '.join(worst)}")
 
 
 def _need_chosen_pairs(recipes: Iterable[str]) -> list[str]:
@@ -56,6 +86,7 @@ def print_metrics(
                 f"{percentage(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
                 percentage(values["macro_f1"]),
                 percentage(values["balanced_accuracy"]),
+                number(values["auroc"]),
                 number(values["log_loss"]),
                 percentage(values["ece"]),
                 percentage(values["pair_error"]),
@@ -64,7 +95,7 @@ def print_metrics(
         )
     count = len(next(iter(predictions.values())).ids)
     screen.say("")
-    screen.table(f"Test on {count:,} images, in percent except log-loss", _COLUMNS, rows)
+    screen.table(f"Test on {count:,} images, in percent except AUROC and log-loss", _COLUMNS, rows)
     screen.say(
         "ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim"
     )

@@ -10,7 +10,7 @@ BALANCED = "balanced"
 # docs/presets.md has what each one takes and reaches.
 PRESETS_OF_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "quick": {"method": "linear+tta+temperature"},
+        "quick": {"method": "linear+tta+ensemble+temperature"},
         BALANCED: {},
         "best": {"method": "plain*4+tta+ensemble+temperature", "image_size": 128},
     }

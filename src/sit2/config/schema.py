@@ -54,8 +54,8 @@ class RunSettings:
     )
     control: str = parameter(
         AUTO,
-        "what to compare it with: a recipe, auto (a method with a purpose: plain with the same predictors; plain and "
-        "linear: nothing) or none",
+        "what to compare it with: a recipe, auto (plain with the same predictors; nothing for plain and linear) or "
+        "none",
         value="RECIPE",
         topic=METHOD,
         basic=True,

@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from sit2.errors import DataError
-from sit2.records import BoolArray, ClassPair, FloatArray, IntArray, Predictions
+from sit2.evaluation.class_figures import macro_ranking
+from sit2.evaluation.shares import share_interval
+from sit2.records import ClassPair, FloatArray, IntArray, Predictions
 from sit2.storage.reading import read_object, reading
 
 Metrics = dict[str, float | None]  # by name; None: not measured
-METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece", "pair_error", "other_error")
+MEASURED = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece", "pair_error", "other_error")
+RANKED = ("auroc", "average_precision")  # which files of earlier versions do not have
+METRICS = (*MEASURED, *RANKED)
 
 
 def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> Metrics:
@@ -29,6 +33,8 @@ def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> Met
     pair_error: share of all samples whose label and prediction are the two classes of a chosen pair; None
         where no pair is chosen.
     other_error: share of all other errors; accuracy + pair_error + other_error = 1.
+    auroc, average_precision: each class against the rest, the mean over the classes that have samples; None
+        where all samples are of one class.
 
     Raises:
         DataError: no predictions, or images without a known label.
@@ -41,6 +47,7 @@ def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> Met
     pair_errors = _pair_errors(predictions, pairs)
     errors = int((~predictions.correct).sum())
     n = len(labels)
+    auroc, average_precision = macro_ranking(predictions)
     return {
         "accuracy": (n - errors) / n,
         "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro")),
@@ -49,6 +56,8 @@ def compute_metrics(predictions: Predictions, pairs: Sequence[ClassPair]) -> Met
         "ece": calibration_error(predictions),
         "pair_error": None if pair_errors is None else pair_errors / n,
         "other_error": (errors - (pair_errors or 0)) / n,
+        "auroc": auroc,
+        "average_precision": average_precision,
     }
 
 
@@ -67,7 +76,8 @@ def read_metrics(path: Path) -> dict[str, dict[str, Metrics]]:
 
 
 def _checked(values: Mapping[str, float | None]) -> Metrics:
-    return {name: None if (value := values[name]) is None else float(value) for name in METRICS}
+    known = {name: values[name] for name in MEASURED} | {name: values.get(name) for name in RANKED}
+    return {name: None if value is None else float(value) for name, value in known.items()}
 
 
 def sample_losses(predictions: Predictions) -> FloatArray:
@@ -105,39 +115,13 @@ def calibration_error(predictions: Predictions, bins: int = 15) -> float:
 def accuracy_interval(predictions: Predictions) -> tuple[float, float]:
     """Return the 95 % Wilson interval of the accuracy: chance in which images the test set holds.
 
-    Images of one group (patient, slide, …) are not independent: where there are groups, the interval is that
-    of the effective number of images (Korn & Graubard 1998).
+    Where the images have groups, see :func:`~sit2.evaluation.shares.share_interval`.
 
     Raises:
         DataError: no predictions, or images without a known label.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     check_labelled(predictions)
-    correct, n = predictions.correct, float(len(predictions.ids))
-    if predictions.groups:
-        n = _effective_number(correct, predictions.groups)
-    low, high = proportion_confint(n * float(correct.mean()), n, method="wilson")
-    return float(low), float(high)
-
-
-def _effective_number(correct: BoolArray, groups: Sequence[str]) -> float:
-    """Return how many independent images tell as much of the accuracy as these of G groups do.
-
-    The variance of a share by whole groups (the ratio estimator's) over that of independent images is the
-    design effect; with few groups its own uncertainty counts too, as the normal over the t distribution.
-    """
-    from scipy import stats
-
-    member = np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(member)
-    n, count, share = len(correct), len(sizes), float(correct.mean())
-    if count in (1, n) or share in (0.0, 1.0):
-        return float(count)
-    rest = np.bincount(member, correct) - share * sizes
-    effect = count / (count - 1) * float((rest**2).sum()) / (n * share * (1 - share))
-    caution = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, count - 1)) ** 2
-    return float(np.clip(n / effect * caution, 1, n)) if effect > 0 else float(n)
+    return share_interval(predictions.correct, predictions.groups)
 
 
 def check_labelled(predictions: Predictions) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sit2.evaluation.metrics import METRICS, Metrics
+from sit2.evaluation.metrics import MEASURED, Metrics
 from sit2.storage.reading import number, read_table, reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("dataset", "method", "split", "seed", "budget", *METRICS, "seconds")  # of results.csv
-SUMMARISED = (*METRICS, "seconds")
+COLUMNS = ("dataset", "method", "split", "seed", "budget", *MEASURED, "seconds")  # of results.csv
+SUMMARISED = (*MEASURED, "seconds")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_results(path: Path) -> tuple[CellResult, ...]:
                 int(row["split"]),
                 int(row["seed"]),
                 int(row["budget"]),
-                {name: float(row[name]) if row[name] else None for name in METRICS},
+                {name: float(row[name]) if row[name] else None for name in MEASURED},
                 float(row["seconds"]),
             )
             for row in table.to_dict("records")

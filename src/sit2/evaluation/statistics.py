@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from sit2.evaluation.bootstrap import METRICS, Difference, paired_bootstrap
+from sit2.evaluation.class_figures import never_predicted
 from sit2.evaluation.metrics import check_labelled
 from sit2.evaluation.paired_test import sign_flip_exact, sign_flip_interval
 from sit2.evaluation.words import p_value, percent, points
@@ -27,6 +28,8 @@ LIMIT = (
     "Repeat with more splits and seeds before relying on it."
 )
 Verdict = Literal["better", "worse", "no evidence"]
+Told = Verdict | Literal["not judged"]
+NOT_JUDGED = "not judged: training looks unfinished"
 
 
 class Interval(Protocol):
@@ -62,11 +65,17 @@ class TestResult:
     p: float
     p_adjusted: float  # by Bonferroni, as the interval of the accuracy is
     comparisons: int = 1  # how many methods were compared together
+    unfinished: tuple[str, ...] = ()  # those of the two whose training looks unfinished
 
     @property
     def verdict(self) -> Verdict:
         """Better or worse where the interval of the accuracy says so, else no evidence (of either)."""
         return verdict_of(self.differences["accuracy"])
+
+    @property
+    def told(self) -> Told:
+        """The verdict as it is told: no gain is made of trainings that look unfinished."""
+        return "not judged" if self.verdict == "better" and self.unfinished else self.verdict
 
     @property
     def sentence(self) -> str:
@@ -75,7 +84,8 @@ class TestResult:
             "better": f"{self.method} is better than {self.control}",
             "worse": f"{self.method} is worse than {self.control}",
             "no evidence": f"No evidence that {self.method} and {self.control} differ",
-        }[self.verdict]
+            "not judged": f"{self.method} against {self.control} {NOT_JUDGED} ({', '.join(self.unfinished)})",
+        }[self.told]
         gap = self.differences["accuracy"]
         return (
             f"{opening}: {percent(self.accuracy)} against {percent(self.control_accuracy)} of "
@@ -98,6 +108,7 @@ class TestResult:
             "p_adjusted": self.p_adjusted,
             "comparisons": self.comparisons,
             "verdict": self.verdict,
+            "unfinished": list(self.unfinished),
             "sentence": self.sentence,
             "only_method_right": self.only_method_right,
             "only_control_right": self.only_control_right,
@@ -121,6 +132,7 @@ class TestResult:
             p=float(content["p"]),
             p_adjusted=float(content["p_adjusted"]),
             comparisons=int(content["comparisons"]),
+            unfinished=tuple(str(name) for name in content.get("unfinished", ())),
         )
 
 
@@ -238,7 +250,7 @@ def compare_models(
     ``test`` names one of :data:`COMPARISONS`; by default it follows from whether the images have groups. The
     interval of the accuracy holds what this test does not reject, and allows for ``comparisons`` as the
     adjusted p does. Those of the other metrics, of which nothing is said, are :func:`paired_bootstrap`'s,
-    drawn from ``generator``, each for itself.
+    drawn from ``generator``, each for itself. A model that never predicts a class of the test looks unfinished.
 
     Raises:
         DataError: no predictions.
@@ -267,6 +279,7 @@ def compare_models(
         p=p,
         p_adjusted=bonferroni(p, comparisons),
         comparisons=comparisons,
+        unfinished=tuple(name for name, one in ((method, a), (control, b)) if never_predicted(one)),
     )
 
 

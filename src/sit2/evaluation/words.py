@@ -36,3 +36,13 @@ def p_value(p: float) -> str:
     if text == "0.050" and p < 0.05:
         return "p < 0.05"
     return "p = " + text
+
+
+def ratio(value: float) -> str:
+    """Return a number in [0, 1] with three decimals, such as an AUROC: "0.957", "> 0.999", "1.000"."""
+    text = f"{value:.3f}"
+    if text == "1.000" and value < 1:
+        return "> 0.999"
+    if text == "0.000" and value > 0:
+        return "< 0.001"
+    return text

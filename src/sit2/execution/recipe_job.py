@@ -18,7 +18,8 @@ from sit2.config.schema import Config
 from sit2.errors import TrainingError
 from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
-from sit2.execution.training_job import Trained, TrainingJob, load_finished
+from sit2.execution.trained import Trained
+from sit2.execution.training_job import TrainingJob, load_finished
 from sit2.inference.model import Members, Model
 from sit2.inference.model_spec import described
 from sit2.inference.predictors.predictor import Known

@@ -16,7 +16,7 @@ from sit2.config.schema import Config
 from sit2.data.cache import NETWORKS, make_room
 from sit2.data.pixels import PixelStore
 from sit2.errors import ModelError
-from sit2.events import EpochEnded, Listener, Note, Progress, nobody
+from sit2.events import EpochEnded, Listener, Note, Progress, TrainingEnded, nobody
 from sit2.execution.executors import EXECUTORS
 from sit2.execution.executors.executor import Executor
 from sit2.execution.recipe_job import Outcome, RecipeJob
@@ -86,7 +86,8 @@ def run_recipes(
     if todo:
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
             planned = [_placed(job, networks, keep) for job in todo]
-            meter = _Meter(listener, title, [t for job in planned for t in job.trainings])
+            every = [training for job in planned for training in job.trainings]
+            meter = _Meter(listener, title, every, plan_workers(config, len(planned)))
             with make_executor(config, len(planned), meter) as executor:
                 shared = _share(planned, executor, Path(scratch))
                 for key, outcome in _run(shared, executor):
@@ -204,28 +205,77 @@ def _saved(job: RecipeJob) -> bool:
 
 
 class _Meter:
-    """A listener that passes all events on, and adds how far the whole is."""
+    """A listener that passes all events on, and adds how far the whole is and how long it will take.
 
-    def __init__(self, listener: Listener, title: str, trainings: Sequence[TrainingJob]) -> None:
-        self.listener, self.title = listener, title
-        images = {
-            t.key: t.config.total_steps(len(t.train)) * t.config.step_size * t.trials for t in trainings
-        }
-        self.total = max(1, sum(images.values()))
-        self.done = 0  # samples seen, of all trainings
-        self.last: dict[str, int] = {}  # of each training, which begins anew with every trial
+    Epochs tell what they took themselves, so those of a resumed training, which come again all at once, mislead
+    nobody. Networks that are there already are done when it begins.
+    """
+
+    def __init__(
+        self, listener: Listener, title: str, trainings: Sequence[TrainingJob], workers: int = 1
+    ) -> None:
+        self.listener, self.title, self.workers = listener, title, workers
+        jobs = {t.key: t for t in reversed(trainings)}.values()  # of one key the first is trained
+        self.images = {t.name: _images(t) for t in jobs}  # that each training sees
+        self.solved = {
+            t.name for t in jobs if t.method.in_closed_form
+        }  # in a time that says nothing of others
+        self.tuned = {t.name for t in jobs if t.trials > 1}
+        self.found = {t.name for t in jobs if t.network is not None and t.network.exists()}
+        self.done = {name: self.images[name] if name in self.found else 0 for name in self.images}
+        self.last: dict[str, EpochEnded] = {}
+        self.fraction = 0.0
+        self.seen, self.seconds = 0.0, 0.0  # of recent epochs, older ones counting less
 
     def __call__(self, event: Any) -> None:
         self.listener(event)
-        if isinstance(event, EpochEnded):
-            last = self.last.get(event.name, 0)
-            self.done += event.samples_seen - (last if last < event.samples_seen else 0)
-            self.last[event.name] = event.samples_seen
-            fraction = min(1.0, self.done / self.total)
-            self.listener(Progress(self.title, fraction, f"loss {event.loss:.3f}"))
+        if isinstance(event, EpochEnded) and event.name in self.images.keys() - self.found:
+            self._count(event)
+            self._tell(f"loss {event.loss:.3f}")
+        elif isinstance(event, TrainingEnded) and self._ended_early(event.name):
+            self.done[event.name] = self.images[event.name]
+            self._tell(f"loss {self.last[event.name].loss:.3f}")
+
+    def _count(self, row: EpochEnded) -> None:
+        last = self.last.get(row.name)
+        if last is None or last.samples_seen >= row.samples_seen:  # the first of a training, trial or attempt
+            samples, seconds = row.samples_seen, row.seconds
+        else:
+            samples, seconds = row.samples_seen - last.samples_seen, row.seconds - last.seconds
+        self.last[row.name] = row
+        done = self.done[row.name] + samples if row.name in self.tuned else row.samples_seen
+        self.done[row.name] = min(done, self.images[row.name])
+        if row.name not in self.solved and seconds > 0:
+            self.seen = _MEMORY * self.seen + samples
+            self.seconds = _MEMORY * self.seconds + seconds
+
+    def _ended_early(self, name: str) -> bool:
+        """Say whether a training ended with less than its budget; one that is tuned ends with every trial."""
+        return name in self.last and name not in self.tuned and self.done[name] < self.images[name]
+
+    def _tell(self, words: str) -> None:
+        self.fraction = max(self.fraction, sum(self.done.values()) / max(1, sum(self.images.values())))
+        self.listener(Progress(self.title, min(1.0, self.fraction), words, self._left()))
+
+    def _left(self) -> float | None:
+        """Return the seconds that the trainings still take, so many at once; None before the first epoch."""
+        if not self.seen:
+            return None
+        left = [self.images[name] - done for name, done in self.done.items()]
+        return max(sum(left) / self.workers, *left) * self.seconds / self.seen
 
     def end(self) -> None:
         self.listener(Progress(self.title, 1.0))
+
+
+_MEMORY = 0.9  # of what the epochs before took, with every epoch
+
+
+def _images(training: TrainingJob) -> int:
+    """Return how many images a training sees, in all its trials."""
+    if training.method.in_closed_form:
+        return len(training.train)
+    return training.config.total_steps(len(training.train)) * training.config.step_size * training.trials
 
 
 def save_outcome(keep: Path | None, name: str, outcome: Outcome) -> None:

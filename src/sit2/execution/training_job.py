@@ -10,8 +10,7 @@ import importlib.metadata
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from sit2.errors import ModelError, TrainingError
 from sit2.evaluation.metrics import log_losses
 from sit2.events import EpochEnded, Listener, TrainingBegan, TrainingEnded, nobody
 from sit2.execution.parts import Part, key_of
+from sit2.execution.trained import Trained, load_trained, read_state, trained_of
 from sit2.features.frozen import FeatureStore, fit_linear
 from sit2.inference.model import PREDICT_BATCH, Model
 from sit2.inference.model_spec import ModelSpec
@@ -33,7 +33,7 @@ from sit2.methods.phases import make_phases
 from sit2.parameters import parameters_of
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
-from sit2.storage.files import DamagedStateError, atomic, load_state, save_state
+from sit2.storage.files import DamagedStateError, atomic
 from sit2.storage.untrusted import read_json
 from sit2.training.backbones import Network, build_network, quicken_statistics
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
@@ -88,7 +88,8 @@ class TrainingJob:
         version = importlib.metadata.version
         device = pick_device(self.config.device)
         known = (
-            (RECIPE, version("sit2"), version("torch"), device, self.start),
+            (RECIPE, version("sit2"), version("torch"), device),
+            (self.start.digest, self.start.normalise),
             (type(self.method).__name__, values, self.trials),
             [(pair.a, pair.b, pair.score) for pair in self.pairs],
             (self.seeds.root, self.seeds.path, self.initial and self.initial.path),
@@ -318,50 +319,13 @@ class TrainingJob:
             path.write_text(json.dumps({"failure": failure}), encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training leaves behind beside the network in its file."""
-
-    history: Sequence[EpochEnded]
-    seconds: float
-    samples_seen: int = 0  # forward and backward; 0: what the history says
-    chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
-    notes: Sequence[str] = ()  # what went wrong on the way, and what was done about it
-
-    def save(self, path: Path | None, network: Network) -> None:
-        """Write the network with this beside it, whole or not at all."""
-        assert path is not None
-        save_state(
-            path,
-            {
-                "network": network.state_dict(),
-                "history": [asdict(row) for row in self.history],
-                "seconds": self.seconds,
-                "samples_seen": self.samples_seen,
-                "chosen": self.chosen,
-                "notes": list(self.notes),
-            },
-        )
-
-    @property
-    def budget(self) -> int:
-        """Return how many training samples were seen."""
-        return self.samples_seen or self.history[-1].samples_seen
-
-
-def load_trained(path: Path | None) -> Trained | None:
-    """Return what a finished training left behind; None where there is nothing, or it is damaged."""
-    state = _state(path)
-    return None if state is None else _trained(state)
-
-
 def load_finished(job: TrainingJob) -> tuple[Trained, Network]:
     """Return what a finished training left behind, and its network on the CPU, in evaluation mode.
 
     Raises:
         ModelError: there is none, or it is damaged.
     """
-    state = _state(job.network)
+    state = read_state(job.network)
     if state is None:
         raise ModelError(
             f"the network of {job.name} is gone from {job.network}\nrun again: it is trained anew"
@@ -375,19 +339,7 @@ def load_finished(job: TrainingJob) -> tuple[Trained, Network]:
         stages=job.method.in_closed_form,
     )
     network.load_state_dict(state["network"])
-    return _trained(state), network.eval()
-
-
-def _state(path: Path | None) -> dict[str, Any] | None:
-    try:
-        return None if path is None else load_state(path)
-    except DamagedStateError:
-        return None
-
-
-def _trained(state: dict[str, Any]) -> Trained:
-    history = [EpochEnded(**row) for row in state["history"]]
-    return Trained(history, state["seconds"], state["samples_seen"], state["chosen"], state["notes"])
+    return trained_of(state), network.eval()
 
 
 def _retry_file(checkpoint: Path) -> Path:

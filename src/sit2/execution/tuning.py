@@ -13,7 +13,8 @@ from typing import Any
 from sit2.config.schema import Config, changed
 from sit2.errors import ConfigError, TrainingError
 from sit2.events import Listener, nobody
-from sit2.execution.training_job import Trained, TrainingJob, load_finished, load_trained
+from sit2.execution.trained import Trained, load_trained
+from sit2.execution.training_job import TrainingJob, load_finished
 from sit2.methods.method import Method
 from sit2.parameters import parameters_of
 from sit2.storage.process_state import quiet_libraries

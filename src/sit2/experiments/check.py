@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from sit2.config.schema import Config
 from sit2.confusion.predictions_file import read_predictions_for
@@ -14,13 +17,18 @@ from sit2.data.quality import SIZE, Checkup, check
 from sit2.data.readers import read_dataset
 from sit2.data.splits import connected_groups
 from sit2.events import Listener, Note, Progress
+from sit2.experiments.prepare import fitting, median_size
 from sit2.features.closed_form import closed_form_probabilities
-from sit2.records import Dataset, FloatArray
+from sit2.features.opinion import fit_opinion
+from sit2.records import ByteArray, Dataset, FloatArray
 from sit2.seeds import Seeds
+from sit2.training.device import threads
+from sit2.training.start import frozen_extractor, start_of
 
 # The closed-form classifier errs often, so only what it all but excludes is suspected: of labels so found on
-# four sets with 5 % of false labels, 48 to 100 % were false, against 9 to 55 % without this (docs/check.md).
-DOUBTS = 0.02
+# three sets with 5 % of false labels, 82 to 94 % were false, and 57 to 67 % of the false ones were found
+# (docs/check.md).
+DOUBTS = 0.015
 
 
 def check_data(
@@ -57,25 +65,57 @@ def check_data(
         listener(Note(note))
     dataset = name_duplicates(dataset, pixels)
     if labels and probabilities is None and len(_readable_classes(dataset, pixels)) > 1:
-        probabilities, credible = _left_out(dataset, pixels, listener), DOUBTS
+        probabilities, credible = _left_out(dataset, pixels, config, listener), DOUBTS
     return check(dataset, pixels, probabilities=probabilities, credible=credible)
 
 
-def _left_out(dataset: Dataset, pixels: Pixels, listener: Listener) -> FloatArray:
-    """(N, K) of each image from a classifier that left out its group and duplicates; NaN where unreadable."""
+def _left_out(dataset: Dataset, pixels: Pixels, config: Config, listener: Listener) -> FloatArray:
+    """(N, K) of each image from a classifier that left out its group and duplicates; NaN where unreadable.
+
+    The classifier sees frozen features beside random ones where the backbone has trained weights; for these the
+    images are decoded once more, larger.
+    """
     readable = np.flatnonzero([not problem for problem in pixels.problems]).astype(np.int64)
     known = dataset.take(readable)
+    groups = connected_groups(known.groups, known.duplicates)
     probabilities = np.full((len(dataset), len(dataset.classes)), np.nan)
-    probabilities[readable] = closed_form_probabilities(
-        pixels.images,
-        known.labels,
-        len(known.classes),
-        rows=readable,
-        groups=connected_groups(known.groups, known.duplicates),
-        seeds=Seeds(0),
-        progress=lambda fraction, words: listener(Progress("Examining labels", fraction, words)),
+    given = known.labels, len(known.classes)
+    how: dict[str, Any] = {
+        "groups": groups,
+        "seeds": Seeds(0),
+        "progress": lambda fraction, words: listener(Progress("Examining labels", fraction, words)),
+    }
+    if not config.has_frozen_features:
+        probabilities[readable] = closed_form_probabilities(pixels.images, *given, rows=readable, **how)
+        return probabilities
+    large = load_pixels_for(
+        fitting(config, median_size(known)),
+        known,
+        progress=lambda done, total: listener(
+            Progress("Decoding images", done / total, f"{done:,} of {total:,}")
+        ),
     )
+    every = np.arange(len(known), dtype=np.int64)
+    with threads(os.cpu_count() or 1):
+        features = _features(large.images, config, listener)
+        _, left_out = fit_opinion(
+            large.images, *given, rows=every, features=torch.from_numpy(features), extractor=None, **how
+        )
+    probabilities[readable] = left_out
     return probabilities
+
+
+def _features(images: ByteArray, config: Config, listener: Listener) -> FloatArray:
+    """(N, D) frozen features of all images."""
+    channels, _, size = images.shape[1:]
+    start = start_of(config, channels=channels, image_size=size)
+    extractor = frozen_extractor(config, start, channels=channels, image_size=size, device="cpu")
+    assert extractor is not None
+    return extractor.extract(
+        images,
+        np.arange(len(images), dtype=np.int64),
+        progress=lambda fraction, words: listener(Progress("Looking at images", fraction, words)),
+    )
 
 
 def _readable_classes(dataset: Dataset, pixels: Pixels) -> set[int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from sit2.execution.runner import run_recipes
 from sit2.experiments.planning import of_fold, plan
 from sit2.experiments.prepare import Prepared, training_seeds
 from sit2.features.closed_form import closed_form_probabilities
-from sit2.features.frozen import FeatureStore, fit_linear
+from sit2.features.frozen import FeatureStore
+from sit2.features.opinion import fit_opinion
 from sit2.records import ClassPair, Confusion, FloatArray
 from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
@@ -109,28 +110,24 @@ def in_closed_form(
 ) -> FloatArray:
     """(N, K) left-out probabilities for the training images, in closed form.
 
-    On frozen features where there are some, otherwise on random convolutional ones.
+    On random convolutional features, and on frozen ones beside them where there are some.
     """
     train, augmentation = prepared.part(prepared.rows("train")), PRESETS[config.augment]
-    if features is not None:
-        with threads(os.cpu_count() or 1):
-            return fit_linear(
-                features.of(train.rows), train.labels, len(prepared.dataset.classes), groups=train.groups
-            )[1]
     device = pick_device(config.device)
+    given = prepared.store.images, train.labels, len(prepared.dataset.classes)
+    how: dict[str, Any] = {
+        "rows": train.rows,
+        "groups": train.groups,
+        "mirror": augmentation.mirror,
+        "dihedral": augmentation.dihedral,
+        "seeds": training_seeds(config),
+        "device": "cpu" if device == "mps" else device,  # which has no float64
+        "progress": lambda fraction, words: listener(Progress(title, fraction, words)),
+    }
     with threads(config.threads):
-        return closed_form_probabilities(
-            prepared.store.images,
-            train.labels,
-            len(prepared.dataset.classes),
-            rows=train.rows,
-            groups=train.groups,
-            mirror=augmentation.mirror,
-            dihedral=augmentation.dihedral,
-            seeds=training_seeds(config),
-            device="cpu" if device == "mps" else device,  # which has no float64
-            progress=lambda fraction, words: listener(Progress(title, fraction, words)),
-        )
+        if features is None:
+            return closed_form_probabilities(*given, **how)
+        return fit_opinion(*given, features=features.of(train.rows), extractor=None, **how)[1]
 
 
 @dataclass(frozen=True)

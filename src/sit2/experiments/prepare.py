@@ -130,7 +130,7 @@ def prepare(source: str | Path | Dataset, config: Config, listener: Listener) ->
 def load_images(source: str | Path | Dataset, config: Config, listener: Listener) -> Loaded:
     """Find the images and decode them. Raises :class:`DataError` when nothing could be trained on."""
     pick_device(config.device)
-    check_backbone(config.backbone)
+    check_backbone(config.backbone, pretrained=config.pretrained and config.weights is None)
     found = (
         source
         if isinstance(source, Dataset)

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from sit2.confusion.matrix_file import matrix_table
 from sit2.confusion.pairs_file import pairs_table
 from sit2.confusion.predictions_file import predictions_table
 from sit2.data.cache import networks_folder
-from sit2.data.quality.findings import findings_json
+from sit2.data.quality.findings import class_warnings, findings_json
 from sit2.data.thumbnails import write_thumbnails
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import Metrics, compute_metrics
 from sit2.evaluation.statistics import TestResult, compare_all
-from sit2.events import Event, Listener, Note, StageBegan, nobody
+from sit2.events import Cost, Event, Listener, Note, Planned, StageBegan, nobody
 from sit2.experiments.artifacts import write_batches, write_examples
 from sit2.experiments.confusion import Measured
 from sit2.experiments.design import Grid, Source
 from sit2.experiments.grid import Cell, GridRun, Place
+from sit2.experiments.planning import of_fold
 from sit2.experiments.prepare import Prepared, training_seeds
 from sit2.methods.method import Mixing
 from sit2.methods.phases import make_phases, pairs_from
@@ -35,7 +36,7 @@ from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
 from sit2.seeds import Seeds
 from sit2.storage.run_folder import RunFolder
-from sit2.training.history import history_table
+from sit2.training.history import GrowingHistory, history_table
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,9 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
         (place,) = next(work.rounds())
         folder.begin()
         record_data(folder, place.prepared)
+        for warning in class_warnings(place.prepared.findings):
+            heard(Note(warning))
+        heard(_planned(place, work.grid.recipes))
     with folder.running():
         with stage("confusion"):
             (place,) = work.measure([place])
@@ -181,9 +185,7 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
                     write_examples(folder.path / "synthesis", training_set, place.measured.chosen, config)
         with stage("training"):
             _record_batches(folder, place, work.grid.recipes)
-            cells = work.answer(
-                [place], models=lambda recipe: model_folder(folder.path, recipe, config.recipe)
-            )
+            cells = _answer(work, place, folder)
         with stage("evaluation"):
             run = evaluate(folder, place, cells)
         with stage("report"):
@@ -191,6 +193,64 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
             write_report(folder.path, last=True)
     folder.finish()
     return run
+
+
+def _answer(work: GridRun, place: Place, folder: RunFolder) -> list[Cell]:
+    """Train and answer, while history.csv grows."""
+    jobs = {recipe.training: place.job(recipe) for recipe in work.grid.recipes}
+    history = GrowingHistory(
+        lambda table: folder.write_table("history.csv", table),
+        {training: [one.name for one in job.trainings] for training, job in jobs.items()},
+    )
+
+    def listener(event: Event) -> None:
+        history(event)
+        work.listener(event)
+
+    def grown(cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            history.finish(cell.recipe.training, cell.outcome.histories)
+
+    return replace(work, listener=listener).answer(
+        [place],
+        grown=grown,
+        models=lambda recipe: model_folder(folder.path, recipe, work.config.recipe),
+    )
+
+
+# Of a training step on the same images, and of nothing in particular: they only weigh the parts of a bar.
+_ASKING, _VIEWS = 1 / 3, 4
+_EVALUATION, _REPORT = 3.0, 6.0  # seconds, as most runs on record took
+
+
+def _planned(place: Place, recipes: Sequence[Recipe]) -> Planned:
+    """Return what the stages after the images are expected to cost."""
+    config, prepared = place.config, place.prepared
+    train, asked = len(prepared.rows("train")), len(prepared.rows("val")) + len(prepared.rows("test"))
+    solved = {recipe for recipe in recipes if config.make_method(recipe.method).in_closed_form}
+    members: dict[tuple[str, str], int] = {}  # of what is trained: those of a smaller ensemble are shared
+    for recipe in set(recipes) - solved:
+        trained = recipe.method, recipe.pairs if recipe.trains_with_pairs else ""
+        members[trained] = max(members.get(trained, 0), recipe.members)
+    samples = sum(members.values()) * config.total_steps(train) * config.step_size + len(solved) * train
+    views = sum((_VIEWS if "tta" in recipe.predictors else 1) * recipe.members for recipe in recipes)
+    return Planned(
+        (
+            Cost("confusion", _cost_of_folds(config, train, recipes)),
+            Cost("training", samples),
+            Cost("evaluation", asked * views * _ASKING, _EVALUATION),  # and the answers, which come before it
+            Cost("report", seconds=_REPORT),
+        )
+    )
+
+
+def _cost_of_folds(config: Config, train: int, recipes: Sequence[Recipe]) -> float:
+    """Return the samples that the folds are trained on; whatever else measures confusion trains on none."""
+    if config.confusion != "folds" or not any(recipe.needs_confusion for recipe in recipes):
+        return 0.0
+    inside = max(1, train * (config.folds - 1) // config.folds)
+    fold = of_fold(config, inside)
+    return config.folds * fold.total_steps(inside) * fold.step_size
 
 
 def record_data(folder: RunFolder, prepared: Prepared) -> None:

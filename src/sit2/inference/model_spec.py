@@ -138,9 +138,10 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
         raise ValueError("classes must be two or more different names")
     if not isinstance(spec.mean, tuple) or not isinstance(spec.std, tuple):
         raise ValueError("mean and std must be lists of numbers")
-    texts = (*_texts(spec), *spec.classes)
-    if not all(isinstance(text, str) for text in texts) or type(spec.stages) is not bool:
-        raise ValueError("a name is not a text, or stages neither true nor false")
+    if not all(isinstance(text, str) for text in (*_texts(spec), *spec.classes)):
+        raise ValueError("a name is not a text")
+    if type(spec.stages) is not bool:
+        raise ValueError("stages must be true or false")
     if spec.resize not in RESIZES:
         raise ValueError(f"resize must be one of {', '.join(RESIZES)}")
     if spec.augment not in PRESETS:
@@ -149,9 +150,8 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
         raise ValueError("mean and std must be numbers")
     if not (all(0 <= n <= 1 for n in spec.mean) and all(0 < n <= 1 for n in spec.std)):
         raise ValueError("mean must lie between 0 and 1, and so must std, which cannot be 0")
-    if type(spec.channels) is not int or spec.channels not in (1, 3):
-        raise ValueError(_CHANNELS)
-    if len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
+    known = type(spec.channels) is int and spec.channels in (1, 3)
+    if not known or len(spec.mean) != spec.channels or len(spec.std) != spec.channels:
         raise ValueError(_CHANNELS)
     if type(spec.image_size) is not int or not LEAST_PIXELS <= spec.image_size <= MOST_PIXELS:
         raise ValueError(f"image_size must be a whole number from {LEAST_PIXELS} to {MOST_PIXELS}")

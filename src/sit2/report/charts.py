@@ -140,7 +140,7 @@ def spans(name: str, title: str, unit: str, rows: Sequence[Span], zero: float | 
 def differences(run: RunData) -> Spans:
     """Return every recipe's difference from its control in accuracy."""
     rows = [
-        Span.of(f"{test.method} − {test.control}", gap, difference_text(gap), test.verdict)
+        Span.of(f"{test.method} − {test.control}", gap, difference_text(gap), test.told)
         for test in run.tests.values()
         for gap in [test.differences["accuracy"]]
     ]

@@ -20,12 +20,15 @@ from sit2.confusion.predictions_file import read_run_predictions
 from sit2.data.quality.findings import Finding, read_findings
 from sit2.data.samples import Samples, read_samples
 from sit2.errors import ConfigError, DataError
+from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import Metrics, read_metrics
 from sit2.evaluation.ranks import Ranks, read_ranks
 from sit2.evaluation.results import CellResult, Summary, read_results, read_summary
 from sit2.evaluation.statistics import TestResult, read_tests
 from sit2.evaluation.verdicts import RepeatedResult, read_verdicts
+from sit2.methods import METHODS
 from sit2.records import ClassPair, Confusion, Predictions
+from sit2.report.unfinished import signs
 from sit2.storage.reading import damaged, read_settings
 from sit2.storage.run_info import RunInfo, read_info
 from sit2.training.history import Epoch, read_history
@@ -73,6 +76,26 @@ class RunData:
         control = self.control_of(self.method)
         return (self.method,) if control is None else (control, self.method)
 
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """The recipes that train nothing and stand beside the others, as nobody's control: what that reaches."""
+        controls = {self.control_of(recipe) for recipe in self.predictions}
+        others = [one for one in self.predictions if one != self.method and one not in controls]
+        return tuple(one for one in others if one not in self.tests and _in_closed_form(one))
+
+    @cached_property
+    def unfinished(self) -> Mapping[str, tuple[str, ...]]:
+        """Why trainings look unfinished, by recipe; those that do not are left out."""
+        found = {
+            recipe: signs(recipe, one, self.history, self.classes) for recipe, one in self.predictions.items()
+        }
+        return {recipe: why for recipe, why in found.items() if why}
+
+    @cached_property
+    def figures(self) -> tuple[ClassFigures, ...]:
+        """How well the run's main recipe does on each class; nothing before there are predictions."""
+        return () if self.method is None else class_figures(self.predictions[self.method], self.classes)
+
     @property
     def test(self) -> TestResult | None:
         """The paired comparison that the run was made for."""
@@ -97,6 +120,13 @@ def _canonical(recipe: str) -> str:
         return recipe
 
 
+def _in_closed_form(recipe: str) -> bool:
+    try:
+        return METHODS[Recipe.parse(recipe).method].in_closed_form
+    except ConfigError:
+        return False
+
+
 def _control(recipe: str, asked: str) -> str | None:
     try:
         control = Recipe.parse(recipe).control(asked)
@@ -118,7 +148,7 @@ def load_run(folder: Path) -> RunData:
         raise damaged(folder / "confusion" / "matrix.csv", "its classes are not those of run.json")
     predictions, paths = _predictions(folder, info, samples, classes)
     metrics = read_metrics(folder / "metrics.json")
-    return RunData(
+    run = RunData(
         folder=folder,
         info=info,
         settings=read_settings(folder / "config.yaml"),
@@ -133,6 +163,15 @@ def load_run(folder: Path) -> RunData:
         history=read_history(folder / "history.csv"),
         findings=read_findings(folder / "check.json"),
     )
+    return replace(run, tests={name: _with_signs(test, run) for name, test in run.tests.items()})
+
+
+def _with_signs(test: TestResult, run: RunData) -> TestResult:
+    """Say which trainings of a comparison look unfinished; as its file does where there are no predictions."""
+    both = (test.method, test.control)
+    if not all(name in run.predictions for name in both):
+        return test
+    return replace(test, unfinished=tuple(name for name in both if name in run.unfinished))
 
 
 def _pairs(path: Path, classes: tuple[str, ...]) -> tuple[ClassPair, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sit2.records import IntArray
 from sit2.report.charts import Plot, Spans
-from sit2.report.matrix import rates, shortened
+from sit2.report.matrix import FEW_OF_A_CLASS, rates, shortened
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
 from sit2.storage.process_state import Shared, quiet_libraries
@@ -98,16 +98,22 @@ def _matrix(matrix: Matrix) -> Figure:
     figure, axes = _axes(side, side)
     image = axes.imshow(np.sqrt(fractions), cmap="Blues", vmin=0, vmax=1)
     names = [_plain(shortened(classes[k])) for k in order]
+    images = counts.sum(axis=1)[list(order)]
+    rows = [
+        f"{name} ({n:,}{', few' if n < FEW_OF_A_CLASS else ''})"
+        for name, n in zip(names, images, strict=True)
+    ]
     axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(order)), names, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_yticks(range(len(order)), rows, fontsize=size)
+    axes.set(xlabel="predicted class", ylabel="true class (test images)")
     axes.set_title(_plain(f"{method}: test images of each class"))
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.05, 0.2, 0.5, 1]))
     bar.ax.set_yticklabels(["0", "5 %", "20 %", "50 %", "100 %"])
     if len(order) <= 12:
         for i, j in np.argwhere(counts[np.ix_(order, order)]):
             tone = "white" if fractions[i, j] > 0.3 else "black"
-            axes.text(j, i, str(counts[order[i], order[j]]), ha="center", va="center", color=tone, fontsize=7)
+            text = f"{counts[order[i], order[j]]}\n{100 * fractions[i, j]:.0f} %"
+            axes.text(j, i, text, ha="center", va="center", color=tone, fontsize=6)
     return figure
 
 

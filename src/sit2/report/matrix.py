@@ -19,6 +19,7 @@ from sit2.report.images import Album
 
 GRAPH_FROM = 13  # classes; with fewer, the matrix shows at a glance what a graph would
 MOST_LINKS = 120
+FEW_OF_A_CLASS = 20  # test images; the figures of a class with fewer are marked
 PER_CELL = 24  # images that a cell shows
 MOST_IMAGES = 4000  # that all cells show together
 
@@ -145,6 +146,7 @@ def matrix_view(run: RunData, album: Album) -> dict[str, Any]:
     return {
         "classes": list(run.classes),
         "order": order_of(run),
+        "few": FEW_OF_A_CLASS,
         "samples": np.bincount(first.labels, minlength=len(run.classes)).tolist(),
         "methods": recipes,
         "controls": [-1 if control is None else recipes.index(control) for control in controls],

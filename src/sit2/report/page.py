@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sit2.errors import ConfigError
-from sit2.evaluation.words import p_value, percent
+from sit2.evaluation.words import p_value, percent, ratio
 from sit2.report import charts
 from sit2.report.comparison_page import comparison_context
 from sit2.report.data import load_comparison, load_run
@@ -74,6 +74,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     environment.filters |= {
         "percent": lambda fraction: percent(fraction) if _known(fraction) else "–",
         "number": lambda value, digits=3: f"{value:.{digits}f}" if _known(value) else "–",
+        "ratio": lambda value: ratio(value) if _known(value) else "–",
         "p_value": p_value,
         "tick": charts.tick_text,
         "short": shortened,

@@ -8,16 +8,16 @@ from typing import Any
 
 from sit2.config.recipe import Recipe
 from sit2.errors import ConfigError
-from sit2.evaluation.metrics import METRICS, Metrics, accuracy_interval
-from sit2.evaluation.words import percent
+from sit2.evaluation.metrics import METRICS, RANKED, Metrics, accuracy_interval
+from sit2.evaluation.words import percent, ratio
 from sit2.records import SPLITS
-from sit2.report import charts, wording
+from sit2.report import charts, quality, wording
 from sit2.report.about import about
 from sit2.report.classes import class_rows
 from sit2.report.data import RunData
 from sit2.report.gradcam import HeatMaps
 from sit2.report.images import Album
-from sit2.report.matrix import GRAPH_FROM, graph, matrix_of, matrix_view, offered, order_of
+from sit2.report.matrix import FEW_OF_A_CLASS, GRAPH_FROM, graph, matrix_of, matrix_view, offered, order_of
 from sit2.report.pairs import pair_rows, stories
 from sit2.report.tables import METRIC_TITLES, Table
 
@@ -45,6 +45,12 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "status": wording.status(run),
         "question": wording.question(run),
         "answer": wording.answer(run),
+        "facts": quality.facts(run),
+        "figures": quality.weakest_first(run.figures),
+        "few": FEW_OF_A_CLASS,
+        "watch": quality.watch_out(run),
+        "unfinished": quality.unfinished(run),
+        "helped": None if run.test is None else (wording.headline(run.test), wording.verdict(run.test)),
         "on_which_classes": wording.on_which_classes(run, rows),
         "trust": wording.trust(run),
         "next": wording.what_next(run, pairs),
@@ -75,22 +81,31 @@ def measured_metrics(run: RunData) -> list[str]:
     return [name for name in METRICS if any(values[name] is not None for values in run.metrics.values())]
 
 
-def metric_rows(run: RunData) -> list[tuple[str, list[str]]]:
-    """Return (recipe, cells): every metric as it is shown, the accuracy with its interval."""
+def metric_rows(run: RunData) -> list[tuple[str, str, list[str]]]:
+    """Return (recipe, what it is, cells): the main recipe first; the accuracy with its interval."""
+    order = sorted(run.metrics, key=lambda recipe: (recipe != run.method, recipe in run.references))
     rows = []
-    for recipe, values in run.metrics.items():
-        cells = [_metric(values, name) for name in measured_metrics(run)]
+    for recipe in order:
+        cells = [_metric(run.metrics[recipe], name) for name in measured_metrics(run)]
         if recipe in run.predictions:
             low, high = accuracy_interval(run.predictions[recipe])
             cells[0] += f" ({100 * low:.1f} to {100 * high:.1f})"
-        rows.append((recipe, cells))
+        rows.append((recipe, _role(run, recipe), cells))
     return rows
+
+
+def _role(run: RunData, recipe: str) -> str:
+    if recipe in run.references:
+        return "reference, without training"
+    return "control" if len(run.shown) > 1 and recipe == run.shown[0] else ""
 
 
 def _metric(values: Metrics, name: str) -> str:
     value = values[name]
     if value is None:
         return "–"
+    if name in RANKED:
+        return ratio(value)
     return f"{value:.3f}" if name == "log_loss" else percent(value)
 
 

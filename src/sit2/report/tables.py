@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sit2.evaluation.bootstrap import Difference
+from sit2.evaluation.class_figures import COLUMNS as FIGURES
+from sit2.evaluation.class_figures import class_figures
 from sit2.evaluation.metrics import METRICS
 from sit2.evaluation.results import SUMMARISED, Spread
 from sit2.evaluation.words import p_value
@@ -26,6 +28,8 @@ METRIC_TITLES = {
     "ece": "calibration error",
     "pair_error": "errors within confused pairs",
     "other_error": "other errors",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
 }
 
 
@@ -41,7 +45,8 @@ class Table:
 
 def run_tables(run: RunData) -> list[Table]:
     """Return metrics, differences, classes and pairs of a run; those that hold something."""
-    by_recipe = [f"{recipe} {score}" for recipe in run.shown for score in ("precision", "recall", "F1")]
+    scores = ("precision", "F1", *FIGURES)
+    by_recipe = [f"{recipe} {score}" for recipe in run.shown for score in scores]
     pair = ["class a", "class b", "score", "lower", "upper", "images"]
     pair += [f"{recipe} errors" for recipe in run.shown] + (_CHANGED if len(run.shown) > 1 else [])
     tables = [
@@ -69,10 +74,15 @@ def _differences(run: RunData) -> list[list[str]]:
 
 
 def _classes(run: RunData) -> list[list[str]]:
+    figures = [class_figures(run.predictions[recipe], run.classes) for recipe in run.shown]
     return [
         [row.name, str(row.images)]
-        + [_number(value) for one in row.scores for value in (one.precision, one.recall, one.f1)]
-        for row in class_rows(run)
+        + [
+            _number(value)
+            for score, one in zip(row.scores, each, strict=True)
+            for value in (score.precision, score.f1, *one.values)
+        ]
+        for row, each in zip(class_rows(run), zip(*figures, strict=True), strict=True)
     ]
 
 

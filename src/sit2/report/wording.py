@@ -7,21 +7,17 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from sit2.config.recipe import Recipe, model_folder
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
 from sit2.evaluation.bootstrap import Difference
-from sit2.evaluation.metrics import accuracy_interval
-from sit2.evaluation.statistics import TestResult
+from sit2.evaluation.statistics import NOT_JUDGED, TestResult
 from sit2.evaluation.words import percent, points
-from sit2.records import Predictions
 from sit2.report.about import can_be_repeated, train_command
 from sit2.report.classes import ClassRow
 from sit2.report.data import RunData
-from sit2.report.matrix import matrix_of
 from sit2.report.pairs import PairRow
+from sit2.report.quality import accuracy, how_good
 
 FEW = 100  # test images; with fewer, an accuracy is uncertain by about ten points either way
 STRATEGIES = ("not-sure", "sure-or-not", "multi-label")  # of SIT²
@@ -42,35 +38,33 @@ def status(run: RunData) -> str:
 
 
 def question(run: RunData) -> str:
-    """Return the heading of the page: the question that the run can answer, and its answer in a few words."""
-    if run.test is not None:
-        return f"Did it help? {headline(run.test)}"
+    """Return the heading of the page: how good the main recipe is, in a few words."""
     if run.method is not None:
-        accuracy = percent(_accuracy(run.predictions[run.method])).replace(" %", "\u00a0%")
-        return f"How good is it? {accuracy} correct"
+        correct = percent(accuracy(run.predictions[run.method])).replace(" %", "\u00a0%")
+        return f"How good is it? {correct} correct"
     if run.pairs:
         possible = len(run.classes) * (len(run.classes) - 1) // 2
         return f"{len(run.chosen)} of {counted(possible, 'pair')} of classes chosen as confused"
     return "Nothing has been measured yet"
 
 
-def headline(test: TestResult) -> str:
-    """Answer "did it help?" in a few words."""
-    return {"better": "Yes.", "worse": "No, it made things worse."}.get(
-        test.verdict, "There is no evidence that it did."
-    )
-
-
 def answer(run: RunData) -> str:
-    """Answer the question of the page in a sentence or two."""
-    if run.test is not None:
-        return verdict(run.test)
+    """Say in a sentence or two what the heading says in a few words."""
     if run.method is not None:
         return how_good(run, run.method)
     if run.pairs:
         most = max(run.pairs, key=lambda pair: pair.score)
         return f"{most.class_a} and {most.class_b} are confused most. No model was evaluated in this run."
     return "The page will say more when the run has gone further."
+
+
+def headline(test: TestResult) -> str:
+    """Answer "did it help?" in a few words."""
+    return {
+        "better": "Yes.",
+        "worse": "No, it made things worse.",
+        "not judged": NOT_JUDGED[0].upper() + NOT_JUDGED[1:] + ".",
+    }.get(test.told, "There is no evidence that it did.")
 
 
 def verdict(test: TestResult) -> str:
@@ -81,6 +75,9 @@ def verdict(test: TestResult) -> str:
     )
     gap = test.differences["accuracy"]
     interval = _interval(gap)
+    if test.told == "not judged":
+        gain = f"The gain of {points(gap.difference)} percentage points{interval} is {NOT_JUDGED}"
+        return f"{opening} {gain} ({' and '.join(test.unfinished)})."
     if test.verdict == "better":
         return f"{opening} The gain is {points(gap.difference)} percentage points{interval}."
     if test.verdict == "worse":
@@ -97,59 +94,12 @@ def _interval(gap: Difference) -> str:
     return f" (95 % interval: {points(gap.lower)} to {points(gap.upper)})"
 
 
-def how_good(run: RunData, method: str) -> str:
-    """Say how good a recipe is that has no control, beside the accuracy of a constant prediction."""
-    predictions = run.predictions[method]
-    low, high = accuracy_interval(predictions)
-    constant = float(np.bincount(predictions.labels).max() / len(predictions.ids))
-    return (
-        f"{method} classified {percent(_accuracy(predictions))} of the "
-        f"{counted(len(predictions.ids), 'test image')} correctly (95 % interval: {percent(low)} to "
-        f"{percent(high)}). Always predicting the most frequent class would be correct for {percent(constant)}."
-    )
-
-
-def _accuracy(predictions: Predictions) -> float:
-    return float(predictions.correct.mean())
-
-
 def on_which_classes(run: RunData, rows: Sequence[ClassRow]) -> list[str]:
-    """Answer "on which classes?"."""
-    if run.method is None:
+    """Answer "on which classes did it help?"; nothing without a control."""
+    if len(run.shown) < 2:
         return []
-    if len(run.shown) == 1:
-        return _by_recall(rows) + _most_frequent_error(run, run.method)
     control, method = run.shown
     return _changes(rows, control, method)
-
-
-def _by_recall(rows: Sequence[ClassRow]) -> list[str]:
-    """Name the classes with the highest and the lowest recall."""
-    known = [(row, recall) for row in rows if (recall := row.scores[-1].recall) is not None]
-    known.sort(key=lambda item: (item[1], item[0].name))
-    if not known:
-        return []
-
-    def told(row: ClassRow, recall: float) -> str:
-        return f"{row.name} ({row.scores[-1].correct} of {row.images}, {percent(recall)})"
-
-    best, worst = known[-1], known[0]
-    if best[1] == worst[1]:
-        return [f"The recall of every class is {percent(best[1])}."]
-    return [f"Lowest recall: {told(*worst)}.", f"Highest recall: {told(*best)}."]
-
-
-def _most_frequent_error(run: RunData, method: str) -> list[str]:
-    wrong = matrix_of(run.predictions[method])
-    of_class = wrong.sum(axis=1)
-    np.fill_diagonal(wrong, 0)
-    if not wrong.any():
-        return []
-    i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    images = counted(int(of_class[i]), "image")
-    return [
-        f"Most frequent error: {wrong[i, j]} of {images} of {run.classes[i]} classified as {run.classes[j]}."
-    ]
 
 
 def _changes(rows: Sequence[ClassRow], control: str, method: str) -> list[str]:
@@ -207,28 +157,13 @@ def trust(run: RunData) -> list[str]:
         sentences.append(
             f"{test.comparisons} methods were compared: the intervals and p are corrected for that."
         )
-    sentences += _calibrated(run)
-    wrong = [f for f in run.findings or () if f.severity == "wrong"]
     if run.findings is None:
         sentences.append("The images were not checked for duplicates and leaks in this run.")
-    elif wrong:
-        sentences.append(
-            f"The check of the data found {counted(len(wrong), 'problem')} that would make results wrong: see "
-            "Data."
-        )
-    else:
+    elif not any(f.severity == "wrong" for f in run.findings):
         sentences.append(
             "No image has an exact duplicate in another class, and no training image has one in the test."
         )
     return sentences
-
-
-def _calibrated(run: RunData) -> list[str]:
-    errors = {m: run.metrics[m]["ece"] for m in run.shown if m in run.metrics}
-    told = [f"{m} {100 * e:.1f} points" for m, e in errors.items() if e is not None]
-    if not told:
-        return []
-    return [f"Mean distance between confidence and accuracy (calibration error): {', '.join(told)}."]
 
 
 def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
@@ -241,6 +176,8 @@ def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
         steps.append(("Fix the problems that the check found, and train again.", _command("check", source)))
     elif run.findings is None and len(run.samples):
         steps.append(("Check the images for duplicates, leaks and damaged files.", _command("check", source)))
+    if run.complete and any(recipe in run.unfinished for recipe in run.shown):
+        steps.append(("Training looks unfinished: train longer before you conclude anything.", _longer(run)))
     if run.complete and run.test is not None:
         steps += _after_a_test(run, run.test, source)
     elif run.complete and run.method is not None:
@@ -263,6 +200,8 @@ def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
 def _after_a_test(run: RunData, test: TestResult, source: str) -> list[tuple[str, str]]:
     again = _compare(run, source, [test.control, test.method, *_alike(test.method, RIVALS)])
     gap = test.differences["accuracy"]
+    if test.told == "not judged":
+        return [(f"Until then, use {test.control}: it is simpler.", _predict(run, test.control))]
     if test.verdict == "better":
         return [
             ("Repeat it with more splits and simpler methods before you rely on the gain.", again),
@@ -288,9 +227,31 @@ def _after_a_training(run: RunData, method: str, source: str) -> list[tuple[str,
     if plain and plain != [method]:
         what = f"Find out whether {method} is better than {plain[0]}: nothing was compared in this run."
         steps.append((what, _compare(run, source, [*plain, method])))
-    elif plain and run.chosen:
+    elif plain and (run.chosen or not run.pairs):
         steps.append((TRY_STRATEGIES, _compare(run, source, [method, *strategies])))
     return steps
+
+
+def try_strategies(run: RunData) -> str:
+    """Return the command that compares the strategies with plain training on a run's images.
+
+    "" where the pairs were measured and none is confused enough: then the strategies train like plain.
+    """
+    if run.pairs and not run.chosen:
+        return ""
+    return _compare(run, _source(run), ("plain", *STRATEGIES))
+
+
+def _longer(run: RunData) -> str:
+    """Return the command that trains twice as long."""
+    if not can_be_repeated(run.info):
+        return ""
+    out, seen, epochs = f"{run.folder}-longer", run.settings.get("samples_seen"), run.settings.get("epochs")
+    if isinstance(seen, int):
+        return train_command(run.info, run.folder, out, "--samples-seen", str(2 * seen))
+    if not isinstance(epochs, int | float):
+        epochs = max((epoch.epoch for epoch in run.history), default=0)
+    return train_command(run.info, run.folder, out, "--epochs", f"{2 * epochs:g}") if epochs else ""
 
 
 def _alike(method: str, others: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sit2.errors import ConfigError, ModelError, did_you_mean
 from sit2.training.device import own_generators, seed_generators
+from sit2.training.downloads import WITHOUT_NETWORK, require_reachable
 from sit2.training.efficientnet_lite import EfficientNetLite0, imagenet_weights, read_imagenet
 from sit2.training.settings import DEFAULT_BACKBONE, SMALL_CNN
 
@@ -129,8 +130,8 @@ def build_network(
     return network.to(memory_format=torch.channels_last)
 
 
-def check_backbone(backbone: str) -> None:
-    """Raise :class:`ConfigError` for a name that is no backbone's."""
+def check_backbone(backbone: str, *, pretrained: bool = False) -> None:
+    """Raise :class:`ConfigError` for a name that is no backbone's, or weights that cannot be had."""
     if backbone in (DEFAULT_BACKBONE, SMALL_CNN):
         return
     import timm
@@ -140,6 +141,8 @@ def check_backbone(backbone: str) -> None:
         if hint.startswith("choose from"):
             hint = f"expected {DEFAULT_BACKBONE!r}, {SMALL_CNN!r} or a timm model, such as 'resnet18'"
         raise ConfigError(f"unknown backbone {backbone!r}\n{hint}")
+    if pretrained:
+        require_reachable(backbone, timm.models.get_pretrained_cfg(backbone))
 
 
 def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) -> Any:
@@ -147,7 +150,7 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         return SmallCNN(channels)
     if backbone == DEFAULT_BACKBONE:
         return _efficientnet_lite(channels, image_size, pretrained)
-    check_backbone(backbone)
+    check_backbone(backbone, pretrained=pretrained)
     import timm
 
     options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
@@ -167,7 +170,7 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         what = (
             f"the pretrained weights of {backbone!r}" if pretrained else f"{backbone!r} for this image size"
         )
-        hint = "give a local file with --weights" if pretrained else "choose another backbone or --image-size"
+        hint = WITHOUT_NETWORK if pretrained else "choose another backbone or --image-size"
         raise ConfigError(f"cannot get {what}: {reason}\n{hint}") from None
     return encoder
 
@@ -255,8 +258,10 @@ def weights_channels(path: Path) -> int | None:
 def _encoder_state(path: Path) -> dict[str, Tensor]:
     """Read the weights of an encoder, named as in the encoder itself."""
     state = {k.removeprefix("module."): v for k, v in read_weights(path).items()}
-    if any(k.startswith("encoder.") for k in state):
-        return {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    while any(
+        k.startswith("encoder.") for k in state
+    ):  # twice in a model that sees features of several depths
+        state = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     return state
 
 

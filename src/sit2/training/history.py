@@ -1,18 +1,21 @@
-"""``history.csv``: a row for every epoch of every training of a run, and its reader."""
+"""``history.csv``: a row for every epoch of every training of a run; how it grows, and its reader."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sit2.events import EpochEnded
+from sit2.events import EpochEnded, Event
 from sit2.storage.reading import number, read_table, reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SECONDS = 1.0  # at least, between two times that a growing history is written
 COLUMNS = (
     *("method", "member", "phase", "epoch", "samples_seen", "loss", "lr"),
     *("val_accuracy", "val_log_loss", "seconds"),
@@ -46,6 +49,64 @@ def history_table(trainings: Sequence[tuple[str, Sequence[Sequence[EpochEnded]]]
                 values = {**vars(row), "method": method, "member": member}
                 rows.append([values[name] for name in COLUMNS])
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+class GrowingHistory:
+    """A listener that writes the table while trainings run: all of it each time, as it would be at the end.
+
+    A training that begins anew, or tells again what it did before it was killed, replaces its rows. Events may
+    come from several threads, and late.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[pd.DataFrame], object],
+        trainings: Mapping[str, Sequence[str]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            write: puts the table where it belongs.
+            trainings: what the events of each method's members are called; methods in the table's order.
+            clock: in seconds.
+        """
+        self._write, self._clock = write, clock
+        self._rows: dict[str, list[list[EpochEnded]]] = {
+            method: [[] for _ in members] for method, members in trainings.items()
+        }
+        self._rows_of = {
+            name: self._rows[method][n]
+            for method, members in trainings.items()
+            for n, name in enumerate(members)
+        }
+        self._finished: set[str] = set()
+        self._written: float | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Add a row."""
+        with self._lock:
+            if isinstance(event, EpochEnded) and (rows := self._rows_of.get(event.name)) is not None:
+                del rows[event.epoch - 1 :]
+                rows.append(event)
+                if self._written is None or self._clock() - self._written >= SECONDS:
+                    self._save()
+
+    def finish(self, method: str, histories: Sequence[Sequence[EpochEnded]]) -> None:
+        """Put what a method's members left behind in place of what was heard of them; once."""
+        with self._lock:
+            if method not in self._finished:
+                self._finished.add(method)
+                self._rows[method] = [
+                    list(history) for history in histories
+                ]  # what comes late is not of these
+                self._save()
+
+    def _save(self) -> None:
+        self._write(history_table(list(self._rows.items())))
+        self._written = self._clock()
 
 
 def read_history(path: Path) -> tuple[Epoch, ...]:

@@ -95,6 +95,6 @@ VERB = Verb(
         ),
         argument("--json", action="store_true", help="print all that was found as JSON"),
     ),
-    settings=("groups", "group_pattern", "max_megapixels"),
-    basic=("groups", "group_pattern", "max_megapixels"),
+    settings=("groups", "group_pattern", "backbone", "pretrained", "max_megapixels"),
+    basic=("groups", "group_pattern", "backbone", "max_megapixels"),
 )

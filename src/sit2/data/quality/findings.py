@@ -100,6 +100,18 @@ class Checkup:
         }
 
 
+_OF_CLASSES = ("class without images", "lone group", "small class", "imbalance")
+
+
+def class_warnings(findings: Sequence[Finding]) -> list[str]:
+    """Return what a training should say before it begins of classes that are small, or very unlike in size."""
+    return [
+        f"{finding.text} {finding.hint[:1].upper()}{finding.hint[1:]}."
+        for finding in findings
+        if finding.kind in _OF_CLASSES and finding.severity != "note"
+    ]
+
+
 def findings_json(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return the content of a run's ``check.json``."""
     return {"findings": [asdict(finding) for finding in findings]}

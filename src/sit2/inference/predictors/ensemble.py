@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sit2.features.closed_form import ClosedForm
-    from sit2.features.frozen import FrozenClassifier
+    from sit2.features.opinion import Opinion
 
 USUAL_WEIGHT = 0.3  # of the closed-form classifier, where nothing is fitted (docs/experiments.md, 2026-11-25)
 WEIGHTS = tuple(n / 20 for n in range(21))
@@ -50,34 +50,30 @@ class Ensemble(Predictor):
         high=1.0,
         topic=PREDICTOR,
     )
-    classifier: ClosedForm | FrozenClassifier | None = None
+    classifier: ClosedForm | Opinion | None = None
     weight: float = USUAL_WEIGHT  # of the classifier, in [0, 1]; the rest is the network's
     inverse_temperature: float = 1.0  # what their common log-probabilities are multiplied by
 
     def learn(self, known: Known) -> Self:
         """Return this with the closed-form classifier of the training images."""
         weight = USUAL_WEIGHT if self.ensemble_weight is None else self.ensemble_weight
-        # A single group cannot be left out.
-        groups = known.groups if len(set(known.groups)) > 1 else ()
-        if known.features is not None and known.extractor is not None:
-            from sit2.features.frozen import FrozenClassifier, fit_linear
+        how: dict[str, Any] = {
+            "rows": known.rows,
+            "groups": known.groups if len(set(known.groups)) > 1 else (),  # a single one cannot be left out
+            "mirror": known.augmentation.mirror,
+            "dihedral": known.augmentation.dihedral,
+            "seeds": known.seeds,
+            "device": "cpu" if known.device.type == "mps" else known.device,  # which has no float64
+        }
+        given = known.images, known.labels, known.num_classes
+        if known.features is None:
+            from sit2.features.closed_form import fit_closed_form
 
-            linear, _ = fit_linear(known.features, known.labels, known.num_classes, groups=groups)
-            return replace(self, classifier=FrozenClassifier(known.extractor, linear), weight=weight)
-        from sit2.features.closed_form import fit_closed_form
+            return replace(self, classifier=fit_closed_form(*given, **how)[0], weight=weight)
+        from sit2.features.opinion import fit_opinion
 
-        classifier, _ = fit_closed_form(
-            known.images,
-            known.labels,
-            known.num_classes,
-            rows=known.rows,
-            groups=groups,
-            mirror=known.augmentation.mirror,
-            dihedral=known.augmentation.dihedral,
-            seeds=known.seeds,
-            device="cpu" if known.device.type == "mps" else known.device,  # which has no float64
-        )
-        return replace(self, classifier=classifier, weight=weight)
+        opinion, _ = fit_opinion(*given, features=known.features, extractor=known.extractor, **how)
+        return replace(self, classifier=opinion, weight=weight)
 
     def observe(self, images: Tensor, ask: Ask) -> Tensor | None:
         """Return (N, K) float64: the closed-form classifier's log-probabilities."""
@@ -136,29 +132,28 @@ class Ensemble(Predictor):
         )
 
 
-def _classifier(state: Mapping[str, Tensor], context: Context) -> ClosedForm | FrozenClassifier:
+def _classifier(state: Mapping[str, Tensor], context: Context) -> ClosedForm | Opinion:
     """Put the closed-form classifier together, of whichever kind it is."""
     how = context.augmentation
-    if any(name.startswith("encoder.") for name in state):
-        from sit2.features.frozen import FrozenClassifier
-        from sit2.training.backbones import build_network
+    fitting: dict[str, Any] = {
+        "channels": context.channels,
+        "num_classes": context.num_classes,
+        "mirror": how.mirror,
+        "dihedral": how.dihedral,
+    }
+    if not any(name.startswith("frozen.") for name in state):
+        from sit2.features.closed_form import ClosedForm
 
-        network = build_network(
-            context.backbone,
-            channels=context.channels,
-            image_size=context.image_size,
-            outputs=2,
-            seed=0,
-            stages=True,
-        )
-        mirror = how.mirror or how.dihedral
-        return FrozenClassifier.from_state(state, network.encoder, context.num_classes, mirror=mirror)
-    from sit2.features.closed_form import ClosedForm
+        return ClosedForm.from_state(state, **fitting)
+    from sit2.features.opinion import Opinion
+    from sit2.training.backbones import build_network
 
-    return ClosedForm.from_state(
-        state,
+    network = build_network(
+        context.backbone,
         channels=context.channels,
-        num_classes=context.num_classes,
-        mirror=how.mirror,
-        dihedral=how.dihedral,
+        image_size=context.image_size,
+        outputs=2,
+        seed=0,
+        stages=True,
     )
+    return Opinion.from_state(state, network.encoder, **fitting)

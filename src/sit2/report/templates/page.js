@@ -33,11 +33,12 @@ function heatMap(root, data) {
   const whole = (n) => (Number.isInteger(n) ? String(n) : n.toFixed(1));
   const signed = (text, n) => (state.view === "difference" && n > 0 ? "+" + text : minus(text));
   const percent = (fraction) => (100 * fraction).toFixed(Math.abs(fraction) < 0.0995 && fraction ? 1 : 0);
-  const shown = (i, j) => {
+  const shown = (i, j, unit) => {
     const n = count(i, j);
     if (Math.abs(n) < 0.05) return "";
-    return state.unit === "counts" ? signed(whole(n), n) : signed(percent(rate(i, j)), n);
+    return unit === "counts" ? signed(whole(n), n) : signed(percent(rate(i, j)), n);
   };
+  const both = K <= 14; // where a cell has room for the percentage and the number of images
 
   // Colour: the page's own, mixed with its background; text is black or white, whichever stands out more.
   const rgb = (name) => {
@@ -67,8 +68,16 @@ function heatMap(root, data) {
       const light = luminance(colour);
       cell.style.background = css(colour);
       cell.style.color = 1.05 / (light + 0.05) >= (light + 0.05) / 0.05 ? "#fff" : "#000";
-      if (K <= 30) cell.textContent = shown(i, j);
+      if (K <= 30) cell.textContent = shown(i, j, state.unit);
+      if (both && cell.textContent) {
+        const other = state.unit === "counts" ? shown(i, j, "rates") + " %" : shown(i, j, "counts");
+        cell.append(element("small", { textContent: other }));
+      }
       cell.setAttribute("aria-label", spoken(i, j));
+    }
+    for (const th of numbers) {
+      const n = totals()[th.of];
+      th.textContent = n < data.few ? `${n} *` : n;
     }
     const end = state.unit === "counts" ? whole(most) : `${percent(most)} %`;
     const scale = find(".scale");
@@ -98,6 +107,8 @@ function heatMap(root, data) {
   table.setAttribute("aria-label", "Confusion matrix: rows are true classes, columns are predictions");
   const heading = element("tr", {}, element("th", { className: "corner", textContent: "true ↓  predicted →" }));
   heading.firstChild.scope = "col";
+  heading.append(element("th", { scope: "col", className: "images" }, element("span", { textContent: "images" })));
+  const numbers = [];
   for (const j of data.order) {
     const th = element("th", { scope: "col", title: data.classes[j] }, element("span", { textContent: data.classes[j] }));
     heading.append(th);
@@ -105,6 +116,10 @@ function heatMap(root, data) {
   const body = element("tbody");
   data.order.forEach((i, row) => {
     const tr = element("tr", {}, element("th", { scope: "row", textContent: data.classes[i], title: data.classes[i] }));
+    const images = element("th", { className: "images" });
+    images.of = i;
+    numbers.push(images);
+    tr.append(images);
     data.order.forEach((j, column) => {
       const td = element("td", { tabIndex: -1, className: i === j ? "own" : "" });
       td.setAttribute("role", "gridcell");
@@ -117,6 +132,7 @@ function heatMap(root, data) {
   });
   table.append(element("thead", {}, heading), body);
   find(".heat").append(table);
+  if (both) find(".heat").classList.add("both");
   if (K > 30) find(".heat").classList.add("small");
   else if (K > 14) find(".heat").classList.add("middle");
   cells[0].tabIndex = 0;
