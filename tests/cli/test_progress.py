@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import make_job, run
 from rich.console import Console
 
 from sit2.cli.progress import Outlook, Screen, duration
-from sit2.events import Cost
+from sit2.events import Cost, Event, Progress
+from sit2.training.loop import EarlyStop, Training
 
 ROWS = [("actinic keratosis – melanocytic nevus of the skin", "0.5", "12"), ("[red]", "0.25", "3")]
 
@@ -170,3 +173,45 @@ class TestOutlook:
 )
 def test_a_time_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+class TestLeft:
+    """What trainings tell of the time that they will take."""
+
+    @staticmethod
+    def told(folder: Path, *names: str, **more: Any) -> list[Progress]:
+        """Train recipes of ten steps, and return the progress that was told."""
+        heard: list[Event] = []
+        run([make_job(name) for name in names], folder, listener=heard.append, **more)
+        return [event for event in heard if isinstance(event, Progress)][:-1]
+
+    def test_is_measured_by_the_epochs_themselves(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        report = Training._report
+
+        def slow(training: Training, *given: Any) -> None:
+            training._began -= 100.0  # an epoch takes 100 s more than it does
+            report(training, *given)
+
+        monkeypatch.setattr(Training, "_report", slow)
+        told = self.told(tmp_path, "plain", "mixup")
+        assert [event.left for event in told] == pytest.approx(
+            [100 * left / 3 for left in (17, 14, 11, 10, 7, 4, 1, 0)], rel=0.25
+        )
+
+    def test_what_was_found_is_done_and_takes_no_time(self, tmp_path: Path) -> None:
+        self.told(tmp_path, "plain")
+        told = self.told(tmp_path, "plain", "mixup")
+        assert [event.fraction for event in told] == pytest.approx([0.65, 0.8, 0.95, 1.0])
+        assert told[-1].left == 0
+
+    def test_a_training_that_stops_early_is_done(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(EarlyStop, "update", lambda *_: True)
+        heard: list[Event] = []
+        run([make_job("plain", early_stop=1)], tmp_path, listener=heard.append)
+        told = [event for event in heard if isinstance(event, Progress)]
+        assert [event.fraction for event in told] == pytest.approx([0.3, 1.0, 1.0])
+        assert told[1].left == 0

@@ -16,7 +16,7 @@ from sit2.training.backbones import StageFeatures, build_network, quicken_statis
 from sit2.training.efficientnet_lite import EfficientNetLite0, imagenet_weights, read_imagenet
 from sit2.training.start import start_of
 
-DAISY, BELL_COTE, MONASTERY = 985, 442, 663  # classes of ImageNet
+DAISY, BELL_COTE = 985, 442  # classes of ImageNet
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_it_trains_as_timms(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("flower.jpg", {DAISY}), ("china.jpg", {BELL_COTE, MONASTERY})]
+    ("name", "expected"), [("flower.jpg", {DAISY}), ("china.jpg", {BELL_COTE})]
 )
 def test_it_knows_a_daisy(theirs, name, expected):
     image = Image.fromarray(load_sample_image(name))

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_run import epochs
+from synthetic import HISTORY, SETTINGS, contents, finished
 
+import sit2
 from sit2.errors import RunFolderError
-from sit2.events import Note
+from sit2.events import EpochEnded, Event, Note
 from sit2.storage.run_folder import RunFolder
 from sit2.training.history import COLUMNS, GrowingHistory, history_table, read_history
 
@@ -129,3 +131,20 @@ class TestGrowing:
         RunFolder(self.path.parent / "whole").write_table("history.csv", history_table(list(found.items())))
         assert self.path.read_bytes() == (self.path.parent / "whole" / "history.csv").read_bytes()
         assert self.written == 3
+
+
+def test_a_run_that_is_interrupted_has_its_epochs_and_goes_on_to_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(event: Event) -> None:
+        if isinstance(event, EpochEnded) and (event.name, event.epoch) == ("multi-label", 3):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sit2.training.history.SECONDS", 0.0)
+    done = finished()
+    with pytest.raises(KeyboardInterrupt):
+        sit2.train(done.data, out=tmp_path / "run", listener=interrupt, **SETTINGS)
+    whole, begun = (read_history(run / "history.csv") for run in (done.run, tmp_path / "run"))
+    assert [(e.method, e.epoch, e.loss) for e in begun] == [(e.method, e.epoch, e.loss) for e in whole[:7]]
+    sit2.train(done.data, out=tmp_path / "run", resume=True, **SETTINGS)
+    assert contents(tmp_path / "run", HISTORY) == contents(done.run, HISTORY)
