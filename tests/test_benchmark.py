@@ -95,12 +95,12 @@ def test_old_names_in_results_are_told_in_the_suites_comment():
 
 @pytest.mark.filterwarnings("ignore:Precision loss occurred")  # of SciPy, about methods that always agree
 def test_the_committed_page_is_what_the_committed_results_give(tmp_path, monkeypatch):
-    here, front = tmp_path / "method", tmp_path / "README.md"
+    here, front = tmp_path / "method", tmp_path / "benchmark.md"
     shutil.copytree(page.HERE, here, ignore=shutil.ignore_patterns("__pycache__", "figures"))
-    shutil.copy(page.README, front)
+    shutil.copy(page.FRONT, front)
     expected = (page.HERE / "README.md").read_text(encoding="utf-8")
     monkeypatch.setattr(page, "HERE", here)
-    monkeypatch.setattr(page, "README", front)
+    monkeypatch.setattr(page, "FRONT", front)
     monkeypatch.setattr(page, "draw_ranks", lambda *_, **__: None)
     page.write(here / "results")
     assert (here / "README.md").read_text(encoding="utf-8") == expected

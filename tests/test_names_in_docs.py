@@ -134,6 +134,7 @@ WORDS = {
     "LO",
     "HI",
     "CC0",
+    "HF_HOME",
     "MONOCHROME",
     "LINEAR",
     "SIGMOID",

@@ -21,7 +21,7 @@ from sit2.report.ranks import draw_ranks
 from sit2.storage.files import atomic
 
 HERE = Path(__file__).parent
-README = HERE.parent.parent / "README.md"
+FRONT = HERE.parent.parent / "docs" / "benchmark.md"
 BEGIN, END = "<!-- ten -->", "<!-- /ten -->"  # around the table that `summary` writes
 CONTROLS = ("plain", "plain-restart", "mixup")
 METRIC = "balanced_accuracy"  # declared before the first result was seen: several sets are imbalanced
@@ -159,7 +159,7 @@ def load(file: Path) -> Suite:
 
 
 def write(results: Path) -> None:
-    """Write README.md, a diagram for each suite that has ranks, and the table of the project's own README."""
+    """Write README.md, a diagram for each suite that has ranks, and the table in the documentation."""
     suites = [load(file) for file in sorted(results.glob("*.csv"))]
     for suite in suites:
         if (ranks := suite.ranks()) is not None:
@@ -182,10 +182,10 @@ def write(results: Path) -> None:
     )
     with atomic(HERE / "README.md") as path:
         path.write_text(text, encoding="utf-8")
-    front = README.read_text(encoding="utf-8")
+    front = FRONT.read_text(encoding="utf-8")
     before, rest = front.split(BEGIN)
     table = summary(next(suite for suite in suites if suite.name == "ten"))
-    with atomic(README) as path:
+    with atomic(FRONT) as path:
         path.write_text(before + BEGIN + table + END + rest.split(END)[1], encoding="utf-8")
 
 

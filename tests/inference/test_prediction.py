@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic import SETTINGS, Finished, arrays, command, finished, save
+from synthetic import SETTINGS, Finished, arrays, command, finished, save, write_folder
 
 from sit2.experiments.run import train
 from sit2.inference.model import PREDICT_BATCH
@@ -214,7 +214,7 @@ class TestEvaluate:
             "note: 29 images left out: the model was trained or validated on them, so they say nothing "
             "about new images\n"
         )
-        assert printed.out.startswith("\nTest on 7 images, in percent except log-loss\n")
+        assert printed.out.startswith("\nTest on 7 images, in percent except AUROC and log-loss\n")
         own = json.loads((done.run / "metrics.json").read_text())["multi-label"]["test"]
         (found,) = json.loads((out / "metrics.json").read_text()).items()
         assert found == ("multi-label", {"test": pytest.approx(own, abs=1e-6)})
@@ -257,3 +257,147 @@ class TestEvaluate:
         files = [done.data / name for name in training]
         assert command(("evaluate", *files, "--model", done.run, "--quiet")) == 2
         assert capsys.readouterr().err.startswith("sit2: no labelled image is left to evaluate\n")
+
+
+def of_site(done: Finished, place: Path, *, empty: bool = False) -> Path:
+    """Write a manifest of the run's images with a column for where they were taken."""
+    lines = ["path,label,site"]
+    for n, image in enumerate(sorted(done.data.glob("*/*.png"))):
+        site = "" if empty and n % 2 else ("north", "south")[n % 2]
+        lines.append(f"{image},{image.parent.name},{site}")
+    place.write_text("\n".join(lines) + "\n")
+    return place
+
+
+class TestBy:
+    def test_a_column_of_the_manifest(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        manifest, out = of_site(done, tmp_path / "list.csv"), tmp_path / "out"
+        assert command(("evaluate", manifest, "--model", done.run, "--by", "site", "-o", out)) == 0
+        assert "By site, in percent" in capsys.readouterr().out
+        table = pd.read_csv(out / "predictions.csv").merge(pd.read_csv(manifest)[["path", "site"]], on="path")
+        assert len(table) == 7
+        content = json.loads((out / "metrics.json").read_text())["multi-label"]["test"]["by"]
+        assert content["column"] == "site"
+        written = pd.read_csv(out / "by.csv").set_index("value")
+        expected = {site: own for site, own in table.groupby("site")}
+        assert [one["value"] for one in content["values"]] == list(expected)
+        for one in content["values"]:
+            own = expected[one["value"]]
+            right = own["label"] == own["predicted"]
+            assert one["n"] == len(own) == written.loc[one["value"], "n"]
+            assert one["accuracy"] == pytest.approx(right.mean())
+            assert one["balanced_accuracy"] == pytest.approx(right.groupby(own["label"]).mean().mean())
+            low, high = one["accuracy_interval"]
+            assert low <= one["accuracy"] <= high
+            assert written.loc[one["value"], "accuracy_lower"] == pytest.approx(low, abs=1e-6)
+
+    def test_a_table_beside_the_images(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        manifest = of_site(done, tmp_path / "list.csv")
+        table = pd.read_csv(manifest).assign(path=lambda t: t["path"].map(lambda p: Path(p).name))
+        table.drop(columns="label").to_csv(tmp_path / "sites.csv", index=False)
+        printed = []
+        for source, by in ((manifest, "site"), (done.data, f"{tmp_path / 'sites.csv'}:site")):
+            assert command(("evaluate", source, "--model", done.run, "--by", by)) == 0
+            text = capsys.readouterr().out
+            printed.append([line.split()[:2] for line in text.splitlines() if line[:5] in ("north", "south")])
+        assert printed[0] == printed[1]
+        assert len(printed[0]) == 2
+
+    def test_a_value_may_be_missing_in_a_manifest(
+        self, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        manifest = of_site(done, tmp_path / "list.csv", empty=True)
+        assert command(("evaluate", manifest, "--model", done.run, "--by", "site")) == 0
+        assert "(empty)" in capsys.readouterr().out
+
+    def test_a_column_that_is_not_there(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
+        manifest = of_site(done, tmp_path / "list.csv")
+        assert command(("evaluate", manifest, "--model", done.run, "--by", "sites")) == 2
+        error = capsys.readouterr().err
+        assert error == f"sit2: {manifest} has no column 'sites'\ndid you mean 'site'?\n"
+        assert command(("evaluate", done.data, "--model", done.run, "--by", "site")) == 2
+        assert capsys.readouterr().err == (
+            f"sit2: no column 'site': {done.data} is no manifest, or not the only source\n"
+            "name the table too: --by TABLE.csv:site\n"
+        )
+
+
+@pytest.fixture(name="two", scope="module")
+def _two(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run of two classes."""
+    place = tmp_path_factory.mktemp("two")
+    data = write_folder(place / "shapes", 20, classes=("disc", "oval"))
+    train(data, out=place / "run", **{**SETTINGS, "method": "plain", "epochs": 1})
+    return Finished(data, place / "run")
+
+
+class TestPositive:
+    def test_the_threshold_is_of_the_validation_images_and_tested_on_others(
+        self, two: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        out = tmp_path / "out"
+        words = ("--positive", "oval", "--sensitivity", "0.7", "-o", out)
+        assert command(("evaluate", two.data, "--model", two.run, *words)) == 0
+        printed = capsys.readouterr().out
+        assert "oval from a probability of" in printed
+        assert "so it is uncertain" in printed  # so few images
+        found = json.loads((out / "metrics.json").read_text())["plain"]["test"]["threshold"]
+        assert (found["positive"], found["sensitivity_wanted"]) == ("oval", 0.7)
+        samples = pd.read_csv(two.run / "samples.csv").set_index("id")["split"]
+        own = pd.read_csv(two.run / "predictions" / "plain.csv")
+        threshold = found["threshold"]
+        for split in ("validation", "test"):
+            part = own[own["id"].map(samples) == {"validation": "val"}.get(split, split)]
+            true, said = part["label"] == "oval", part["p_oval"] >= threshold
+            for name, rows, holds in (
+                ("sensitivity", true, said),
+                ("specificity", ~true, ~said),
+                ("ppv", said, true),
+                ("npv", ~said, ~true),
+            ):
+                assert (found[split][name]["hits"], found[split][name]["n"]) == (
+                    (rows & holds).sum(),
+                    rows.sum(),
+                )
+        assert found["validation"]["sensitivity"]["value"] >= 0.7
+        scores = own["p_oval"][(own["id"].map(samples) == "val") & (own["label"] == "oval")]
+        assert (scores > threshold + 1e-6).mean() < 0.7
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--positive", "ovl"), "unknown class 'ovl'\ndid you mean 'oval'?"),
+            (("--positive", "oval", "--sensitivity", "0"), "sensitivity is 0.0\nexpected a number above 0"),
+            (("--positive", "oval", "--sensitivity", "nan"), "sensitivity is nan\nexpected a number above 0"),
+            (("--sensitivity", "0.9"), "--sensitivity needs the class"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(
+        self, two: Finished, capsys: Printed, words: tuple[str, ...], message: str
+    ) -> None:
+        assert command(("evaluate", two.data, "--model", two.run, *words)) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"sit2: {message}")
+        assert error.count("\n") <= 3
+
+    def test_three_classes(self, done: Finished, capsys: Printed) -> None:
+        assert command(("evaluate", done.data, "--model", done.run, "--positive", "disc")) == 2
+        assert capsys.readouterr().err == (
+            "sit2: a threshold needs a model of two classes\nthis one has 3 classes: cross, disc, oval\n"
+        )
+
+    def test_a_model_without_its_run(self, two: Finished, tmp_path: Path, capsys: Printed) -> None:
+        moved = shutil.copytree(two.run / "model", tmp_path / "moved")
+        assert command(("evaluate", two.data, "--model", moved, "--positive", "oval")) == 2
+        assert capsys.readouterr().err == (
+            f"sit2: {moved} is not in a run folder: a threshold is chosen on the validation images of the run\n"
+            "give the folder that `sit2 train -o` wrote\n"
+        )
+
+    def test_a_run_without_its_predictions(self, two: Finished, tmp_path: Path, capsys: Printed) -> None:
+        run = shutil.copytree(two.run, tmp_path / "run")
+        (run / "predictions" / "plain.csv").unlink()
+        assert command(("evaluate", two.data, "--model", run, "--positive", "oval")) == 2
+        error = capsys.readouterr().err
+        assert "predictions/plain.csv is missing" in error
+        assert error.count("\n") <= 3

@@ -124,7 +124,8 @@ class TestEveryState:
         )
         assert ("--resume" in page) == (status != "complete")
         assert ("Did it help?" in page) == (stages == len(STAGES))
-        assert ("How good is it?" in page) == (4 <= stages < len(STAGES))
+        assert ("How good is it?" in page) == (stages >= 4)
+        assert ("What to watch out for" in page) == (stages >= 4)
 
     def test_a_page_of_an_empty_folder_of_another_verb(self, tmp_path):
         write_json(

@@ -20,7 +20,17 @@ from sit2.evaluation.words import percent, points
 from sit2.report.classes import class_rows
 from sit2.report.data import load_run
 from sit2.report.pairs import pair_rows
-from sit2.report.wording import answer, headline, on_which_classes, question, trust, verdict, what_next
+from sit2.report.quality import watch_out
+from sit2.report.wording import (
+    answer,
+    headline,
+    on_which_classes,
+    question,
+    trust,
+    try_strategies,
+    verdict,
+    what_next,
+)
 
 
 def outcome(folder: Path, wrong_before: int | None, wrong_after: int, n: int = 400, **more):
@@ -96,17 +106,6 @@ class TestWithoutAControl:
                 word not in page.partition('id="method"')[0].partition("</style>")[2].partition("<script")[0]
             )
 
-    def test_the_hardest_class_and_the_most_frequent_error(self, tmp_path):
-        labels = np.repeat([0, 1, 2], 10)
-        predicted = labels.copy()
-        predicted[:3] = 2
-        run = load_run(write_run(tmp_path, ("a", "b", "c"), labels, None, predicted, recipes=("", "plain")))
-        assert on_which_classes(run, class_rows(run)) == [
-            "Lowest recall: a (7 of 10, 70.0 %).",
-            "Highest recall: c (10 of 10, 100.0 %).",
-            "Most frequent error: 3 of 10 images of a classified as c.",
-        ]
-
     def test_next_the_strategies_are_tried_with_the_same_predictors(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain*2+tta+temperature"))
         what, command = what_next(run, pair_rows(run))[-2]
@@ -117,6 +116,15 @@ class TestWithoutAControl:
         assert recipes == [f"{method}*2+tta+temperature" for method in expected]
         controls = {Recipe.parse(name).control() for name in recipes[1:]}
         assert controls == {Recipe.parse(recipes[0])}
+
+    def test_where_no_pair_is_confused_the_strategies_are_not_tried(self, tmp_path):
+        run = outcome(tmp_path, None, 40, recipes=("", "plain"))
+        assert "--methods plain,not-sure,sure-or-not,multi-label " in try_strategies(run)
+        none = replace(run, pairs=tuple(replace(pair, chosen=False) for pair in run.pairs))
+        assert try_strategies(none) == ""
+        assert not any("--methods" in command for _, command in what_next(none, []))
+        # A plain training measures no confusion: nothing is known that speaks against trying.
+        assert any("--methods" in command for _, command in what_next(replace(run, pairs=()), []))
 
     def test_after_confusion_alone_the_strategies_are_tried_too(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain+tta"))
@@ -140,7 +148,7 @@ class TestTrust:
         write_json(run.folder / "check.json", findings_json([Finding("leak", "wrong", "A leak.", "Fix.")]))
         again = load_run(run.folder)
         assert what_next(again, [])[0][1] == "sit2 check /data/set"
-        assert any("would make results wrong" in sentence for sentence in trust(again))
+        assert "would make results wrong: A leak." in watch_out(again)[0]
         assert "were also used for training" in trust(again)[0]
 
     def test_several_comparisons_are_said(self, tmp_path):

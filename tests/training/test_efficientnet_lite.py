@@ -59,9 +59,7 @@ def test_it_trains_as_timms(ours, theirs):
     assert torch.equal(*gradients)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("flower.jpg", {DAISY}), ("china.jpg", {BELL_COTE})]
-)
+@pytest.mark.parametrize(("name", "expected"), [("flower.jpg", {DAISY}), ("china.jpg", {BELL_COTE})])
 def test_it_knows_a_daisy(theirs, name, expected):
     image = Image.fromarray(load_sample_image(name))
     square = image.resize((224, 224), Image.Resampling.BICUBIC)

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
+from sit2.data.words import counted
 from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
+from sit2.evaluation.subgroups import Subgroup
+from sit2.evaluation.threshold import SHARES, Operating
+from sit2.evaluation.words import ratio
 from sit2.records import ClassPair, Predictions
 from sit2.report.data import RunData, load_run
+from sit2.report.matrix import FEW_OF_A_CLASS
 from sit2.report.quality import how_good, recalled, unfinished
 from sit2.report.wording import try_strategies
+from sit2.storage.escaping import visible
 
 if TYPE_CHECKING:
     from sit2.experiments.run import Run
@@ -57,7 +63,8 @@ def _print_judgement(run: RunData, screen: Screen) -> None:
     if command := try_strategies(run):
         screen.say("")
         screen.say("To find out whether training on the confused pairs helps on these images:")
-        screen.say(f"  {command}")
+        if not screen.quiet:  # never broken, so that it can be copied
+            screen.out.print(f"  {visible(command)}", markup=False, soft_wrap=True)
 
 
 def print_weakest(figures: Sequence[ClassFigures], screen: Screen) -> None:
@@ -65,6 +72,53 @@ def print_weakest(figures: Sequence[ClassFigures], screen: Screen) -> None:
     worst = [recalled(one) for one in weakest(figures)[:WEAKEST] if one.recall.value < 1]
     if worst:
         screen.say(f"Weakest classes, by recall: {', '.join(worst)}")
+
+
+def print_subgroups(by: str, found: Sequence[Subgroup], screen: Screen) -> None:
+    """Print the accuracy and the balanced accuracy of the images that have each value of a column."""
+    rows = [
+        (
+            one.value,
+            f"{one.images:,}",
+            _with_interval(one.accuracy.value, one.accuracy.lower, one.accuracy.upper),
+            _with_interval(*one.balanced_accuracy),
+            str(one.classes),
+        )
+        for one in found
+    ]
+    screen.say("")
+    columns = (by, "images", "accuracy (95 %)", "balanced (95 %)", "classes")
+    screen.table(f"By {by}, in percent", columns, rows)
+    screen.say("Balanced: the mean over the classes that have images here.", style="dim")
+
+
+def print_operating(found: Operating, screen: Screen) -> None:
+    """Print what a threshold does to the images it was chosen on, and to those it is tested on."""
+    rows = []
+    for title, one in (("validation", found.validation), ("test", found.test)):
+        shares = [getattr(one, name) for name in SHARES]
+        told = [_with_interval(s.value, s.lower, s.upper) + (f" of {s.n:,}" if s.n else "") for s in shares]
+        rows.append((title, *told))
+    asked = f"{100 * found.asked:g} %"
+    screen.say("")
+    screen.table(
+        f"{found.positive} from a probability of {found.threshold:.4g} on, in percent (95 %)",
+        ("images", "sensitivity", "specificity", "PPV", "NPV"),
+        rows,
+    )
+    screen.say(
+        f"The threshold was chosen on the run's validation images, for a sensitivity of at least {asked} there. "
+        f"PPV, NPV: how many of those called {found.positive}, or not, are; they hold for images with as many "
+        f"of {found.positive} as these.",
+        style="dim",
+    )
+    if found.validation.sensitivity.n < FEW_OF_A_CLASS:
+        few = counted(found.validation.sensitivity.n, "validation image")
+        screen.say(f"It rests on {few} of {found.positive} only, so it is uncertain.", style="yellow")
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _need_chosen_pairs(recipes: Iterable[str]) -> list[str]:
@@ -86,7 +140,7 @@ def print_metrics(
                 f"{percentage(values['accuracy'])} ({100 * low:.1f}–{100 * high:.1f})",
                 percentage(values["macro_f1"]),
                 percentage(values["balanced_accuracy"]),
-                number(values["auroc"]),
+                "–" if (auroc := values["auroc"]) is None else ratio(auroc),
                 number(values["log_loss"]),
                 percentage(values["ece"]),
                 percentage(values["pair_error"]),

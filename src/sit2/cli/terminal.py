@@ -153,10 +153,11 @@ class Terminal:
     def _draw(self, title: str, words: str) -> None:
         if self.screen.quiet or not self.screen.err.is_terminal:
             return
+        bar = self._bar or _Bar(self.screen, self._clock)
+        bar.show(self._outlook, self._place + title, words)
         if self._bar is None:
-            self._bar = _Bar(self.screen, self._clock)
-            self._bar.start()
-        self._bar.show(self._outlook, self._place + title, words)
+            self._bar = bar
+            bar.start()
 
     def _stop(self) -> None:
         if self._bar is not None:

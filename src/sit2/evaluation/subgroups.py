@@ -30,6 +30,18 @@ class Subgroup:
         """How many have the value."""
         return self.accuracy.n
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """Return the same as :meth:`to_json` with a column for each end of an interval."""
+        flat: dict[str, Any] = {}
+        for name, value in self.to_json().items():
+            if name.endswith("_interval"):
+                of = name.removesuffix("_interval")
+                flat |= {f"{of}_lower": value[0], f"{of}_upper": value[1]}
+            else:
+                flat[name] = value
+        return flat
+
     def to_json(self) -> dict[str, Any]:
         """Return plain numbers and words."""
         balanced, *interval = self.balanced_accuracy

@@ -226,6 +226,7 @@ class _Meter:
         self.last: dict[str, EpochEnded] = {}
         self.fraction = 0.0
         self.seen, self.seconds = 0.0, 0.0  # of recent epochs, older ones counting less
+        self.counted = 0  # of these
 
     def __call__(self, event: Any) -> None:
         self.listener(event)
@@ -246,8 +247,10 @@ class _Meter:
         done = self.done[row.name] + samples if row.name in self.tuned else row.samples_seen
         self.done[row.name] = min(done, self.images[row.name])
         if row.name not in self.solved and seconds > 0:
-            self.seen = _MEMORY * self.seen + samples
-            self.seconds = _MEMORY * self.seconds + seconds
+            memory = _MEMORY if self.counted > 1 else 0.0  # nothing of the first, which made everything ready
+            self.seen = memory * self.seen + samples
+            self.seconds = memory * self.seconds + seconds
+            self.counted += 1
 
     def _ended_early(self, name: str) -> bool:
         """Say whether a training ended with less than its budget; one that is tuned ends with every trial."""

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sit2.confusion.pairs_file import read_pairs
+from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers import read_images
+from sit2.data.readers.groups import groups_from_table, side_table
+from sit2.data.readers.manifest import IN_FOLDER, MANIFEST, read_table
 from sit2.data.samples import read_samples
 from sit2.data.words import counted, left_out, listed
-from sit2.errors import DataError, RunFolderError
+from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
+from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import compute_metrics
+from sit2.evaluation.subgroups import Subgroup, subgroups
+from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
 from sit2.events import Listener, Note, Progress
 from sit2.inference.model import Model
-from sit2.inference.model_spec import find_model
+from sit2.inference.model_spec import find_model, read_spec
 from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.storage.run_info import read_info
+
+SENSITIVITY = 0.95
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,38 @@ class Evaluated:
     paths: tuple[str, ...]
     predictions: Predictions
     metrics: dict[str, float | None]
+    figures: tuple[ClassFigures, ...]
+    subgroups: tuple[Subgroup, ...] = ()
+    operating: Operating | None = None
 
 
-def evaluate(sources: Sequence[Path], folder: Path, listener: Listener) -> Evaluated:
+def evaluate(
+    sources: Sequence[Path],
+    folder: Path,
+    listener: Listener,
+    *,
+    by: str | None = None,
+    positive: str | None = None,
+    sensitivity: float = SENSITIVITY,
+) -> Evaluated:
     """Return the metrics of a model on labelled images, leaving out those it was trained on.
 
+    Args:
+        sources: as :func:`predict` takes them.
+        folder: of a run, or of its model.
+        listener: hears of what is left out.
+        by: a column of the manifest, or ``TABLE.csv:COLUMN``: the figures for each of its values too.
+        positive: of two classes, the one that must not be missed: the figures too at the threshold that has the
+            ``sensitivity`` on the validation images of the model's run.
+        sensitivity: above 0, at most 1.
+
     Raises:
-        DataError: when no labelled image is left.
+        DataError: when no labelled image is left, or an image has no value of ``by``.
+        ConfigError: when ``positive`` or ``sensitivity`` does not fit the model.
+        RunFolderError: when there are no validation images to choose a threshold on.
     """
+    chosen = None if positive is None else _threshold(folder, positive, sensitivity)
+    column = None if by is None else _Column.of(sources, by)
     found = predict(sources, folder, listener)
     dataset, predictions, spec = found.dataset, found.predictions, found.model.spec
     labelled = predictions.labels >= 0
@@ -102,7 +134,107 @@ def evaluate(sources: Sequence[Path], folder: Path, listener: Listener) -> Evalu
         )
     kept = predictions.take(rows)
     metrics = compute_metrics(kept, _pairs_of(folder, spec.classes))
-    return Evaluated(spec.recipe, spec.classes, tuple(dataset.paths[n] for n in rows), kept, metrics)
+    return Evaluated(
+        spec.recipe,
+        spec.classes,
+        tuple(dataset.paths[n] for n in rows),
+        kept,
+        metrics,
+        class_figures(kept, spec.classes),
+        () if column is None else subgroups(kept, column.values(dataset.take(rows))),
+        None if chosen is None else chosen.tested_on(kept),
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the manifest that is evaluated, or of a table beside the images."""
+
+    table: Path
+    name: str
+    manifest: Path | None  # as it was given; None for another table
+
+    @classmethod
+    def of(cls, sources: Sequence[Path], by: str) -> _Column:
+        """Find a column before anything is predicted. Raises :class:`DataError` when it is not there."""
+        first, beside = sources[0].expanduser(), side_table(by)
+        if beside is not None:
+            found = cls(*beside, manifest=None)
+        elif len(sources) == 1 and MANIFEST.accepts(first):
+            held = [first / name for name in IN_FOLDER if (first / name).is_file()]
+            found = cls(held[0] if first.is_dir() else first, by, manifest=first)
+        else:
+            raise DataError(
+                f"no column {by!r}: {first} is no manifest, or not the only source\n"
+                f"name the table too: --by TABLE.csv:{by}"
+            )
+        columns = read_table(found.table).columns
+        if found.name not in columns:
+            raise DataError(
+                f"{found.table} has no column {found.name!r}\n{did_you_mean(found.name, columns)}"
+            )
+        return found
+
+    def values(self, dataset: Dataset) -> tuple[str, ...]:
+        """Return the value of each image; "(empty)" where a manifest has none."""
+        if self.manifest is None:
+            return groups_from_table(dataset, self.table, self.name).groups
+        ids = MANIFEST.images(self.manifest, dataset.classes, "").ids  # one for each row
+        known = dict(zip(ids, read_table(self.table).columns[self.name], strict=True))
+        return tuple(known[name].strip() or "(empty)" for name in dataset.ids)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A threshold that was chosen, before it is tested."""
+
+    positive: str
+    place: int  # among the classes
+    asked: float
+    threshold: float
+    validation: AtThreshold
+
+    def tested_on(self, predictions: Predictions) -> Operating:
+        test = AtThreshold.of(predictions, self.place, self.threshold)
+        return Operating(self.positive, self.asked, self.threshold, self.validation, test)
+
+
+def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
+    """Choose a threshold on the validation images of a model's run, as the run predicted them."""
+    spec = read_spec(find_model(model) / "model.json")
+    if len(spec.classes) != 2:
+        classes = counted(len(spec.classes), "class", "classes")
+        raise ConfigError(
+            f"a threshold needs a model of two classes\nthis one has {classes}: {listed(spec.classes)}"
+        )
+    if positive not in spec.classes:
+        raise ConfigError(f"unknown class {positive!r}\n{did_you_mean(positive, spec.classes)}")
+    if not 0 < sensitivity <= 1:
+        raise ConfigError(f"sensitivity is {sensitivity}\nexpected a number above 0, at most 1")
+    run, place = _run_of(model), spec.classes.index(positive)
+    if run is None:
+        raise RunFolderError(
+            f"{model} is not in a run folder: a threshold is chosen on the validation images of the run\n"
+            "give the folder that `sit2 train -o` wrote"
+        )
+    path = run / "predictions" / f"{spec.recipe}.csv"
+    file, samples = read_run_predictions(path), read_samples(run / "samples.csv")
+    validation = {samples.ids[n]: samples.groups[n] if samples.groups else "" for n in samples.rows("val")}
+    if file is None or file.classes != spec.classes:
+        raise RunFolderError(f"{path} is missing or of other classes\nrestore it, or train again")
+    own = file.predictions.take(
+        np.array([name in validation for name in file.predictions.ids], dtype=np.bool_)
+    )
+    if samples.groups:
+        own = replace(own, groups=tuple(validation[name] for name in own.ids))
+    scores = own.probabilities[own.labels == place, place]
+    if not len(scores):
+        raise RunFolderError(
+            f"the run in {run} has no validation image of {positive}: no threshold can be chosen\n"
+            "train with a larger --val-fraction"
+        )
+    threshold = threshold_for(scores, sensitivity, ROUNDED / 2)
+    return _Chosen(positive, place, sensitivity, threshold, AtThreshold.of(own, place, threshold))
 
 
 def _run_of(model: Path) -> Path | None:

@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sit2.cli.progress import Screen
-from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, out, require, require_model
-from sit2.errors import RunFolderError
+from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, argument, out, require, require_model
+from sit2.errors import ConfigError, RunFolderError
 from sit2.storage.files import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sit2.inference.prediction import Evaluated
 
 
 def predict(options: argparse.Namespace, screen: Screen) -> int:
@@ -43,28 +45,64 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
 
 def evaluate(options: argparse.Namespace, screen: Screen) -> int:
     """Print and write the metrics of a model on labelled images, leaving out those it was trained on."""
+    if options.sensitivity is not None and options.positive is None:
+        raise ConfigError("--sensitivity needs the class that must not be missed\nname it with --positive")
     target = _target(options.out, "metrics.json", overwrite=options.overwrite)
     for source in options.data:
         require(source)
     require_model(options.model)
 
-    from sit2.cli.results import print_metrics
+    from sit2.cli.results import print_metrics, print_operating, print_subgroups, print_weakest
     from sit2.cli.terminal import Terminal
-    from sit2.confusion.predictions_file import predictions_table
+    from sit2.inference.prediction import SENSITIVITY
     from sit2.inference.prediction import evaluate as evaluate_images
-    from sit2.storage.escaping import neutral_table
 
+    wanted = SENSITIVITY if options.sensitivity is None else options.sensitivity
     with Terminal(screen) as terminal:
-        found = evaluate_images(options.data, options.model, terminal)
+        found = evaluate_images(
+            options.data,
+            options.model,
+            terminal,
+            by=options.by,
+            positive=options.positive,
+            sensitivity=wanted,
+        )
     print_metrics({found.recipe: found.predictions}, {found.recipe: found.metrics}, screen)
+    print_weakest(found.figures, screen)
+    if found.subgroups:
+        print_subgroups(options.by, found.subgroups, screen)
+    if found.operating is not None:
+        print_operating(found.operating, screen)
     if target is not None:
-        table = predictions_table(found.predictions, found.classes, found.paths)
-        _write_csv(target.with_name("predictions.csv"), neutral_table(table))
-        with atomic(target) as path:
-            text = json.dumps({found.recipe: {"test": found.metrics}}, indent=2)
-            path.write_text(text + "\n", encoding="utf-8")
+        _write_evaluated(target, found, options.by)
         screen.say(f"Written: {target}, predictions.csv beside it")
     return DONE
+
+
+def _write_evaluated(target: Path, found: Evaluated, by: str | None) -> None:
+    """Write metrics.json, and tables of the predictions, the classes and, where there are some, the subgroups."""
+    import pandas as pd
+
+    from sit2.confusion.predictions_file import predictions_table
+    from sit2.evaluation.class_figures import COLUMNS
+    from sit2.storage.escaping import neutral_table
+
+    predictions = predictions_table(found.predictions, found.classes, found.paths)
+    _write_csv(target.with_name("predictions.csv"), neutral_table(predictions))
+    rows = [(one.name, one.images, *one.values) for one in found.figures]
+    classes = pd.DataFrame(rows, columns=pd.Index(["class", "images", *COLUMNS]))
+    _write_csv(target.with_name("classes.csv"), neutral_table(classes))
+    content: dict[str, Any] = dict(found.metrics)
+    if found.subgroups:
+        content["by"] = {"column": by, "values": [one.to_json() for one in found.subgroups]}
+        _write_csv(
+            target.with_name("by.csv"), neutral_table(pd.DataFrame([one.row for one in found.subgroups]))
+        )
+    if found.operating is not None:
+        content["threshold"] = found.operating.to_json()
+    with atomic(target) as path:
+        text = json.dumps({found.recipe: {"test": content}}, indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def _target(folder: Path | None, name: str, *, overwrite: bool) -> Path | None:
@@ -95,5 +133,27 @@ PREDICT = Verb(
 EVALUATE = Verb(
     evaluate,
     "test a model on labelled images that it was not trained on",
-    (IMAGES, MODEL, out("folder for metrics.json and predictions.csv"), OVERWRITE),
+    (
+        IMAGES,
+        MODEL,
+        argument(
+            "--by",
+            metavar="COLUMN",
+            help="also for each value of a column of the manifest, or TABLE.csv:COLUMN: each hospital, device, sex",
+        ),
+        argument(
+            "--positive",
+            metavar="CLASS",
+            help="of two classes, the one that must not be missed: also at a threshold for that",
+        ),
+        argument(
+            "--sensitivity",
+            metavar="NUMBER",
+            type=float,
+            help="how many of the positive images the threshold must find in the run's validation images "
+            "(default: 0.95)",
+        ),
+        out("folder for metrics.json, predictions.csv, classes.csv and by.csv"),
+        OVERWRITE,
+    ),
 )
