@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from rich.console import Console
 
 from sit2.cli.progress import Outlook, Screen, duration
 from sit2.events import Cost, Event, Progress
+from sit2.execution import runner
 from sit2.training.loop import EarlyStop, Training
+from sit2.training.phase import Phase
 
 ROWS = [("actinic keratosis – melanocytic nevus of the skin", "0.5", "12"), ("[red]", "0.25", "3")]
 
@@ -185,19 +188,21 @@ class TestLeft:
         run([make_job(name) for name in names], folder, listener=heard.append, **more)
         return [event for event in heard if isinstance(event, Progress)][:-1]
 
-    def test_is_measured_by_the_epochs_themselves(
+    def test_making_ready_is_no_part_of_the_speed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         report = Training._report
 
-        def slow(training: Training, *given: Any) -> None:
-            training._began -= 1000.0  # an epoch takes so much more than it does
-            report(training, *given)
+        def slow(training: Training, phase: Phase, done: int, *given: Any) -> None:
+            training._began = time.monotonic() - (20.0 + 10.0 * done)
+            report(training, phase, done, *given)
 
         monkeypatch.setattr(Training, "_report", slow)
+        monkeypatch.setattr(runner, "_LONG", 60.0)  # 20 s, and 30 s of the first epoch's three steps
         told = self.told(tmp_path, "plain", "mixup")
-        assert [event.left for event in told] == pytest.approx(
-            [1000 * left / 3 for left in (17, 14, 11, 10, 7, 4, 1, 0)], rel=0.3
+        assert told[0].left is None
+        assert [event.left for event in told[1:]] == pytest.approx(
+            [10.0 * left for left in (14, 11, 10, 7, 4, 1, 0)], rel=0.01
         )
 
     def test_what_was_found_is_done_and_takes_no_time(self, tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ class TestBy:
         content = json.loads((out / "metrics.json").read_text())["multi-label"]["test"]["by"]
         assert content["column"] == "site"
         written = pd.read_csv(out / "by.csv").set_index("value")
-        expected = {site: own for site, own in table.groupby("site")}
+        expected = dict(iter(table.groupby("site")))
         assert [one["value"] for one in content["values"]] == list(expected)
         for one in content["values"]:
             own = expected[one["value"]]

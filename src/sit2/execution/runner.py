@@ -226,7 +226,7 @@ class _Meter:
         self.last: dict[str, EpochEnded] = {}
         self.fraction = 0.0
         self.seen, self.seconds = 0.0, 0.0  # of recent epochs, older ones counting less
-        self.counted = 0  # of these
+        self.steady = False  # they are not the first of their trainings
 
     def __call__(self, event: Any) -> None:
         self.listener(event)
@@ -239,18 +239,22 @@ class _Meter:
 
     def _count(self, row: EpochEnded) -> None:
         last = self.last.get(row.name)
-        if last is None or last.samples_seen >= row.samples_seen:  # the first of a training, trial or attempt
-            samples, seconds = row.samples_seen, row.seconds
-        else:
-            samples, seconds = row.samples_seen - last.samples_seen, row.seconds - last.seconds
+        first = last is None or last.samples_seen >= row.samples_seen  # of a training, trial or attempt
+        samples = row.samples_seen - (0 if last is None or first else last.samples_seen)
+        seconds = row.seconds - (0.0 if last is None or first else last.seconds)
         self.last[row.name] = row
         done = self.done[row.name] + samples if row.name in self.tuned else row.samples_seen
         self.done[row.name] = min(done, self.images[row.name])
         if row.name not in self.solved and seconds > 0:
-            memory = _MEMORY if self.counted > 1 else 0.0  # nothing of the first, which made everything ready
-            self.seen = memory * self.seen + samples
-            self.seconds = memory * self.seconds + seconds
-            self.counted += 1
+            self._measure(samples, seconds, first=first)
+
+    def _measure(self, samples: int, seconds: float, *, first: bool) -> None:
+        """Take in the speed of an epoch. The first of a training also makes everything ready: it hardly counts."""
+        if first and (self.steady or seconds < _LONG):
+            return
+        memory = _MEMORY if first or self.steady else 0.0
+        self.seen, self.seconds = memory * self.seen + samples, memory * self.seconds + seconds
+        self.steady = self.steady or not first
 
     def _ended_early(self, name: str) -> bool:
         """Say whether a training ended with less than its budget; one that is tuned ends with every trial."""
@@ -261,10 +265,10 @@ class _Meter:
         self.listener(Progress(self.title, min(1.0, self.fraction), words, self._left()))
 
     def _left(self) -> float | None:
-        """Return the seconds that the trainings still take, so many at once; None before the first epoch."""
-        if not self.seen:
-            return None
+        """Return the seconds that the trainings still take, so many at once; None before that is known."""
         left = [self.images[name] - done for name, done in self.done.items()]
+        if not self.seen:
+            return None if any(left) else 0.0
         return max(sum(left) / self.workers, *left) * self.seconds / self.seen
 
     def end(self) -> None:
@@ -272,6 +276,7 @@ class _Meter:
 
 
 _MEMORY = 0.9  # of what the epochs before took, with every epoch
+_LONG = 30.0  # seconds of a first epoch that are not mostly spent on making ready
 
 
 def _images(training: TrainingJob) -> int:

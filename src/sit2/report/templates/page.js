@@ -156,7 +156,7 @@ function heatMap(root, data) {
     event.preventDefault();
   });
   table.addEventListener("click", (event) => {
-    const place = event.target.place;
+    const place = event.target.closest("td")?.place; // not the small figure in it
     if (!place) return;
     focus(place.row, place.column);
     choose(place.i, place.j);
