@@ -146,7 +146,9 @@ class TestFit:
             return folds(labels, groups, *rest, **more)
 
         monkeypatch.setattr(sit2.experiments.confusion, "folds", see)
-        tiny(method="multi-label", epochs=0.5).fit(IMAGES, LABELS, groups=np.arange(24) // 2)
+        tiny(method="multi-label", epochs=0.5, settings={"confusion": "folds"}).fit(
+            IMAGES, LABELS, groups=np.arange(24) // 2
+        )
         assert seen == [tuple(str(n // 2) for n in range(24))]
 
     def test_nothing_to_predict(self, fitted: SIT2Classifier) -> None:

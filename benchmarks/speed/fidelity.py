@@ -86,7 +86,7 @@ def _scores(prepared: Prepared, config: Config) -> FloatArray:
     """(P,) the score of every pair of classes, in one order."""
     with tempfile.TemporaryDirectory() as scratch:
         (measured,) = measure_confusion(
-            [(prepared, config)], needed=True, networks=Path(scratch), keep=None, listener=nobody
+            [(prepared, config, None)], needed=True, networks=Path(scratch), keep=None, listener=nobody
         )
     assert measured is not None
     by_name = {frozenset((pair.class_a, pair.class_b)): pair.score for pair in measured.pairs}

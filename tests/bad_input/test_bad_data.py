@@ -181,7 +181,7 @@ class TestLeftOut:
                 "unknown format), oval/oval_02.png (truncated)"
             ),
         ]
-        assert printed.out.startswith("shapes: 34 images of 3 classes, 16 × 16 pixels, colour\n")
+        assert printed.out.startswith("shapes: 34 images in 3 classes\n")
 
         samples = pd.read_csv("run/samples.csv", keep_default_na=False)
         assert len(samples) == 36

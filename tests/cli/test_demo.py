@@ -37,10 +37,10 @@ def test_end_to_end(
     out = tmp_path / "demo-run"
     assert command(("demo", "-o", out, "--seed", 1)) == 0
     printed = capsys.readouterr()
-    assert printed.err == ""
+    assert "note" not in printed.err  # how far it is may stand there, where that takes long
     text = printed.out
 
-    assert re.search(r"^digits: 1,797 images of 10 classes, 16 × 16 pixels, gray$", text, re.MULTILINE)
+    assert re.search(r"^digits: 1,797 images in 10 classes$", text, re.MULTILINE)
     assert re.search(r"^60 for training, \d+ for validation, 180 for the test$", text, re.MULTILINE)
     assert re.search(r"^Confused pairs: \d+ of 45 chosen, with \d+% of all confusion$", text, re.MULTILINE)
     assert re.search(r"^\d – \d  +0\.\d{3}  0\.\d{3} to \d\.\d{3}  +\d+\.\d of 1\d$", text, re.MULTILINE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sit2.evaluation.words import p_value, percent, points
+from sit2.evaluation.words import p_value, percent, points, ratio
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,8 @@ def test_points(difference, text):
 )
 def test_p_value(p, text):
     assert p_value(p) == text
+
+
+def test_a_ratio_is_never_rounded_to_what_it_is_not():
+    shown = {0.95749: "0.957", 0.9996: "> 0.999", 1.0: "1.000", 0.0004: "< 0.001", 0.0: "0.000", 0.5: "0.500"}
+    assert {value: ratio(value) for value in shown} == shown

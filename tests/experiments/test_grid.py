@@ -19,6 +19,7 @@ from sit2.experiments.planning import plan
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
 from sit2.training.loop import Training
+from sit2.training.start import Start
 
 CONFIG = make_config(SETTINGS, {"confusion": "closed-form"})
 PAIR = ClassPair(1, 2, "disc", "oval", 0.4, 0.1, 0.6, 3.0, 12, True)
@@ -38,6 +39,7 @@ def job(method="multi-label", *, pixel=None, config=CONFIG, chosen=(PAIR,), **mo
         Recipe.parse(method),
         **{
             "config": config,
+            "start": Start(),
             "seeds": Seeds(0),
             "classes": ("cross", "disc", "oval"),
             "store": PixelStore.of(images),
@@ -151,15 +153,10 @@ class TestKey:
         assert members[:2] == [training.key for training in job("plain*2").trainings]
         assert network_key(job("label-smoothing")) != network_key(jobs[0])
 
-    def test_weights_count_by_content(self, tmp_path):
-        file = tmp_path / "w.safetensors"
-        file.write_bytes(b"1")
-        first = network_key(with_config(weights=file))
-        other = tmp_path / "elsewhere.safetensors"
-        other.write_bytes(b"1")
-        assert network_key(with_config(weights=other)) == first
-        file.write_bytes(b"2")
-        assert network_key(with_config(weights=file)) != first
+    def test_weights_count_by_content(self):
+        first = network_key(job(start=Start("w.pth", "1")))
+        assert network_key(job(start=Start("elsewhere.pth", "1"))) == first
+        assert network_key(job(start=Start("w.pth", "2"))) != first
 
 
 @pytest.fixture

@@ -31,15 +31,17 @@ from sit2.records import Dataset
 from sit2.seeds import Seeds
 from sit2.training.backbones import Network
 from sit2.training.loop import Training
+from sit2.training.start import Start
 
 PAIR_METHODS = [name for name, method in METHODS.items() if method.uses_pairs]
-EVERY_METHOD = (*METHODS, *(f"{name}@{pairs}" for name in PAIR_METHODS for pairs in ("random", "all")))
+TRAINED = [name for name, method in METHODS.items() if not method.in_closed_form]
+EVERY_METHOD = (*TRAINED, *(f"{name}@{pairs}" for name in PAIR_METHODS for pairs in ("random", "all")))
 
 
 def measured(prepared: Prepared, config: Config, folder: Path) -> Measured:
     """Measure confusion as a run that needs it does."""
     (one,) = measure_confusion(
-        [(prepared, config)], needed=True, networks=folder / "networks", keep=None, listener=nobody
+        [(prepared, config, None)], needed=True, networks=folder / "networks", keep=None, listener=nobody
     )
     assert one is not None
     return one
@@ -221,6 +223,7 @@ class TestOutOfFold:
             train=train,
             val=Part.empty(),
             predict=train,
+            start=Start(),
         )
         (outcome,) = run_recipes([job], config=config, listener=nobody, title="", networks=tmp_path)
         by_heart = outcome.probabilities[np.arange(len(train)), train.labels].mean()

@@ -49,7 +49,7 @@ def known(*pairs, augment="none", groups=(), seed=0):
 
 def context(augment="none"):
     """What predictors are put together with."""
-    return Context(channels=3, num_classes=len(CLASSES), augmentation=PRESETS[augment])
+    return Context(3, len(CLASSES), PRESETS[augment], backbone="small-cnn", image_size=16)
 
 
 @functools.cache

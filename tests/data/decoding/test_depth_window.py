@@ -14,8 +14,8 @@ import sit2
 from sit2.cli.command import main, parse
 from sit2.errors import ConfigError, ModelError
 from sit2.estimator import SIT2Classifier
-from sit2.events import Note, nobody
-from sit2.experiments.prepare import check_network, prepare
+from sit2.events import Note
+from sit2.experiments.prepare import prepare
 from sit2.inference.model_spec import read_spec
 
 QUICK = {
@@ -140,6 +140,7 @@ def test_colour_weights_on_gray_images_are_said(scans, tmp_path):
             }
         )
         heard = []
-        check_network(prepare(scans, config, nobody), config, heard.append)
+        prepare(scans, config, heard.append)
         said = "the weights are for colour and the images are gray: they keep one channel"
-        assert [event.text.startswith(said) for event in heard] == [True] * (channels == 3)
+        notes = [event for event in heard if isinstance(event, Note)]
+        assert sum(event.text.startswith(said) for event in notes) == (channels == 3)
