@@ -148,7 +148,7 @@ class TestData:
         [
             ("smal-cnn", "did you mean 'small-cnn'"),
             ("resnet-18", "did you mean 'resnet18'"),
-            ("zzzz", "expected 'small-cnn' or a timm model, such as 'resnet18' or 'convnext_atto'"),
+            ("zzzz", "expected 'efficientnet-lite0', 'small-cnn' or a timm model, such as 'resnet18'"),
         ],
     )
     def test_an_unknown_backbone(self, error: Error, done: Finished, name: str, hint: str) -> None:

@@ -11,6 +11,10 @@ from sit2.cli.verbs.verb import DONE, Verb, argument
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Write report.html."""
+    from sit2.storage.run_info import read_info
+
+    read_info(options.run_folder)  # refused before tables and figures are loaded
+
     from sit2.report.page import write_report
 
     screen.say(f"Written: {write_report(options.run_folder, megabytes=options.megabytes)}")
