@@ -26,7 +26,8 @@ def test_steps_sum_to_the_total(fractions, total):
     assert min(steps) >= 0
     assert steps[-1] >= min(1, total)  # whose head is the classifier's
     exact = np.array(fractions) / sum(fractions) * total
-    assert np.abs(steps - exact).max() <= 1 + 1e-6
+    # One more where the last phase gets its step although its fraction is less than one.
+    assert np.abs(steps - exact).max() <= 1 + (exact[-1] < 1) + 1e-6
 
 
 @pytest.mark.parametrize(

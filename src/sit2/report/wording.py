@@ -235,9 +235,10 @@ def _after_a_training(run: RunData, method: str, source: str) -> list[tuple[str,
 def try_strategies(run: RunData) -> str:
     """Return the command that compares the strategies with plain training on a run's images.
 
-    "" where the pairs were measured and none is confused enough: then the strategies train like plain.
+    "" where the pairs were measured and none is confused enough, since then the strategies train like plain; and
+    where the images came from a program, so that no command could find them.
     """
-    if run.pairs and not run.chosen:
+    if (run.pairs and not run.chosen) or _source(run) == "DATA":
         return ""
     return _compare(run, _source(run), ("plain", *STRATEGIES))
 

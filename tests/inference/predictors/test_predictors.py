@@ -1,6 +1,7 @@
 """One contract for every predictor."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def test_state_of_other_classes_is_refused(name):
     predictor = learned(name, *SOME_PAIRS)
     own, state = _apart(predictor)
     other = context()
-    other = type(other)(other.channels, 5, other.augmentation)
+    other = replace(other, num_classes=5)
     if {"partners", "slope"} & set(state):
         with pytest.raises(ValueError):
             type(predictor).from_state(own, state, other)
