@@ -74,7 +74,7 @@ class TestPages:
     def test_recipes(self, page: Path) -> None:
         for text in code(page):
             for recipe in re.findall(rf"(?<![\w./@+*-])(?:{'|'.join(METHODS)})[@*+][\w@*+-]+", text):
-                Recipe.parse(recipe)
+                assert Recipe.parse(recipe).method in METHODS
 
     def test_files_of_the_package_and_the_project(self, page: Path) -> None:
         for text in code(page):
@@ -97,7 +97,7 @@ class TestPages:
         for text in code(page):
             for name in re.findall(r"\bsit2(?:\.\w+)+", text):
                 if name != "sit2.dev":
-                    found(name)
+                    assert found(name), f"{page.name}: {name}"
 
     def test_constants(self, page: Path) -> None:
         for text in code(page):
@@ -144,7 +144,7 @@ WORDS = {
 }
 
 
-def found(name: str) -> None:
+def found(name: str) -> bool:
     """Import a dotted name; raise where there is none."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
@@ -154,7 +154,7 @@ def found(name: str) -> None:
             continue
         for part in parts[end:]:
             thing = getattr(thing, part)
-        return
+        return True
     raise AssertionError(name)
 
 

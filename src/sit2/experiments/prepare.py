@@ -241,8 +241,9 @@ def fitting(config: Config, original: tuple[int, int] | None) -> Config:
         large = original is not None and min(original) > SMALL_ORIGINAL
         size = SMALL_CNN_SIZE if config.backbone == SMALL_CNN else LARGE_SIZE if large else SMALL_SIZE
         config = replace(config, image_size=size)
-    trained = config.starts_trained and config.backbone != SMALL_CNN
-    for_colour = trained and (config.weights is None or weights_channels(config.weights) == 3)
+    for_colour = config.has_frozen_features and (
+        config.weights is None or weights_channels(config.weights) == 3
+    )
     if config.channels == "auto" and for_colour:
         config = replace(config, channels="3")  # gray images as three equal channels
     return config

@@ -111,24 +111,20 @@ class TrainingSettings:
         return self.starts_trained and self.backbone != SMALL_CNN
 
     @property
-    def _fine_tunes(self) -> bool:
-        return self.has_frozen_features
-
-    @property
     def step_size(self) -> int:
         """Return the images a step."""
-        return self.batch_size or (32 if self._fine_tunes else 64)
+        return self.batch_size or (32 if self.has_frozen_features else 64)
 
     @property
     def peak_lr(self) -> float:
         """Return the peak learning rate."""
-        usual = _FINE_TUNING_LR if self._fine_tunes else _SCRATCH_LR
+        usual = _FINE_TUNING_LR if self.has_frozen_features else _SCRATCH_LR
         return usual[self.optimizer] if self.lr is None else self.lr
 
     @property
     def head_lr(self) -> float:
         """Return the learning rate of a new head relative to the peak, which is the encoder's."""
-        return _FINE_TUNING_HEAD if self._fine_tunes else 1.0
+        return _FINE_TUNING_HEAD if self.has_frozen_features else 1.0
 
     @property
     def decay(self) -> float:
@@ -140,7 +136,7 @@ class TrainingSettings:
 
         From ImageNet weights they shrink with the root of the number of images, so that the steps still grow.
         """
-        if self.epochs is not None or not self._fine_tunes:
+        if self.epochs is not None or not self.has_frozen_features:
             return _SCRATCH_EPOCHS if self.epochs is None else self.epochs
         fewer = MOST_EPOCHS * math.sqrt(FEW_IMAGES / max(images, FEW_IMAGES))
         return max(LEAST_EPOCHS, round(fewer, 2))
