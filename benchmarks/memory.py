@@ -22,6 +22,7 @@ from PIL import Image
 
 SIZE = 64  # pixels a side that images are decoded to
 CLASSES = 5
+VERBS = ("train", "predict", "compare")  # predict needs the model that train leaves
 COMMAND = """
 import sys
 import sit2.data.pixels
@@ -32,11 +33,8 @@ sys.exit(main(sys.argv[1:]))
 SETTINGS = (
     "--backbone",
     "small-cnn",
-    "--no-pretrained",
     "--samples-seen",
     "2000",
-    "--backbone",
-    "small-cnn",
     "--image-size",
     str(SIZE),
     "--quiet",
@@ -45,6 +43,7 @@ SETTINGS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("verbs", nargs="*", default=VERBS, metavar="VERB", help=", ".join(VERBS))
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sit2-memory-") as folder:
@@ -55,7 +54,7 @@ def main() -> None:
             f"{options.images:,} images of {SIZE} × {SIZE} × 3: {pixels:,.0f} MB of pixels, mapped from disk",
             flush=True,
         )
-        for verb in ("train", "predict", "compare"):
+        for verb in options.verbs:
             base, large = (peak(verb, data, place) for data in (few, many))
             print(
                 f"{verb}: {large:,.0f} MB anonymous at most, {base:,.0f} MB for 1,000 images, "

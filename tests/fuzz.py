@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import io
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -465,6 +466,11 @@ def throw(name: str, count: int, folder: Path) -> Counter[str]:
     return ended
 
 
+def resident() -> float:
+    """Return the memory of this process in MB; what grows with the inputs is a leak."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
@@ -473,7 +479,7 @@ def main() -> int:
     torch.set_num_threads(1)
     failed = 0
     for name in options.targets or TARGETS:
-        began = time.monotonic()
+        began, held = time.monotonic(), resident()
         with tempfile.TemporaryDirectory() as place:
             try:
                 ended = throw(name, options.inputs, Path(place))
@@ -485,7 +491,8 @@ def main() -> int:
                 told = f"{type(error).__name__} escaped: {error}\n" + "\n".join(
                     getattr(error, "__notes__", [])
                 )
-        print(f"{name}: {told} ({time.monotonic() - began:.0f} s)", flush=True)
+        cost = f"{time.monotonic() - began:.0f} s, {resident() - held:+,.0f} MB"
+        print(f"{name}: {told} ({cost})", flush=True)
     return int(failed > 0)
 
 
