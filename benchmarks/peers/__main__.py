@@ -78,7 +78,7 @@ def pixels(place: Place, rows: Any) -> list[Any]:
 
 
 def learner_of(place: Place) -> Any:
-    """Return fastai's learner: its own head and augmentation, its backbone from the weights that sit2 starts from."""
+    """Return fastai's learner: its own head and augmentation, the weights that sit2 starts from."""
     from fastai.vision.all import (
         CategoryBlock,
         DataBlock,
