@@ -12,6 +12,7 @@ from synthetic import command
 
 from sit2.cli.verbs import demo
 from sit2.config.schema import make_config
+from sit2.data.drawn import drawn_cells
 
 TINY = {"labels_per_class": 6, "epochs": 2, "folds": 2, "batch_size": 16, "workers": 1, "test_fraction": 0.1}
 
@@ -25,17 +26,47 @@ def test_the_digits_are_whole() -> None:
 
 
 def test_its_settings_are_settings() -> None:
-    config = make_config(demo.SETTINGS)
+    config = make_config(demo.DIGITS)
     assert config.labels_per_class == 15
     assert config.method in demo.METHODS
+    assert [str(recipe) for recipe in make_config(demo.CELLS).recipes] == [
+        "linear+tta+temperature",
+        "plain+tta+ensemble+temperature",
+        "not-sure+tta+ensemble+temperature",
+    ]
 
 
-def test_end_to_end(
+def test_drawn_cells_follow_the_seed() -> None:
+    one, same, other = drawn_cells(3, 2), drawn_cells(3, 2), drawn_cells(4, 2)
+    assert len(one) == 2 * len(one.classes) == 12
+    assert one.arrays[0].shape == (96, 96, 3)
+    assert np.array_equal(one.arrays, same.arrays)
+    assert not np.array_equal(one.arrays, other.arrays)
+    assert len({image.tobytes() for image in one.arrays}) == 12
+
+
+def test_on_drawn_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, **TINY})
+    monkeypatch.setattr(
+        demo,
+        "CELLS",
+        {**demo.CELLS, "backbone": "small-cnn", "image_size": 16, "samples_seen": 64, "workers": 1},
+    )
     out = tmp_path / "demo-run"
-    assert command(("demo", "-o", out, "--seed", 1)) == 0
+    assert command(("demo", "-o", out)) == 0
+    text = capsys.readouterr().out
+    assert "drawn cells: 360 images in 6 classes" in text
+    assert "120 for training, 36 for validation, 180 for the test" in text
+    assert (out / "report.html").exists()
+
+
+def test_on_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "DIGITS", {**demo.DIGITS, **TINY})
+    out = tmp_path / "demo-run"
+    assert command(("demo", "--digits", "-o", out, "--seed", 1)) == 0
     printed = capsys.readouterr()
     assert "note" not in printed.err  # how far it is may stand there, where that takes long
     text = printed.out
