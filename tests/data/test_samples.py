@@ -48,6 +48,15 @@ def test_a_data_set_with_its_splits(tmp_path: Path):
     assert read_samples(tmp_path / "samples.csv") == samples
 
 
+def test_digests_are_kept_of_images_that_can_be_read(tmp_path: Path):
+    found = Dataset("x", tmp_path, ("a", "b"), ("1", "2"), ("1.png", "2.png"), np.array([1, 0]))
+    digests = np.array([[1] * 16, [0] * 16], np.uint8)
+    samples = Samples.of(found, ("train", "unused"), ("", "truncated"), digests)
+    assert samples.digests == ("01" * 16, "")
+    RunFolder(tmp_path).write_table("samples.csv", samples.table())
+    assert read_samples(tmp_path / "samples.csv") == samples
+
+
 def test_no_file_is_no_images(tmp_path: Path):
     assert len(read_samples(tmp_path / "samples.csv")) == 0
 

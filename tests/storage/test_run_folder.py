@@ -71,7 +71,8 @@ class TestContract:
 
     def test_samples_csv(self, done: Finished) -> None:
         table = pd.read_csv(done.run / "samples.csv", keep_default_na=False)
-        assert list(table.columns) == ["id", "path", "label", "group", "split", "problem"]
+        assert list(table.columns) == ["id", "path", "label", "group", "split", "problem", "digest"]
+        assert table["digest"].str.fullmatch("[0-9a-f]{32}").all()
         assert len(table) == 36
         assert set(table["split"]) == {"train", "val", "test"}
         assert all((done.data / path).is_file() for path in table["path"])

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from sit2.records import SPLITS, Dataset, IntArray, Split
+from sit2.records import SPLITS, ByteArray, Dataset, IntArray, Split
 from sit2.storage.reading import damaged, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("id", "path", "label", "group", "split", "problem")
+DIGEST = "digest"  # one more column, which runs of before do not have
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,21 @@ class Samples:
     groups: tuple[str, ...] = ()  # N or none
     splits: tuple[str, ...] = ()  # each one of SPLITS
     problems: tuple[str, ...] = ()  # why an image cannot be read, or ""
+    digests: tuple[str, ...] = ()  # N or none: of its pixels as the network sees them; "" where it has none
 
     @classmethod
-    def of(cls, found: Dataset, splits: Sequence[str], problems: Sequence[str]) -> Self:
-        """Return the images of a data set with their splits and problems."""
+    def of(
+        cls,
+        found: Dataset,
+        splits: Sequence[str],
+        problems: Sequence[str],
+        digests: ByteArray | None = None,
+    ) -> Self:
+        """Return the images of a data set with their splits and problems, and the digests (N, 16) of pixels."""
         labels = tuple(found.classes[n] for n in found.labels)
-        return cls(found.ids, found.paths, labels, found.groups, tuple(splits), tuple(problems))
+        texts = () if digests is None else as_texts(digests)
+        texts = tuple("" if bad else text for text, bad in zip(texts, problems, strict=False))
+        return cls(found.ids, found.paths, labels, found.groups, tuple(splits), tuple(problems), texts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,10 +61,16 @@ class Samples:
         """Return the table that is written."""
         import pandas as pd
 
-        columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems)
-        cells = {name: list(cells) or [""] * len(self) for name, cells in zip(COLUMNS, columns, strict=True)}
+        columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems, self.digests)
+        names = (*COLUMNS, DIGEST) if self.digests else COLUMNS
+        cells = {name: list(cells) or [""] * len(self) for name, cells in zip(names, columns, strict=False)}
         # pandas' own strings refuse file names with broken characters
-        return pd.DataFrame(cells, columns=pd.Index(COLUMNS), dtype=object)
+        return pd.DataFrame(cells, columns=pd.Index(names), dtype=object)
+
+
+def as_texts(digests: ByteArray) -> tuple[str, ...]:
+    """Return digests (N, 16) uint8 as N texts of 32 hexadecimal digits."""
+    return tuple(row.tobytes().hex() for row in digests)
 
 
 def read_samples(path: Path) -> Samples:
@@ -71,6 +87,13 @@ def read_samples(path: Path) -> Samples:
     if unknown:
         raise damaged(path, f"{unknown[0]!r} is no split")
     groups = cells["group"] if any(cells["group"]) else ()
+    digests = tuple(table[DIGEST]) if DIGEST in table.columns and any(table[DIGEST]) else ()
     return Samples(
-        cells["id"], cells["path"], cells["label"], groups, cells["split"], problems=cells["problem"]
+        cells["id"],
+        cells["path"],
+        cells["label"],
+        groups,
+        cells["split"],
+        problems=cells["problem"],
+        digests=digests,
     )

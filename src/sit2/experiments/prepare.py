@@ -190,7 +190,7 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
         listener(Note(sentence))
     every = np.full(len(found), "unused", dtype=object)
     every[index] = splits
-    samples = Samples.of(found, every.tolist(), loaded.problems)
+    samples = Samples.of(found, every.tolist(), loaded.problems, loaded.store.digests)
     findings = quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)
     prepared = Prepared(
         dataset,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,9 @@ import numpy as np
 
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
-from sit2.data.pixels import load_pixels_for
+from sit2.data.pixels import PixelStore, load_pixels_for
 from sit2.data.readers import read_images
-from sit2.data.readers.groups import groups_from_table, side_table
-from sit2.data.readers.manifest import IN_FOLDER, MANIFEST, read_table
-from sit2.data.samples import read_samples
+from sit2.data.samples import as_texts, read_samples
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from sit2.evaluation.class_figures import ClassFigures, class_figures
@@ -23,10 +20,11 @@ from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.subgroups import Subgroup, subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
 from sit2.events import Listener, Note, Progress
+from sit2.inference.columns import Column
 from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model, read_spec
-from sit2.records import BoolArray, ClassPair, Dataset, Predictions
-from sit2.storage.run_info import read_info
+from sit2.inference.seen import run_of, seen_in_training
+from sit2.records import ClassPair, Dataset, Predictions
 
 SENSITIVITY = 0.95
 
@@ -38,6 +36,7 @@ class Predicted:
     model: Model
     dataset: Dataset  # the readable images
     predictions: Predictions
+    digests: tuple[str, ...] = ()  # of each image's pixels, as the network sees them
 
 
 def predict(sources: Sequence[Path], folder: Path, listener: Listener) -> Predicted:
@@ -69,7 +68,10 @@ def predict(sources: Sequence[Path], folder: Path, listener: Listener) -> Predic
     readable = dataset.take(good)
     probabilities = model.probabilities(pixels.images, good)
     return Predicted(
-        model, readable, Predictions(readable.ids, readable.labels, probabilities, readable.groups)
+        model,
+        readable,
+        Predictions(readable.ids, readable.labels, probabilities, readable.groups),
+        as_texts(PixelStore.of(pixels.images).digests[good]),
     )
 
 
@@ -95,8 +97,11 @@ def evaluate(
     by: str | None = None,
     positive: str | None = None,
     sensitivity: float = SENSITIVITY,
+    every: bool = False,
 ) -> Evaluated:
-    """Return the metrics of a model on labelled images, leaving out those it was trained on.
+    """Return the metrics of a model on labelled images, leaving out those it was trained on, and their copies.
+
+    Other images of patients that it was trained on are left out too, where the run had groups.
 
     Args:
         sources: as :func:`predict` takes them.
@@ -106,6 +111,7 @@ def evaluate(
         positive: of two classes, the one that must not be missed: the figures too at the threshold that has the
             ``sensitivity`` on the validation images of the model's run.
         sensitivity: above 0, at most 1.
+        every: leave none of them out; how many there are is said.
 
     Raises:
         DataError: when no labelled image is left, or an image has no value of ``by``.
@@ -113,25 +119,25 @@ def evaluate(
         RunFolderError: when there are no validation images to choose a threshold on.
     """
     chosen = None if positive is None else _threshold(folder, positive, sensitivity)
-    column = None if by is None else _Column.of(sources, by)
+    column = None if by is None else Column.of(sources, by)
     found = predict(sources, folder, listener)
     dataset, predictions, spec = found.dataset, found.predictions, found.model.spec
     labelled = predictions.labels >= 0
     if not labelled.all():
         listener(Note(f"{counted(int((~labelled).sum()), 'image')} without a label of the model left out"))
-    seen = _seen_in_training(dataset, folder, listener)
-    if (seen & labelled).any():
-        listener(
-            Note(
-                f"{counted(int((seen & labelled).sum()), 'image')} left out: the model was trained or "
-                "validated on them, so they say nothing about new images"
-            )
-        )
-    rows = np.flatnonzero(labelled & ~seen).astype(np.int64)
+    seen = seen_in_training(
+        dataset, found.digests, folder, listener, lambda name: Column.of(sources, name).values(dataset)
+    )
+    for sentence in seen.among(labelled, counted_too=every):
+        listener(Note(sentence))
+    rows = np.flatnonzero(labelled if every else labelled & ~seen.any).astype(np.int64)
     if not len(rows):
-        raise DataError(
-            "no labelled image is left to evaluate\nexpected images in folders named like the classes"
+        hint = (
+            "new images, or --all to count them too"
+            if labelled.any()
+            else "images in folders named like the classes"
         )
+        raise DataError(f"no labelled image is left to evaluate\nexpected {hint}")
     kept = predictions.take(rows)
     metrics = compute_metrics(kept, _pairs_of(folder, spec.classes))
     return Evaluated(
@@ -144,44 +150,6 @@ def evaluate(
         () if column is None else subgroups(kept, column.values(dataset.take(rows))),
         None if chosen is None else chosen.tested_on(kept),
     )
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of the manifest that is evaluated, or of a table beside the images."""
-
-    table: Path
-    name: str
-    manifest: Path | None  # as it was given; None for another table
-
-    @classmethod
-    def of(cls, sources: Sequence[Path], by: str) -> _Column:
-        """Find a column before anything is predicted. Raises :class:`DataError` when it is not there."""
-        first, beside = sources[0].expanduser(), side_table(by)
-        if beside is not None:
-            found = cls(*beside, manifest=None)
-        elif len(sources) == 1 and MANIFEST.accepts(first):
-            held = [first / name for name in IN_FOLDER if (first / name).is_file()]
-            found = cls(held[0] if first.is_dir() else first, by, manifest=first)
-        else:
-            raise DataError(
-                f"no column {by!r}: {first} is no manifest, or not the only source\n"
-                f"name the table too: --by TABLE.csv:{by}"
-            )
-        columns = read_table(found.table).columns
-        if found.name not in columns:
-            raise DataError(
-                f"{found.table} has no column {found.name!r}\n{did_you_mean(found.name, columns)}"
-            )
-        return found
-
-    def values(self, dataset: Dataset) -> tuple[str, ...]:
-        """Return the value of each image; "(empty)" where a manifest has none."""
-        if self.manifest is None:
-            return groups_from_table(dataset, self.table, self.name).groups
-        ids = MANIFEST.images(self.manifest, dataset.classes, "").ids  # one for each row
-        known = dict(zip(ids, read_table(self.table).columns[self.name], strict=True))
-        return tuple(known[name].strip() or "(empty)" for name in dataset.ids)
 
 
 @dataclass(frozen=True)
@@ -211,7 +179,7 @@ def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
         raise ConfigError(f"unknown class {positive!r}\n{did_you_mean(positive, spec.classes)}")
     if not 0 < sensitivity <= 1:
         raise ConfigError(f"sensitivity is {sensitivity}\nexpected a number above 0, at most 1")
-    run, place = _run_of(model), spec.classes.index(positive)
+    run, place = run_of(model), spec.classes.index(positive)
     if run is None:
         raise RunFolderError(
             f"{model} is not in a run folder: a threshold is chosen on the validation images of the run\n"
@@ -237,47 +205,7 @@ def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
     return _Chosen(positive, place, sensitivity, threshold, AtThreshold.of(own, place, threshold))
 
 
-def _run_of(model: Path) -> Path | None:
-    """Return the run folder that a model lies in, if it does."""
-    folder = find_model(model).resolve()
-    return next((p for p in (folder.parent, folder.parent.parent) if (p / "samples.csv").is_file()), None)
-
-
-def _seen_in_training(dataset: Dataset, model: Path, listener: Listener) -> BoolArray:
-    """(N,) bool: the images that samples.csv of the model's run has in training or validation.
-
-    By their places: a copy elsewhere cannot be told from other images of the same names, but is warned of.
-    """
-    run = _run_of(model)
-    seen = np.zeros(len(dataset), dtype=np.bool_)
-    if run is None:
-        return seen
-    try:
-        root, samples = read_info(run).root, read_samples(run / "samples.csv")
-    except RunFolderError as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFolderError(
-            f"{run} does not say what the model was trained on: {reason}\nrestore its run.json and "
-            "samples.csv, or move the model folder out of it"
-        ) from None
-    names = {samples.paths[n] for n in (*samples.rows("train"), *samples.rows("val"))}
-    known = {_real(Path(root), path) for path in names}
-    seen = np.array([_real(dataset.root, path) in known for path in dataset.paths], dtype=np.bool_)
-    if not seen.any() and (alike := sum(path in names for path in dataset.paths)):
-        listener(
-            Note(
-                f"{counted(alike, 'image')} in {dataset.root} have the names of images in {root} that the model "
-                "was trained on: if this is a copy of them, the figures are far too good"
-            )
-        )
-    return seen
-
-
-def _real(root: Path, path: str) -> str:
-    return os.path.realpath(root / path)
-
-
 def _pairs_of(model: Path, classes: Sequence[str]) -> list[ClassPair]:
-    run = _run_of(model)
+    run = run_of(model)
     file = run / "confusion" / "pairs.csv" if run is not None else None
     return read_pairs(file, classes) if file is not None and file.is_file() else []

@@ -66,6 +66,7 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
             by=options.by,
             positive=options.positive,
             sensitivity=wanted,
+            every=options.all,
         )
     print_metrics({found.recipe: found.predictions}, {found.recipe: found.metrics}, screen)
     print_weakest(found.figures, screen)
@@ -152,6 +153,11 @@ EVALUATE = Verb(
             type=float,
             help="how many of the positive images the threshold must find in the run's validation images "
             "(default: 0.95)",
+        ),
+        argument(
+            "--all",
+            action="store_true",
+            help="count images that the model was trained on too, and those of patients that it was trained on",
         ),
         out("folder for metrics.json, predictions.csv, classes.csv and by.csv"),
         OVERWRITE,

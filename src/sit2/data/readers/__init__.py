@@ -114,5 +114,10 @@ def _joined(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
         ids=paths,
         paths=paths,
         labels=np.concatenate([part.labels for part in parts]),
+        groups=tuple(group for part in parts for group in part.groups) if _all_grouped(parts) else (),
         notes=tuple(note for part in parts for note in part.notes),
     )
+
+
+def _all_grouped(parts: Sequence[Dataset]) -> bool:
+    return all(part.groups or not len(part) for part in parts)
