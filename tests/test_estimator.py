@@ -268,11 +268,11 @@ class TestRefused:
                 "X: the images differ in shape\nexpected all of one size, or paths",
             ),
             (
-                IMAGES / 255,
+                IMAGES / 2,
                 LABELS,
                 (
-                    "X: pixels are float64, expected uint8 (0 to 255)\nconvert them first, for example "
-                    "(images * 255).astype('uint8') where they lie between 0 and 1"
+                    f"X: pixels are float64 from {IMAGES.min() / 2:.6g} to {IMAGES.max() / 2:.6g}\nexpected floats "
+                    "from 0 to 1, or uint8: divide them, or use images.astype('uint8') where they lie between 0 and 255"
                 ),
             ),
         ],

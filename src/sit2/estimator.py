@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sit2.config.schema import Config, make_config
 from sit2.data.pixels import PixelStore
 from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
+from sit2.data.readers.missing import labels_of
 from sit2.data.samples import Samples
 from sit2.errors import ConfigError, DataError
 from sit2.events import nobody
@@ -90,18 +91,19 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Train.
 
         Args:
-            X: images (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8, or N paths of image files.
-            y: (N,) labels, numbers or texts.
-            groups: (N,) patients, slides, …, that the folds of the confusion keep together.
+            X: images (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1, 3 or 4, uint8 or floats in [0, 1]; or N paths
+                of image files.
+            y: (N,) labels, numbers or texts; none may be missing (NaN, None, empty).
+            groups: (N,) patients, slides, …, that the folds of the confusion keep together; none may be missing.
 
         Raises:
             Sit2Error: for images that cannot be read, labels that do not fit, or a setting out of range.
         """
         config, given = self._config(), as_sequence(X)
-        labels = np.asarray(y)
+        labels = labels_of(y, "y")
         if labels.ndim != 1 or len(labels) != len(given):
             raise DataError(f"y has shape {labels.shape}\nexpected one label for each of {len(given)} images")
-        self.classes_, numbers = _classes_of(labels)
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) == 1:
             raise DataError(f"y holds only one class, {str(self.classes_[0])!r}\nexpected at least two")
         dataset = dataset_of(given, numbers.astype(np.int64), [str(c) for c in self.classes_], groups)
@@ -204,14 +206,3 @@ _OF_A_RUN = (
     *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
     *("test_fraction", "val_fraction"),
 )
-
-
-def _classes_of(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the classes in order, and the index of each label. Raises :class:`DataError` where one is missing."""
-    missing = np.isnan(labels) if labels.dtype.kind in "fc" else [label is None for label in labels.tolist()]
-    if np.any(missing):
-        raise DataError("y lacks a label (NaN or None)\nexpected a label for each image")
-    try:
-        return np.unique(labels, return_inverse=True)
-    except TypeError:  # numbers beside texts
-        raise DataError("y holds labels of several kinds\nexpected all numbers, or all texts") from None

@@ -100,16 +100,47 @@ def test_from_arrays_with_groups_and_splits():
     assert dataset.splits == ("train", "test", "train", "test")
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 5, 7), (4, 5, 7, 3), (4, 3, 5, 7)])
+def test_floats_from_0_to_1_become_0_to_255(kind, shape):
+    pixels = images(*shape)
+    dataset = from_arrays(pixels.astype(kind) / kind(255), [0, 0, 1, 1], "set")
+    expected = from_arrays(pixels, [0, 0, 1, 1], "set")
+    np.testing.assert_array_equal(np.stack(dataset.arrays), np.stack(expected.arrays))
+    assert "of which 1 becomes 255" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.01, np.nan, np.inf])
+def test_floats_of_another_range_are_refused(bad):
+    pixels = np.full((4, 5, 7), 0.5)
+    pixels[2, 3, 3] = bad
+    with pytest.raises(DataError, match="expected floats from 0 to 1, or uint8"):
+        from_arrays(pixels, [0, 0, 1, 1], "set")
+
+
+MISSING = "missing (None, NaN or empty), in"
+FILL_IN = "counted from 0\nexpected a {} for each image: fill them in, or leave the images out"
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
         ({"groups": [1, 2]}, "set: 4 images, but 2 groups\nexpected one for each image"),
-        ({"groups": [1, 2, None, 4]}, "set: groups 2 is missing\nexpected one for each image"),
-        ({"groups": [1, 2, float("nan"), 4]}, "set: groups 2 is missing\nexpected one for each image"),
+        (
+            {"groups": [1, 2, None, 4]},
+            f"set, groups: 1 group of 4 is {MISSING} row 2, {FILL_IN.format('group')}",
+        ),
+        (
+            {"groups": [1, float("nan"), float("nan"), 4]},
+            f"set, groups: 2 groups of 4 are {MISSING} rows 1, 2, {FILL_IN.format('group')}",
+        ),
         ({"splits": ["train", "tests"] * 2}, "set: unknown split 'tests'\ndid you mean 'test'?"),
         ({"labels": [0, 0, 1]}, "set: 4 images, but 3 labels\nexpected a label for each image"),
         ({"labels": 0}, "set: 4 images, but a single label\nexpected a label for each image"),
-        ({"labels": ["a", "", "b", "b"]}, "set: label 1 is empty\nexpected a label for each image"),
+        (
+            {"labels": ["a", "", "b", "b"]},
+            f"set, labels: 1 label of 4 is {MISSING} row 1, {FILL_IN.format('label')}",
+        ),
         (
             {"labels": [0.5, 1.5, 0.5, 1.5]},
             "set: the labels are float64 with 1 axis\nexpected one whole number or text for each image",
@@ -119,10 +150,17 @@ def test_from_arrays_with_groups_and_splits():
             "set: the labels have 3 columns, but are not one-hot\nexpected exactly one class for each image",
         ),
         (
-            {"images": np.zeros((4, 5, 7))},
+            {"images": np.full((4, 5, 7), 1.5)},
             (
-                "set: pixels are float64, expected uint8 (0 to 255)\nconvert them first, for example "
-                "(images * 255).astype('uint8') where they lie between 0 and 1"
+                "set: pixels are float64 from 1.5 to 1.5\nexpected floats from 0 to 1, or uint8: divide them, "
+                "or use images.astype('uint8') where they lie between 0 and 255"
+            ),
+        ),
+        (
+            {"images": images(4, 5, 7).astype(np.int64)},
+            (
+                "set: pixels are int64\nexpected uint8 (0 to 255), or floats from 0 to 1: convert them first, for "
+                "example images.astype('uint8') where they lie between 0 and 255"
             ),
         ),
         (

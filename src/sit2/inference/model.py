@@ -58,7 +58,8 @@ class Model:
         """Return class probabilities of images as they are, in the order of ``spec.classes``.
 
         Args:
-            images: (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8 of any size, or N paths of image files.
+            images: (N, H, W), (N, H, W, C) or (N, C, H, W) of any size, C = 1, 3 or 4, uint8 or floats in [0, 1];
+                or N paths of image files.
 
         Returns:
             (N, K) float64; rows sum to 1.

@@ -1,7 +1,7 @@
 """Arrays: an ``.npz`` file with ``images,labels`` or MedMNIST's six, or arrays in memory.
 
-Images are (N, H, W) or (N, H, W, C) uint8, C = 1 (gray), 3 (RGB) or 4 (RGBA); labels are whole numbers or
-text, (N,) or (N, 1), or one-hot (N, K).
+Images are (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 (gray), 3 (RGB) or 4 (RGBA), uint8 or floats in [0, 1];
+labels are whole numbers or text, (N,) or (N, 1), or one-hot (N, K).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sit2.data.readers.missing import labels_of, none_missing
 from sit2.data.readers.npz import check_claims
 from sit2.data.readers.reader import Reader, class_indices, no_groups
 from sit2.data.readers.validate import validate
@@ -47,7 +48,7 @@ def from_arrays(
         DataError: for arrays of another shape or type, or that nothing could be trained on.
     """
     try:
-        part = _part("", np.asarray(images), np.asarray(labels), name)
+        part = _part("", np.asarray(images), labels, name)
     except ValueError:  # what NumPy makes of images that differ in shape
         raise DataError(f"{name}: the images differ in shape\nexpected all of one size") from None
     split_words = _words(splits, "splits", part, name)
@@ -80,10 +81,9 @@ def _words(values: Sequence[object] | None, what: str, part: Part, name: str) ->
             f"{name}: {counted(len(part.images), 'image')}, but {len(values):,} {what}\n"
             "expected one for each image"
         )
-    words = tuple("" if value is None or value != value else str(value) for value in values)  # noqa: PLR0124
-    if "" in words:  # None and NaN too: all of them would become one group
-        raise DataError(f"{name}: {what} {words.index('')} is missing\nexpected one for each image")
-    return words
+    return tuple(
+        str(value) for value in none_missing(values, what.removesuffix("s"), f"{name}, {what}").tolist()
+    )
 
 
 def _read(path: Path, groups: str | None) -> Dataset:
@@ -153,10 +153,11 @@ def _parts_in(file: Mapping[str, NDArray[Any]], path: Path, need_labels: bool) -
     return parts
 
 
-def _part(split: str, images: NDArray[Any], labels: NDArray[Any] | None, where: str) -> Part:
+def _part(split: str, images: NDArray[Any], given: ArrayLike | None, where: str) -> Part:
     pixels, notes = pixels_of(images, where)
-    if labels is None:
+    if given is None:
         return Part(split, pixels, [], False, notes)
+    labels = labels_of(given, f"{where}, labels")
     if labels.shape[:1] != pixels.shape[:1]:
         there = counted(labels.shape[0], "label") if labels.ndim else "a single label"
         raise DataError(
@@ -167,19 +168,22 @@ def _part(split: str, images: NDArray[Any], labels: NDArray[Any] | None, where: 
 
 
 def pixels_of(images: NDArray[Any], where: str) -> tuple[ByteArray, tuple[str, ...]]:
-    """Check the images' shape and type; return them as uint8, channels last, and what was done to them."""
-    if images.dtype == np.bool_:
-        images = images.astype(np.uint8) * 255
-    if images.dtype != np.uint8:
-        raise DataError(
-            f"{where}: pixels are {images.dtype}, expected uint8 (0 to 255)\n"
-            "convert them first, for example (images * 255).astype('uint8') where they lie between 0 and 1"
-        )
+    """Check the images' shape and type; return them as uint8, channels last, and what was done to them.
+
+    Args:
+        images: (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1, 3 or 4; uint8, bool, or floats in [0, 1], of which
+            0 to 1 become 0 to 255.
+        where: what the images are called in messages.
+
+    Raises:
+        DataError: for another shape, another type, or floats outside [0, 1].
+    """
     shape = "×".join(str(n) for n in images.shape)
     if images.ndim not in (3, 4) or images.size == 0:
         raise DataError(f"{where}: the shape is {shape or 'a single number'}\n{_EXPECTED_SHAPE}")
+    images, notes = _as_bytes(images, where)
     if images.ndim == 3:
-        return images, ()
+        return images, notes
     first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
     if first and last:
         raise DataError(
@@ -187,10 +191,35 @@ def pixels_of(images: NDArray[Any], where: str) -> tuple[ByteArray, tuple[str, .
             "5 pixels high and wide"
         )
     if last:
-        return images, ()
+        return images, notes
     if first:
-        return np.moveaxis(images, 1, 3), (f"{where}: channels stand first ({shape}), moved last",)
+        return np.moveaxis(images, 1, 3), (*notes, f"{where}: channels stand first ({shape}), moved last")
     raise DataError(f"{where}: the shape is {shape}\n{_EXPECTED_SHAPE}")
+
+
+def _as_bytes(images: NDArray[Any], where: str) -> tuple[ByteArray, tuple[str, ...]]:
+    """Return pixels as uint8, and what was done to them. Raises :class:`DataError` for what cannot be told."""
+    if images.dtype == np.uint8:
+        return images, ()
+    if images.dtype == np.bool_:
+        return images.astype(np.uint8) * 255, ()
+    if images.dtype.kind != "f":
+        raise DataError(
+            f"{where}: pixels are {images.dtype}\nexpected uint8 (0 to 255), or floats from 0 to 1: convert them "
+            "first, for example images.astype('uint8') where they lie between 0 and 255"
+        )
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise DataError(
+            f"{where}: pixels are {images.dtype} from {low:.6g} to {high:.6g}\nexpected floats from 0 to 1, or "
+            "uint8: divide them, or use images.astype('uint8') where they lie between 0 and 255"
+        )
+    pixels = np.empty(images.shape, np.uint8)
+    for n in range(len(images)):  # one by one: twice the memory is enough
+        pixels[n] = np.rint(images[n].astype(np.float32) * 255)
+    return pixels, (
+        f"{where}: pixels are {images.dtype} from {low:.6g} to {high:.6g}, of which 1 becomes 255",
+    )
 
 
 _EXPECTED_SHAPE = "expected images × height × width, or images × height × width × channels (1, 3 or 4)"
@@ -218,8 +247,6 @@ def _label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
             f"{where}: the labels are {labels.dtype} with {counted(labels.ndim, 'axis', 'axes')}\n"
             "expected one whole number or text for each image"
         )
-    if "" in names:
-        raise DataError(f"{where}: label {names.index('')} is empty\nexpected a label for each image")
     return names, False
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sit2.data.decoding.image import DecodingSettings
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers.arrays import pixels_of
+from sit2.data.readers.missing import none_missing
 from sit2.errors import DataError, shown
 from sit2.records import ByteArray, Dataset, IntArray
 
@@ -25,11 +26,13 @@ def as_sequence(X: Any) -> Any:
     if X is None or isinstance(X, str | bytes | Path):
         raise DataError(f"X is {shown(X)}\nexpected images, or a list of paths")
     if hasattr(X, "to_numpy"):
-        return X.to_numpy()
+        X = X.to_numpy()
+        return list(X) if X.dtype == object and not is_paths(X) else X  # a column of arrays
     return X if hasattr(X, "__len__") else list(X)
 
 
-def _is_paths(X: Any) -> bool:
+def is_paths(X: Any) -> bool:
+    """Tell paths of files from images, by the first."""
     return len(X) > 0 and isinstance(X[0], str | Path)
 
 
@@ -37,18 +40,18 @@ def dataset_of(X: Any, labels: IntArray, classes: list[str], groups: Sequence[ob
     """Put arrays or paths, with labels as class indices, into a Dataset.
 
     Args:
-        X: images (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8, or N paths.
+        X: images as :func:`~sit2.data.readers.arrays.pixels_of` takes them, or N paths.
         labels: (N,) int64, -1 where there is none.
         classes: K names.
         groups: N, or None.
 
     Raises:
-        DataError: for another shape or type, or groups that do not fit.
+        DataError: for another shape or type, or groups that do not fit, or one of which is missing.
     """
-    words = tuple(str(group) for group in groups) if groups is not None else ()
+    words = () if groups is None else tuple(map(str, none_missing(groups, "group", "groups").tolist()))
     if groups is not None and len(words) != len(X):
         raise DataError(f"groups holds {len(words)}\nexpected one group for each of {len(X)} images")
-    if _is_paths(X):
+    if is_paths(X):
         paths = tuple(str(path) for path in X)
         ids = tuple(f"{n:06d}" for n in range(len(paths)))
         return Dataset("X", Path(), tuple(classes), ids, paths, labels, words)
