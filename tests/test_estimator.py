@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from synthetic import CLASSES, arrays, command, save, write_folder
+from synthetic import CLASSES, SETTINGS, arrays, command, finished, save, write_folder
 
 import sit2.experiments.confusion
 from sit2 import ConfigError, DataError, ModelError, SIT2Classifier
@@ -201,12 +202,86 @@ class TestScikitLearn:
 class TestSaved:
     def test_it_comes_back(self, fitted: SIT2Classifier, tmp_path: Path) -> None:
         fitted.save(tmp_path / "model")
-        assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+        names = sorted(p.name for p in (tmp_path / "model").iterdir())
+        assert names == ["estimator.json", "model.json", "model.safetensors"]
         loaded = SIT2Classifier.load(tmp_path / "model")
         np.testing.assert_array_equal(loaded.predict_proba(IMAGES), fitted.predict_proba(IMAGES))
         assert loaded.predict(IMAGES).tolist() == fitted.predict(IMAGES).tolist()
         assert loaded.classes_.tolist() == list(CLASSES)
         assert (loaded.method, loaded.backbone, loaded.image_size) == ("plain+tta+ensemble", "small-cnn", 16)
+
+    @pytest.mark.parametrize(
+        "kind", [np.int64, np.uint8, np.float32, object, str, bool], ids=lambda kind: np.dtype(kind).name
+    )
+    def test_labels_keep_their_type(self, kind: Any, fitted: SIT2Classifier, tmp_path: Path) -> None:
+        """What fit would have made of such labels; the network is the same."""
+        known = (
+            {"cross": 2, "disc": 3, "oval": 10} if kind is not bool else {"cross": 0, "disc": 0, "oval": 1}
+        )
+        y = np.array([known[name] for name in LABELS.tolist()]).astype(kind)
+        own = tiny(epochs=0.5, method="plain").fit(IMAGES, y)
+        own.save(tmp_path / "model")
+        loaded = SIT2Classifier.load(tmp_path / "model")
+        assert loaded.classes_.dtype == own.classes_.dtype
+        np.testing.assert_array_equal(loaded.classes_, own.classes_)
+        assert loaded.predict(IMAGES).dtype == own.predict(IMAGES).dtype
+        assert loaded.score(IMAGES, y) == own.score(IMAGES, y)
+
+    def test_every_parameter_comes_back_and_a_refit_is_the_same(self, tmp_path: Path) -> None:
+        own = tiny(
+            method="sure-or-not@random",
+            epochs=np.float64(0.5),
+            augment="no-flip",
+            batch_size=np.int64(6),
+            lr=0.002,
+            pretrained=False,
+            random_state=np.int64(5),
+        ).fit(IMAGES, LABELS)
+        own.save(tmp_path / "model")
+        loaded = SIT2Classifier.load(tmp_path / "model")
+        assert loaded.get_params() == own.get_params()
+        assert repr(loaded.pairs_) == repr(own.pairs_)  # a random pair has no score: NaN equals nothing
+        assert loaded.pairs_
+        again = clone(loaded).fit(IMAGES, LABELS)
+        np.testing.assert_array_equal(again.predict_proba(IMAGES), own.predict_proba(IMAGES))
+
+    def test_a_run_says_how_it_was_trained(self) -> None:
+        loaded = SIT2Classifier.load(finished().run)
+        told = loaded.get_params()
+        known = {
+            name: SETTINGS[name] for name in ("method", "backbone", "image_size", "epochs", "batch_size")
+        }
+        assert {name: told[name] for name in known} == known
+        assert told["settings"] == {"confusion": "folds", "folds": 2, "workers": 1, "cache": "off"} or told[
+            "settings"
+        ] == {"confusion": "folds", "folds": 2, "workers": 1}
+        loaded.fit(IMAGES[:12], LABELS[:12])
+
+    @pytest.mark.parametrize(
+        ("edit", "why"),
+        [
+            (lambda content: content["labels"].update(classes=["a", "b", "c"]), "not those of the model"),
+            (lambda content: content["labels"].update(dtype="nonsense"), "nonsense"),
+            (lambda content: content.update(pairs=[{"a": 1}]), "missing"),
+            (lambda content: content.update(format_version=9), "its format version is 9, not 1"),
+            (lambda content: content["parameters"].update(evil=1), "there is no parameter 'evil'"),
+        ],
+    )
+    def test_a_damaged_file(self, edit: Any, why: str, fitted: SIT2Classifier, tmp_path: Path) -> None:
+        fitted.save(tmp_path / "model")
+        path = tmp_path / "model" / "estimator.json"
+        content = json.loads(path.read_text())
+        edit(content)
+        path.write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=r"estimator\.json is damaged: .*" + why):
+            SIT2Classifier.load(tmp_path / "model")
+
+    def test_what_json_cannot_hold(self, tmp_path: Path) -> None:
+        own = tiny(epochs=0.5, method="plain").fit(IMAGES, LABELS)
+        own.set_params(settings={"folds": object()})
+        with pytest.raises(ModelError, match="^settings holds <object .* cannot be saved\n"):
+            own.save(tmp_path / "model")
+        assert not (tmp_path / "model").exists()
 
     def test_the_command_predicts_the_same(
         self, fitted: SIT2Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -226,6 +301,16 @@ class TestSaved:
 
 
 class TestRefused:
+    @pytest.mark.parametrize("gone", [None, float("nan"), pd.NA, ""])
+    def test_what_is_missing(self, gone: Any) -> None:
+        values = [*LABELS.tolist()[:-1], gone]
+        with pytest.raises(
+            DataError, match=r"^y: 1 label of 24 is missing \(None, NaN or empty\), in row 23, "
+        ):
+            tiny().fit(IMAGES, values)
+        with pytest.raises(DataError, match=r"^groups: 1 group of 24 is missing .*, in row 23, "):
+            tiny().fit(IMAGES, LABELS, groups=values)
+
     def test_a_path_that_cannot_be_read(self, files: tuple[list[Path], list[str]], tmp_path: Path) -> None:
         broken = tmp_path / "broken.png"
         broken.write_bytes(b"not an image")

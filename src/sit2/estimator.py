@@ -17,16 +17,21 @@ from sit2.data.pixels import PixelStore
 from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
 from sit2.data.readers.missing import labels_of
 from sit2.data.samples import Samples
-from sit2.errors import ConfigError, DataError
+from sit2.errors import ConfigError, DataError, ModelError, RunFolderError
 from sit2.events import nobody
 from sit2.execution.parts import Part
 from sit2.execution.runner import train_here
 from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.planning import plan
 from sit2.experiments.prepare import Prepared, fitting, frozen_features, median_size
+from sit2.inference.estimator_file import ESTIMATOR, described, read_estimator
 from sit2.inference.model import Model
+from sit2.inference.model_spec import find_model
+from sit2.inference.seen import run_of
 from sit2.records import ClassPair, FloatArray
 from sit2.seeds import Seeds
+from sit2.storage.files import atomic
+from sit2.storage.reading import read_settings
 from sit2.training.settings import DEFAULT_BACKBONE
 from sit2.training.start import start_of
 
@@ -157,22 +162,41 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return self.classes_[best]  # type: ignore[no-any-return]
 
     def save(self, folder: str | Path) -> None:
-        """Write the model as `sit2 train` does, so that `sit2 predict --model FOLDER` takes it."""
+        """Write the model as `sit2 train` does, so that `sit2 predict --model FOLDER` takes it.
+
+        Parameters, labels and pairs are written beside it, for :meth:`load`.
+
+        Raises:
+            ModelError: a parameter or label is neither a number nor a text, so that JSON cannot hold it.
+        """
         check_is_fitted(self)
+        text = described(self.get_params(deep=False), self.classes_, self.pairs_)
         self.model_.save(Path(folder))
+        with atomic(Path(folder) / ESTIMATOR) as path:
+            path.write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read a model that ``save`` or `sit2 train` wrote; its class labels are texts.
+        """Read what ``save`` wrote: the same parameters, labels of the same type, the same pairs.
+
+        Of a model that `sit2 train` wrote the parameters are those of its run, where it still lies in one, and
+        the labels are texts. A path among the parameters comes back as a text, a tuple as a list.
 
         Raises:
             ModelError: when there is none, or it is damaged.
         """
         model = Model.load(Path(folder))
-        spec = model.spec
-        loaded = cls(spec.recipe, backbone=spec.backbone, image_size=spec.image_size)
-        loaded.model_, loaded.pairs_ = model, []
-        loaded.classes_ = np.array(spec.classes)
+        spec, kept = model.spec, read_estimator(find_model(Path(folder)), model.spec.classes)
+        if kept is None:
+            own = {"method": spec.recipe, "backbone": spec.backbone, "image_size": spec.image_size}
+            loaded = cls(**{**own, **_of_run(Path(folder), cls)})
+            loaded.classes_, loaded.pairs_ = np.array(spec.classes), []
+        else:
+            if unknown := sorted(set(kept.parameters) - set(cls._get_param_names())):
+                raise ModelError(f"{folder}: {ESTIMATOR} is damaged: there is no parameter {unknown[0]!r}")
+            loaded = cls(**kept.parameters)
+            loaded.classes_, loaded.pairs_ = kept.classes, kept.pairs
+        loaded.model_ = model
         return loaded
 
     def _config(self) -> Config:
@@ -206,3 +230,23 @@ _OF_A_RUN = (
     *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
     *("test_fraction", "val_fraction"),
 )
+
+
+def _of_run(folder: Path, kind: type[SIT2Classifier]) -> dict[str, Any]:
+    """Return the parameters that the run of a model was trained with; none where it lies in no run."""
+    run = run_of(folder)
+    if run is None:
+        return {}
+    try:
+        found = make_config(read_settings(run / "config.yaml")).as_dict()
+    except (ConfigError, RunFolderError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{folder}: its run does not say how it was trained: {reason}") from None
+    default, own = make_config().as_dict(), kind._get_param_names()
+    settings = {
+        name: value
+        for name, value in found.items()
+        if name not in (*own, *_OF_A_RUN, "seed") and value != default[name]
+    }
+    given = {name: found[name] for name in own if name in found}
+    return {**given, "random_state": found["seed"], "settings": settings or None}
