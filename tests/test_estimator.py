@@ -215,10 +215,9 @@ class TestSaved:
     )
     def test_labels_keep_their_type(self, kind: Any, fitted: SIT2Classifier, tmp_path: Path) -> None:
         """What fit would have made of such labels; the network is the same."""
-        known = (
-            {"cross": 2, "disc": 3, "oval": 10} if kind is not bool else {"cross": 0, "disc": 0, "oval": 1}
-        )
-        y = np.array([known[name] for name in LABELS.tolist()]).astype(kind)
+        known = {"cross": "2", "disc": "3", "oval": "10"}
+        y = np.array([known[name] for name in LABELS.tolist()])
+        y = LABELS == "oval" if kind is bool else y.astype(kind)
         own = tiny(epochs=0.5, method="plain").fit(IMAGES, y)
         own.save(tmp_path / "model")
         loaded = SIT2Classifier.load(tmp_path / "model")
@@ -252,10 +251,8 @@ class TestSaved:
             name: SETTINGS[name] for name in ("method", "backbone", "image_size", "epochs", "batch_size")
         }
         assert {name: told[name] for name in known} == known
-        assert told["settings"] == {"confusion": "folds", "folds": 2, "workers": 1, "cache": "off"} or told[
-            "settings"
-        ] == {"confusion": "folds", "folds": 2, "workers": 1}
-        loaded.fit(IMAGES[:12], LABELS[:12])
+        assert told["settings"].items() >= {"confusion": "folds", "folds": 2, "workers": 1}.items()
+        assert loaded._config().folds == 2  # a refit would take them
 
     @pytest.mark.parametrize(
         ("edit", "why"),
@@ -279,7 +276,7 @@ class TestSaved:
     def test_what_json_cannot_hold(self, tmp_path: Path) -> None:
         own = tiny(epochs=0.5, method="plain").fit(IMAGES, LABELS)
         own.set_params(settings={"folds": object()})
-        with pytest.raises(ModelError, match="^settings holds <object .* cannot be saved\n"):
+        with pytest.raises(ModelError, match=r"^settings holds <object .* cannot be saved\n"):
             own.save(tmp_path / "model")
         assert not (tmp_path / "model").exists()
 
@@ -357,7 +354,8 @@ class TestRefused:
                 LABELS,
                 (
                     f"X: pixels are float64 from {IMAGES.min() / 2:.6g} to {IMAGES.max() / 2:.6g}\nexpected floats "
-                    "from 0 to 1, or uint8: divide them, or use images.astype('uint8') where they lie between 0 and 255"
+                    "from 0 to 1, or uint8: divide them, or use images.astype('uint8') where they lie between 0 "
+                    "and 255"
                 ),
             ),
         ],

@@ -39,7 +39,9 @@ class Dataset:
     labels: IntArray  # (N,) int64
     groups: tuple[str, ...] = ()  # N or none
     splits: tuple[str, ...] = ()  # N or none, each "train", "val" or "test"
-    arrays: tuple[ByteArray, ...] = ()  # N images (H, W[, C]) uint8, if pixels came along
+    arrays: tuple[
+        ByteArray, ...
+    ] = ()  # N images (H, W[, C]) uint8, if pixels came along; or bytes (B,) of files
     notes: tuple[str, ...] = ()  # what was ignored on the way, for the screen
     duplicates: tuple[str, ...] = ()  # N or none: one name for all images that are equal to the byte
     layout: str = ""  # what the folders mean, such as "class" or "split/class"; "" where there are none

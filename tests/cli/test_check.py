@@ -179,6 +179,29 @@ class TestLabels:
         assert sorted(finding(report, "suspicious label")["files"]) == sorted(self.WRONG)
         assert finding(report, "suspicious label")["details"][0]["p_suggested"] == 0.9
 
+    def test_nothing_that_looks_wrong_is_said(self, tmp_path: Path, capsys: Printed) -> None:
+        pytest.importorskip("cleanlab")
+        data = write_folder(tmp_path / "shapes", 10, classes=("cross", "disc"))
+        files = sorted(data.rglob("*.png"))
+        rows = [f"{path.relative_to(data).as_posix()},{int(path.parent.name == 'cross')}" for path in files]
+        lines = ["id,p_cross,p_disc", *(f"{row},{1 - int(row[-1])}" for row in rows[:-3])]
+        (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
+        assert command(("check", data, "--predictions", tmp_path / "p.csv")) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert (
+            "note: No label looks wrong: 17 labels examined (3 images without a prediction not)." in printed
+        )
+        code, report = checked(capsys, data, "--labels", "--backbone", "small-cnn")
+        assert code == 0
+        assert [kind for kind in kinds(report) if "label" in kind]
+
+    def test_labels_that_cannot_be_examined(self, tmp_path: Path, capsys: Printed) -> None:
+        data = write_folder(tmp_path / "shapes", 3, classes=("cross", "disc"))
+        for path in (data / "disc").iterdir():
+            path.write_bytes(b"broken")
+        command(("check", data, "--labels"))
+        assert "labels were not examined" in " ".join(capsys.readouterr().err.split())
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

@@ -330,6 +330,24 @@ class TestSelect:
             ([[0.5, 0.5]], [0.0], None, "labels are float64 numbers\nexpected whole numbers or class names"),
             (
                 [[0.5, 0.5]],
+                ["dog"],
+                None,
+                (
+                    "label 'dog' of row 0 is no class\nlabels that are names need classes=[…]: the names in the "
+                    "order of the columns (classes_ of a classifier)"
+                ),
+            ),
+            (
+                [[0.5, 0.5]],
+                [None],
+                ["cat", "dog"],
+                (
+                    "labels: 1 label of 1 is missing (None, NaN or empty), in row 0, counted from 0\n"
+                    "expected a label for each image: fill them in, or leave the images out"
+                ),
+            ),
+            (
+                [[0.5, 0.5]],
                 ["dgo"],
                 ["cat", "dog"],
                 "label 'dgo' of row 0 is no class\ndid you mean 'dog'?",

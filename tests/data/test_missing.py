@@ -67,7 +67,7 @@ def test_what_is_there_keeps_its_kind(values, expected, kind):
 @pytest.mark.parametrize("values", [["1", 1], np.array([1, "1"], dtype=object)])
 def test_texts_beside_numbers(values):
     with pytest.raises(
-        DataError, match="^y holds labels of several kinds\nexpected all numbers, or all texts$"
+        DataError, match=r"^y holds labels of several kinds\nexpected all numbers, or all texts$"
     ):
         labels_of(values, "y")
     assert none_missing(values, "group", "groups").tolist() == list(values)  # groups may be

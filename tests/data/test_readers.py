@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sit2.data.readers import READERS, read_dataset, read_images
@@ -23,8 +24,11 @@ def sources(save_image, tmp_path) -> dict[str, Path]:
     (tmp_path / "list.csv").write_text("path,label\n" + rows)
     labels = [place.split("/")[1] for place in places]
     np.savez(tmp_path / "set.npz", images=np.zeros((4, 7, 11), np.uint8), labels=labels)
+    files = [{"bytes": (tmp_path / place).read_bytes(), "path": None} for place in places]
+    pd.DataFrame({"image": files, "label": labels}).to_parquet(tmp_path / "set.parquet")
     return {
         "folder": tmp_path / "DATA",
+        "embedded": tmp_path / "set.parquet",
         "manifest": tmp_path / "list.csv",
         "arrays": tmp_path / "set.npz",
     }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sit2.data.readers.missing import none_missing
 from sit2.errors import ConfigError, DataError, did_you_mean
 from sit2.records import ClassPair, Confusion, FloatArray, IntArray
 
@@ -39,7 +40,7 @@ def select_pairs(
         coverage, min_confused, max_pairs: see :func:`choose_pairs`.
 
     Raises:
-        DataError: shapes that do not fit, rows that are no probabilities, unknown labels.
+        DataError: shapes that do not fit, rows that are no probabilities, unknown or missing labels.
         ConfigError: see :func:`choose_pairs`.
     """
     try:
@@ -59,7 +60,8 @@ def select_pairs(
             "expected one name for each column, in the order of the columns"
         )
     by_name = classes is not None and not all(isinstance(c, str) for c in classes)
-    index = _label_indices(np.asarray(labels), names, len(values), by_name=by_name)
+    none_missing(labels, "label", "labels")
+    index = _label_indices(np.asarray(labels), names, len(values), by_name=by_name, named=classes is not None)
     ranked = rank_pairs(measure(values, index, names))
     chosen = choose_pairs(
         ranked, num_classes=num_classes, coverage=coverage, min_confused=min_confused, max_pairs=max_pairs
@@ -212,7 +214,14 @@ def _share(count: FloatArray, samples: IntArray) -> tuple[FloatArray, FloatArray
     return share, share - low, high - share
 
 
-def _label_indices(labels: np.ndarray, names: list[str], rows: int, *, by_name: bool) -> IntArray:
+_NAME_THEM = (
+    "labels that are names need classes=[…]: the names in the order of the columns (classes_ of a classifier)"
+)
+
+
+def _label_indices(
+    labels: np.ndarray, names: list[str], rows: int, *, by_name: bool, named: bool
+) -> IntArray:
     """(N,) int64 class indices from indices, or from names (``by_name`` forces that for whole numbers)."""
     if labels.shape != (rows,):
         raise DataError(f"labels has shape {labels.shape}\nexpected ({rows},): one label for each row")
@@ -230,6 +239,6 @@ def _label_indices(labels: np.ndarray, names: list[str], rows: int, *, by_name: 
     position = {name: k for k, name in enumerate(names)}
     for row, label in enumerate(labels):
         if str(label) not in position:
-            hint = did_you_mean(str(label), names)
+            hint = did_you_mean(str(label), names) if named else _NAME_THEM
             raise DataError(f"label {str(label)!r} of row {row} is no class\n{hint}")
     return np.array([position[str(label)] for label in labels], dtype=np.int64)

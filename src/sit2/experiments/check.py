@@ -64,8 +64,11 @@ def check_data(
     for note in pixels.notes:
         listener(Note(note))
     dataset = name_duplicates(dataset, pixels)
-    if labels and probabilities is None and len(_readable_classes(dataset, pixels)) > 1:
-        probabilities, credible = _left_out(dataset, pixels, config, listener), DOUBTS
+    if labels and probabilities is None:
+        if len(_readable_classes(dataset, pixels)) > 1:
+            probabilities, credible = _left_out(dataset, pixels, config, listener), DOUBTS
+        else:
+            listener(Note("labels were not examined: that takes two classes with images that can be read"))
     return check(dataset, pixels, probabilities=probabilities, credible=credible)
 
 

@@ -20,6 +20,8 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
+from sit2.data.readers import read_dataset
+from sit2.data.readers.handed import is_one_source
 from sit2.errors import RunFolderError
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
@@ -48,7 +50,7 @@ class Comparison:
 
 
 def compare(
-    data: str | Path | Sequence[str | Path],
+    data: Any,
     *,
     out: str | Path,
     methods: Sequence[str] = DEFAULT_METHODS,
@@ -64,7 +66,7 @@ def compare(
     """Compare recipes on one or more data sets over repeated splits and seeds.
 
     Args:
-        data: folders, manifests or ``.npz`` files.
+        data: what :func:`~sit2.experiments.run.train` takes, or a list of such.
         out: the folder to write; where it holds an earlier comparison, finished cells are taken up.
         methods: recipes as in ``sit2 train --method``; the control of each is added where it is missing.
         splits: how many splits of each data set.
@@ -80,9 +82,14 @@ def compare(
         Sit2Error: for anything that the caller can mend.
     """
     config = make_config(settings)
-    paths = [data] if isinstance(data, str | Path) else list(data)
+    sources = [data] if is_one_source(data) else list(data)
     grid = make_grid(
-        [Path(path) for path in paths],
+        [
+            Path(one)
+            if isinstance(one, str | Path)
+            else read_dataset(one, groups=config.groups, group_pattern=config.group_pattern)
+            for one in sources
+        ],
         methods,
         splits=splits,
         seeds=seeds,

@@ -74,7 +74,7 @@ class Grid:
 
 
 def make_grid(
-    paths: Sequence[Path],
+    sources: Sequence[Path | Dataset],
     methods: Sequence[str],
     *,
     splits: int = 5,
@@ -96,7 +96,7 @@ def make_grid(
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"the method {twice!r} is named twice\nexpected each name once")
     return Grid(
-        tuple(Source(path) for path in paths),
+        tuple(Source(one) for one in sources),
         with_controls(recipes, control),
         splits=splits,
         seeds=seeds,

@@ -19,6 +19,7 @@ from sit2.confusion.pairs_file import pairs_table
 from sit2.confusion.predictions_file import predictions_table
 from sit2.data.cache import networks_folder
 from sit2.data.quality.findings import class_warnings, findings_json
+from sit2.data.readers import read_dataset
 from sit2.data.thumbnails import write_thumbnails
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import Metrics, compute_metrics
@@ -52,7 +53,7 @@ class Run:
 
 
 def train(
-    data: str | Path | Dataset,
+    data: Any,
     *,
     out: str | Path,
     resume: bool = False,
@@ -63,7 +64,11 @@ def train(
     """Train a classifier, and its control where there is one, on a folder of images; say how good it is.
 
     Args:
-        data: a folder, manifest or ``.npz`` file, or a :class:`~sit2.records.Dataset`.
+        data: a folder, manifest, Parquet file with images in it or ``.npz`` file; or, in memory, a pandas
+            DataFrame with the columns ``path`` or ``image``, ``label``, and perhaps ``group`` and ``split``; a pair
+            ``(images, labels)``; a Hugging Face ``Dataset``, or several by split; a mapping of arrays as in an
+            ``.npz`` file. Arrays of images are (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1, 3 or 4, uint8 or
+            floats in [0, 1].
         out: the run folder to write; must not hold anything yet, unless one of the next two is set.
         resume: finish the run that was begun in ``out``.
         overwrite: replace the run in ``out``.
@@ -74,6 +79,8 @@ def train(
         Sit2Error: for anything that the caller can mend.
     """
     config = make_config(settings)
+    if not isinstance(data, str | Path | Dataset):
+        data = read_dataset(data, groups=config.groups, group_pattern=config.group_pattern)
     return run_experiment(
         data, Path(out), config, config.recipes, listener=listener, resume=resume, overwrite=overwrite
     )

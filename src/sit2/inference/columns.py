@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.groups import groups_from_table, side_table
 from sit2.data.readers.manifest import IN_FOLDER, MANIFEST, read_table
 from sit2.errors import DataError, did_you_mean
@@ -26,7 +27,7 @@ class Column:
         first, beside = sources[0].expanduser(), side_table(by)
         if beside is not None:
             found = cls(*beside, manifest=None)
-        elif len(sources) == 1 and MANIFEST.accepts(first):
+        elif len(sources) == 1 and (MANIFEST.accepts(first) or EMBEDDED.accepts(first)):
             held = [first / name for name in IN_FOLDER if (first / name).is_file()]
             found = cls(held[0] if first.is_dir() else first, by, manifest=first)
         else:
@@ -45,6 +46,7 @@ class Column:
         """Return the value of each image; "(empty)" where a manifest has none."""
         if self.manifest is None:
             return groups_from_table(dataset, self.table, self.name).groups
-        ids = MANIFEST.images(self.manifest, dataset.classes, "").ids  # one for each row
+        reader = EMBEDDED if EMBEDDED.accepts(self.manifest) else MANIFEST
+        ids = reader.images(self.manifest, dataset.classes, "").ids  # one for each row
         known = dict(zip(ids, read_table(self.table).columns[self.name], strict=True))
         return tuple(known[name].strip() or "(empty)" for name in dataset.ids)

@@ -73,9 +73,7 @@ def read_estimator(folder: Path, names: Sequence[str]) -> Kept | None:
         classes = np.array(labels["classes"], dtype=kind)
         if [str(one) for one in classes.tolist()] != list(names):
             raise ValueError("its classes are not those of the model beside it")
-        pairs = [
-            ClassPair(**{k: math.nan if v is None else v for k, v in one.items()}) for one in content["pairs"]
-        ]
+        pairs = [_pair(one) for one in content["pairs"]]
     except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -101,3 +99,9 @@ def _plain(name: str, value: Any) -> Any:
 
 def _without_nan(fields: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields.items()}
+
+
+def _pair(fields: Mapping[str, Any]) -> ClassPair:
+    """Return a pair of classes. Raises TypeError for other fields than it has."""
+    values: dict[str, Any] = {name: math.nan if value is None else value for name, value in fields.items()}
+    return ClassPair(**values)

@@ -38,7 +38,7 @@ def print_checkup(found: Checkup, screen: Screen) -> None:
     _print_classes(found, screen)
     screen.say("")
     _print_files(found, screen)
-    if not found.findings:
+    if all(finding.severity == "note" for finding in found.findings):
         screen.say("")
         screen.say("Nothing found that would make results wrong.")
     for finding in found.findings:

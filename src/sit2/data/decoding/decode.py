@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 import threading
@@ -48,12 +49,14 @@ def _tell_nobody(_note: str) -> None:
 def decode(source: Path | ByteArray, how: Decoding, tell: Tell = _tell_nobody) -> ByteArray:
     """Return an image file, or an array (H, W[, 1|3|4]), as (C, size, size) uint8.
 
+    An array of one axis holds the bytes of an image file.
+
     ``tell`` is called with what is worth knowing of an image that could be read, such as :data:`FRAMES`.
 
     Raises:
         Unreadable: with the reason.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and source.ndim > 1:
         pixels = scaled(Image.fromarray(source[:, :, 0] if source.shape[2:] == (1,) else source), how, tell)
     else:
         with _reading(source) as file:
@@ -74,7 +77,7 @@ def channels_of(source: Path | ByteArray) -> int:
     Raises:
         Unreadable: with the reason.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and source.ndim > 1:
         return 1 if source.ndim == 2 or source.shape[2] == 1 else 3
     with _reading(source) as file:
         head = _head(file)
@@ -94,7 +97,7 @@ def size_of(source: Path | ByteArray) -> tuple[int, int]:
     Raises:
         Unreadable: with the reason.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and source.ndim > 1:
         return int(source.shape[0]), int(source.shape[1])
     with _reading(source) as file:
         head = _head(file)
@@ -105,9 +108,14 @@ def size_of(source: Path | ByteArray) -> tuple[int, int]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
+def _reading(path: Path | ByteArray) -> Iterator[IO[bytes]]:
     """Open a file, once; whatever goes wrong with it, then or later, becomes :class:`Unreadable`."""
     try:
+        if isinstance(path, np.ndarray):
+            if not path.size:
+                raise Unreadable("an empty file")
+            yield io.BytesIO(path.data)
+            return
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for ever
             folder = stat.S_ISDIR(before.st_mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,13 +94,14 @@ def _guessed(table: Counter[int]) -> int:
 
 
 def _header(source: Path | ByteArray) -> Header | None:
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) and source.ndim > 1:
         height, width = source.shape[:2]
         depth = 1 if source.ndim == 2 else source.shape[2]
         channels = {1: "gray", 3: "colour", 4: "colour with alpha"}[depth]
         return Header("array", channels, 8, width, height)
     try:
-        with source.open("rb") as file, open_image(file) as image:
+        opened = io.BytesIO(source.data) if isinstance(source, np.ndarray) else source.open("rb")
+        with opened as file, open_image(file) as image:
             return Header(image.format or "?", _channels(image), _bits(image), *image.size)
     except Exception:  # a format of another decoder
         return None

@@ -13,6 +13,8 @@ from sit2.records import Dataset, FloatArray
 def suspicious_labels(dataset: Dataset, probabilities: FloatArray, credible: float) -> list[Finding]:
     """Find images whose label is probably wrong, the surest first, with the class that is more likely.
 
+    Where none is found that is said, in a note.
+
     Args:
         dataset: N images.
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
@@ -27,7 +29,7 @@ def suspicious_labels(dataset: Dataset, probabilities: FloatArray, credible: flo
         raise ConfigError("--labels needs cleanlab\npip install 'sit2[labels]'") from None
     known = np.flatnonzero(~np.isnan(probabilities).any(axis=1))
     if not len(known):
-        return []
+        return [Finding("labels", "note", "No label was examined: no image has a prediction.", "")]
     issues = find_label_issues(
         dataset.labels[known],
         probabilities[known],
@@ -38,7 +40,16 @@ def suspicious_labels(dataset: Dataset, probabilities: FloatArray, credible: flo
     rows = known[issues]
     rows = rows[probabilities[rows, dataset.labels[rows]] <= credible]
     if not len(rows):
-        return []
+        rest = len(dataset) - len(known)
+        without = f" ({counted(rest, 'image')} without a prediction not)" if rest else ""
+        return [
+            Finding(
+                "labels",
+                "note",
+                f"No label looks wrong: {counted(len(known), 'label')} examined{without}.",
+                "a wrong label that a classifier finds likely too is not found",
+            )
+        ]
     details = tuple(_suspicion(dataset, probabilities, int(n)) for n in rows)
     shown = [f"{d['id']} ({d['label']}, rather {d['suggested']})" for d in details]
     return [

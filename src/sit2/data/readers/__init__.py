@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sit2.data.readers.arrays import ARRAYS
+from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
+from sit2.data.readers.handed import read_handed
 from sit2.data.readers.manifest import MANIFEST
 from sit2.data.readers.reader import Reader, class_indices
 from sit2.data.readers.validate import alike, validate
@@ -20,6 +23,7 @@ from sit2.errors import ConfigError, DataError, not_found
 from sit2.records import Dataset
 
 READERS: dict[str, Reader] = {
+    "embedded": EMBEDDED,
     "manifest": MANIFEST,  # before the folder: a folder with a samples.csv is read by it
     "arrays": ARRAYS,
     "folder": FOLDER,
@@ -27,13 +31,12 @@ READERS: dict[str, Reader] = {
 EXPECTED = "expected " + "; ".join(reader.expects for reader in READERS.values())
 
 
-def read_dataset(
-    source: str | Path, *, groups: str | None = None, group_pattern: str | None = None
-) -> Dataset:
+def read_dataset(source: Any, *, groups: str | None = None, group_pattern: str | None = None) -> Dataset:
     """Read a labelled set of images for training.
 
     Args:
-        source: a folder of classes or splits, a manifest, or an ``.npz`` file.
+        source: a folder of classes or splits, a manifest, an ``.npz`` file, or what a program holds in its hands
+            (:func:`~sit2.data.readers.handed.read_handed`).
         groups: the manifest's column of patients, slides, …, or ``TABLE.csv:COLUMN``; default: the manifest's
             column ``group``, where there is one.
         group_pattern: regular expression that finds the group in each file's name instead.
@@ -44,8 +47,13 @@ def read_dataset(
     """
     if groups is not None and group_pattern is not None:
         raise ConfigError("both groups and group_pattern are given\nexpected one way to name the groups")
-    path, table = Path(source).expanduser(), side_table(groups)
-    dataset = _reader_of(path).read(path, None if table else groups)
+    table = side_table(groups)
+    column = None if table else groups
+    if isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        dataset = _reader_of(path).read(path, column)
+    else:
+        dataset = read_handed(source, column)
     if table is not None:
         dataset = groups_from_table(dataset, *table)
     if group_pattern is not None:

@@ -86,6 +86,13 @@ def _words(values: Sequence[object] | None, what: str, part: Part, name: str) ->
     )
 
 
+def from_mapping(arrays: Mapping[str, ArrayLike], name: str) -> Dataset:
+    """Return a mapping with the arrays of an ``.npz`` file as a dataset. Raises :class:`DataError`."""
+    path = Path(name)
+    parts = _parts_in({key: np.asarray(value) for key, value in arrays.items()}, path, need_labels=True)
+    return _dataset(path, parts, _classes(parts))
+
+
 def _read(path: Path, groups: str | None) -> Dataset:
     no_groups(path, groups, "groups need a .csv or .parquet manifest, or sit2's Python interface")
     parts = _parts(path, need_labels=True)
@@ -163,7 +170,7 @@ def _part(split: str, images: NDArray[Any], given: ArrayLike | None, where: str)
         raise DataError(
             f"{where}: {counted(len(pixels), 'image')}, but {there}\nexpected a label for each image"
         )
-    names, numeric = _label_names(labels, where)
+    names, numeric = label_names(labels, where)
     return Part(split, pixels, names, numeric, notes)
 
 
@@ -225,7 +232,7 @@ def _as_bytes(images: NDArray[Any], where: str) -> tuple[ByteArray, tuple[str, .
 _EXPECTED_SHAPE = "expected images × height × width, or images × height × width × channels (1, 3 or 4)"
 
 
-def _label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
+def label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
     """Return the labels as text, and whether they were whole numbers."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

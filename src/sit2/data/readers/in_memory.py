@@ -26,8 +26,8 @@ def as_sequence(X: Any) -> Any:
     if X is None or isinstance(X, str | bytes | Path):
         raise DataError(f"X is {shown(X)}\nexpected images, or a list of paths")
     if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
-        return list(X) if X.dtype == object and not is_paths(X) else X  # a column of arrays
+        array = X.to_numpy()
+        return list(array) if array.dtype == object and not is_paths(array) else array  # a column of arrays
     return X if hasattr(X, "__len__") else list(X)
 
 

@@ -8,10 +8,11 @@ from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from sit2.data.parquet import holds_images
 from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
 from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean, not_found
-from sit2.records import Dataset
+from sit2.records import ByteArray, Dataset
 from sit2.storage.escaping import restored, restored_all
 
 IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
@@ -27,6 +28,13 @@ class Table(NamedTuple):
     def at(self, row: int) -> str:
         """Name a row in a message."""
         return f"{self.path}, {self.places[row]}"
+
+
+class Images(NamedTuple):
+    """Images that came with the rows of a table."""
+
+    arrays: tuple[ByteArray, ...]  # N, as a data set has them
+    numeric: bool  # labels are whole numbers, so that 2 comes before 10
 
 
 def _manifest(path: Path) -> Path | None:
@@ -175,31 +183,47 @@ def _name(table: Table) -> str:
 
 def _read(path: Path, groups: str | None) -> Dataset:
     """Read the rows of a manifest, except those whose split is "unused"."""
-    table = _table(path)
-    ids = _ids(table)
+    return labelled(_table(path), groups)
+
+
+def labelled(table: Table, groups: str | None, images: Images | None = None) -> Dataset:
+    """Return the rows of a table for training, except those whose split is "unused".
+
+    Without ``images`` the column ``path`` names files, relative to the table's folder.
+
+    Raises:
+        DataError: a column is missing, or a value in it.
+    """
+    ids, paths = _ids_and_paths(table, images)
     labels = column(table, "label")
     grouped = _groups(table, groups)
     splits = _splits(table)
     keep = [row for row in range(len(ids)) if not splits or splits[row] != "unused"]
-    classes = tuple(sorted({labels[row] for row in keep}))
+    names = {labels[row] for row in keep}
+    classes = tuple(sorted(names, key=int) if images is not None and images.numeric else sorted(names))
     unused = [ids[row] for row in range(len(ids)) if splits and splits[row] == "unused"]
     return Dataset(
         name=_name(table),
         root=table.path.parent,
         classes=classes,
         ids=tuple(ids[row] for row in keep),
-        paths=tuple(ids[row] for row in keep),
+        paths=tuple(paths[row] for row in keep),
         labels=class_indices([labels[row] for row in keep], classes),
         groups=tuple(grouped[row] for row in keep) if grouped else (),
         splits=tuple(splits[row] for row in keep) if splits else (),
+        arrays=tuple(images.arrays[row] for row in keep) if images is not None else (),
         notes=(f"left out {counted(len(unused), 'unused row')}: {listed(unused)}",) if unused else (),
     )
 
 
 def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
     """Read every row of a manifest, with or without a label."""
-    table = _table(path)
-    ids = _ids(table)
+    return to_predict(_table(path), classes)
+
+
+def to_predict(table: Table, classes: tuple[str, ...], images: Images | None = None) -> Dataset:
+    """Return every row of a table, with or without a label; the images as for :func:`labelled`."""
+    ids, paths = _ids_and_paths(table, images)
     labels = [value.strip() for value in table.columns.get("label", [""] * len(ids))]
     unknown = sorted(set(labels) - {*classes, ""})
     notes = []
@@ -211,16 +235,25 @@ def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
         root=table.path.parent,
         classes=classes,
         ids=ids,
-        paths=ids,
+        paths=paths,
         labels=class_indices(labels, classes),
         groups=tuple(_groups(table, None)),
+        arrays=images.arrays if images is not None else (),
         notes=tuple(notes),
     )
 
 
+def _ids_and_paths(table: Table, images: Images | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if images is None:
+        ids = _ids(table)
+        return ids, ids
+    count = range(len(images.arrays))
+    return tuple(f"{n:06d}" for n in count), tuple(f"{table.path.name}#{n}" for n in count)
+
+
 MANIFEST = Reader(
     expects="a .csv or .parquet manifest with the columns path,label",
-    accepts=lambda path: _manifest(path) is not None,
+    accepts=lambda path: _manifest(path) is not None and not holds_images(path),
     read=_read,
     images=_images,
 )
