@@ -182,9 +182,10 @@ class TestLabels:
     def test_nothing_that_looks_wrong_is_said(self, tmp_path: Path, capsys: Printed) -> None:
         pytest.importorskip("cleanlab")
         data = write_folder(tmp_path / "shapes", 10, classes=("cross", "disc"))
-        files = sorted(data.rglob("*.png"))
-        rows = [f"{path.relative_to(data).as_posix()},{int(path.parent.name == 'cross')}" for path in files]
-        lines = ["id,p_cross,p_disc", *(f"{row},{1 - int(row[-1])}" for row in rows[:-3])]
+        lines = ["id,label,p_cross,p_disc"]
+        for path in sorted(data.rglob("*.png"))[:-3]:
+            sure = "1,0" if path.parent.name == "cross" else "0,1"
+            lines.append(f"{path.relative_to(data).as_posix()},{path.parent.name},{sure}")
         (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
         assert command(("check", data, "--predictions", tmp_path / "p.csv")) == 0
         printed = " ".join(capsys.readouterr().out.split())
