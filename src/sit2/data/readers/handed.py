@@ -161,4 +161,5 @@ def _as_image(value: Any) -> ByteArray:
         raise DataError(
             f"an image is {shown(value)}\nexpected an array, a Pillow image or the bytes of a file"
         )
-    return pixels_of(np.asarray(value)[None], "image")[0][0]
+    image: ByteArray = pixels_of(np.asarray(value)[None], "image")[0][0]
+    return image
