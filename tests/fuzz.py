@@ -39,7 +39,8 @@ from sit2.confusion.pairs import all_pairs
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import is_predictions_file, read_predictions, read_run_predictions
 from sit2.data import cache
-from sit2.data.decoding.decode import Decoding, channels_of, decode
+from sit2.data.decoding.decode import Decoding, decode
+from sit2.data.decoding.header import channels_of
 from sit2.data.quality.findings import Finding, findings_json, read_findings
 from sit2.data.readers import read_dataset, read_images
 from sit2.data.samples import read_samples

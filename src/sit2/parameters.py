@@ -107,11 +107,15 @@ def _converted(name: str, value: Any, hint: Any, rule: Rule) -> Any:
         hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
     if typing.get_origin(hint) is tuple:
         items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+        kind = typing.get_args(hint)[0]
+        if kind is int and isinstance(items, int) and not isinstance(items, bool):
+            items = [items]
         if not isinstance(items, list | tuple):
+            known = f": {', '.join(rule.choices)}" if rule.choices else ""
             raise ConfigError(
-                f"{name} is {shown(value)}\nexpected names with commas between: {', '.join(rule.choices)}"
+                f"{name} is {shown(value)}\nexpected {_PLURAL[kind]} with commas between{known}"
             )
-        return tuple(_converted(name, v, str, rule) for v in items)
+        return tuple(_converted(name, v, kind, rule) for v in items)
     try:
         converted = _as_type(value, hint)
     except (TypeError, ValueError, OverflowError):
@@ -127,6 +131,7 @@ def _converted(name: str, value: Any, hint: Any, rule: Rule) -> Any:
     return converted
 
 
+_PLURAL = {int: "whole numbers", str: "names"}
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
 
 

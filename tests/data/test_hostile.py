@@ -20,7 +20,8 @@ from format_tools import SIDE, noise
 from PIL import Image
 
 from sit2.data.decoding import decode as module
-from sit2.data.decoding.decode import channels_of, decode
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.header import channels_of
 from sit2.data.decoding.image import Decoding, Unreadable, UnreadableNow
 from sit2.storage.process_state import quiet_libraries
 
@@ -90,7 +91,7 @@ def _(path):
 
 @hostile(
     "a bomb: a small PNG of many pixels",
-    "9,000 × 9,000 pixels, more than 80 million (--max-megapixels)",
+    "9,000 × 9,000 pixels, more than 80 million (train with --max-megapixels)",
     "a.png",
     max_megapixels=80,
 )
@@ -100,7 +101,7 @@ def _(path):
 
 @hostile(
     "a JPEG of too many pixels",
-    "1,200 × 1,000 pixels, more than 1 million (--max-megapixels)",
+    "1,200 × 1,000 pixels, more than 1 million (train with --max-megapixels)",
     "a.jpg",
     max_megapixels=1,
 )
@@ -110,7 +111,7 @@ def _(path):
 
 @hostile(
     "a DICOM file of too many pixels",
-    "1,200 × 1,000 pixels, more than 1 million (--max-megapixels)",
+    "1,200 × 1,000 pixels, more than 1 million (train with --max-megapixels)",
     "a.dcm",
     max_megapixels=1,
 )
@@ -153,7 +154,7 @@ def _(path):
 
 @hostile(
     "TIFF, floats beyond 0 to 1",
-    "float pixels from -5 to 15, but full means 0 to 1: set --depth-window to LO,HI or percentile",
+    "float pixels from -5 to 15, but full means 0 to 1: train with --depth-window LO,HI or percentile",
     "a.tif",
 )
 def _(path):
@@ -162,7 +163,7 @@ def _(path):
 
 @hostile(
     "TIFF, 32-bit whole numbers",
-    "32-bit pixels, whose range is unknown (here 0 to 4095): set --depth-window to LO,HI or percentile",
+    "32-bit pixels, whose range is unknown (here 0 to 4095): train with --depth-window LO,HI or percentile",
     "a.tif",
 )
 def _(path):
@@ -176,7 +177,49 @@ def _(path):
     tifffile.imwrite(path, pixels)
 
 
-@hostile("TIFF, five channels", "a TIFF file of 5 channels, uint8; expected gray or RGB numbers", "a.tif")
+@hostile(
+    "TIFF, two stains",
+    "a TIFF file of 2 channels, more than gray or RGB: train with --channels-from 0,1,1 to choose",
+    "a.tif",
+)
+def _(path):
+    tifffile.imwrite(path, noise(2), photometric="minisblack", planarconfig="contig", extrasamples=[0])
+
+
+@hostile(
+    "TIFF, RGB and a fourth channel of no stated meaning",
+    "a TIFF file of 4 channels, more than gray or RGB: train with --channels-from 0,1,2 to choose",
+    "a.tif",
+)
+def _(path):
+    tifffile.imwrite(path, noise(4), photometric="rgb", extrasamples=[0])
+
+
+@hostile(
+    "TIFF, four stains of 16 bits, a plane for each",
+    "a TIFF file of 4 channels, more than gray or RGB: train with --channels-from 0,1,2 to choose",
+    "a.tif",
+)
+def _(path):
+    pixels = noise(4, kind=np.uint16).transpose(2, 0, 1)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="separate")
+
+
+@hostile(
+    "TIFF, gray, `--channels-from 0,1,1`",
+    "it has 1 channel, and --channels-from names number 1 (the first is 0)",
+    "a.tif",
+    channels_from=(0, 1, 1),
+)
+def _(path):
+    tifffile.imwrite(path, noise())
+
+
+@hostile(
+    "TIFF, five channels",
+    "a TIFF file of 5 channels, more than gray or RGB: train with --channels-from 0,1,2 to choose",
+    "a.tif",
+)
 def _(path):
     tifffile.imwrite(path, noise(5), photometric="minisblack", planarconfig="contig")
 

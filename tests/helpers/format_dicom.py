@@ -47,6 +47,14 @@ def _(path):
     return to_bytes(pixels, 0, 4095)
 
 
+@case("DICOM, 16 bits with sign", "-32768…32767 become 0…255", "a.dcm")
+def _(path):
+    pixels = noise(kind=np.int16)
+    pixels[0] = -32768  # as padding around a scan often is
+    dicom(path, pixels, 16)
+    return to_bytes(pixels, -32768, 32767)
+
+
 @case("DICOM, 16 bits, RLE", "0…65535 become 0…255", "a.dcm")
 def _(path):
     pixels = noise(kind=np.uint16)

@@ -86,7 +86,7 @@ def _(path):
     "PNG, 16 bits, of which 12 are used",
     "0…65535 become 0…255: nearly black, and said",
     "a.png",
-    note="whose values fill less than a sixteenth of their range (see --depth-window)",
+    note="whose values fill less than a sixteenth of their range (see --depth-window of `sit2 train`)",
 )
 def _(path):
     pixels = noise(kind=np.uint16) // 17

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import tifffile
-from format_tools import FIRST, case, noise, to_bytes
+from format_tools import FIRST, case, noise, over, to_bytes
+from PIL import Image
 
 
 @case("TIFF, 8 bits", "the same pixels", "a.tif")
@@ -68,6 +69,72 @@ def _(path):
     pixels = noise(3, kind=np.uint16)
     tifffile.imwrite(path, pixels.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
     return to_bytes(pixels, 0, 65535)
+
+
+@case("TIFF, gray with unassociated alpha", "over white, one channel", "a.tif", atol=1)
+def _(path):
+    pixels = noise(2)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    return over(pixels[..., 0], pixels[..., 1])
+
+
+@case(
+    "TIFF, colour of 16 bits with associated alpha, a plane for each (`sit2[tiff]`)",
+    "over white",
+    "a.tif",
+    channels=3,
+    atol=2,
+)
+def _(path):
+    pixels = noise(4, kind=np.uint16) | 1
+    alpha = pixels[..., 3:] / 65535
+    stored = np.concatenate([(pixels[..., :3] * alpha).astype(np.uint16), pixels[..., 3:]], axis=2)
+    tifffile.imwrite(
+        path, stored.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", extrasamples=[1]
+    )
+    return over(to_bytes(pixels[..., :3], 0, 65535), 255 * alpha[..., 0])
+
+
+@case(
+    "TIFF, two stains, `--channels-from 1` (`sit2[tiff]`)", "the second channel", "a.tif", channels_from=(1,)
+)
+def _(path):
+    pixels = noise(2)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    return pixels[..., 1]
+
+
+@case(
+    "TIFF, two stains, `--channels-from 0,1,1` (`sit2[tiff]`)",
+    "these three channels",
+    "a.tif",
+    channels=3,
+    channels_from=(0, 1, 1),
+)
+def _(path):
+    pixels = noise(2)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    return pixels[..., [0, 1, 1]]
+
+
+@case(
+    "TIFF, four stains of 16 bits, a plane for each, `--channels-from 3,0,1` (`sit2[tiff]`)",
+    "these three channels",
+    "a.tif",
+    channels=3,
+    channels_from=(3, 0, 1),
+)
+def _(path):
+    pixels = noise(4, kind=np.uint16)
+    tifffile.imwrite(path, pixels.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate")
+    return to_bytes(pixels[..., [3, 0, 1]], 0, 65535)
+
+
+@case("PNG, colour, `--channels-from 1`", "the green channel", "a.png", channels_from=(1,))
+def _(path):
+    pixels = noise(3)
+    Image.fromarray(pixels).save(path)
+    return pixels[..., 1]
 
 
 @case("TIFF, floats from 0 to 1", "0…1 become 0…255", "a.tif", atol=1)

@@ -18,7 +18,7 @@ from typing import Any
 from sit2.config.presets import BALANCED, PRESETS_OF_SETTINGS
 from sit2.config.recipe import AUTO, Recipe, with_controls
 from sit2.confusion.settings import ConfusionSettings
-from sit2.data.decoding.window import depth_limits
+from sit2.data.decoding.window import check_channels_from, depth_limits
 from sit2.data.settings import DataSettings
 from sit2.errors import ConfigError, did_you_mean, shown
 from sit2.execution.executors import EXECUTORS
@@ -96,6 +96,7 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
             self.make_method(name)
         self.recipe.control(self.control)
         depth_limits(self.depth_window)
+        check_channels_from(self.channels_from)
         if self.val_fraction + self.test_fraction > 0.9:
             raise ConfigError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave less "

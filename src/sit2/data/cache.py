@@ -25,7 +25,7 @@ from sit2.records import ByteArray, Dataset
 from sit2.storage.files import atomic, sweep
 from sit2.storage.untrusted import read_json, to_json
 
-VERSION = 3  # of the entries; another decoder of ours makes another version
+VERSION = 4  # of the entries; another decoder of ours makes another version
 DAY = 24 * 3600.0  # seconds
 ENVIRONMENT = "SIT2_CACHE"
 NETWORKS = "networks"  # the folder of trained networks, in the cache

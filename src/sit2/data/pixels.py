@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sit2.data.cache import key_of, load, save
-from sit2.data.decoding.decode import channels_of, decode
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.header import channels_of
 from sit2.data.decoding.image import MAX_MEGAPIXELS, Decoding, DecodingSettings, Unreadable, UnreadableNow
 from sit2.data.memory import fits
 from sit2.data.words import counted, listed
@@ -47,10 +48,11 @@ def load_pixels(
     *,
     size: int,
     channels: str = "auto",  # "auto", "1" or "3"
-    resize: str = "stretch",  # this and the next three: see Decoding
+    resize: str = "stretch",  # this and the next four: see Decoding
     depth_window: str = "full",
     background: str = "white",
     max_megapixels: int = MAX_MEGAPIXELS,
+    channels_from: tuple[int, ...] = (),
     progress: Progress | None = None,  # called with the number done and N
     cache: Path | None = None,  # folder where decoded pixels are kept between runs
 ) -> Pixels:
@@ -60,7 +62,7 @@ def load_pixels(
     decoded before are not decoded again. Pixels that do not fit into memory are mapped from a file: the
     cache's, or a temporary one.
     """
-    how = Decoding(size, 3, resize, depth_window, background, max_megapixels)
+    how = Decoding(size, 3, resize, depth_window, background, max_megapixels, channels_from)
     key = key_of(dataset, how, channels) if cache is not None else None
     if cache is not None and key is not None and (found := load(cache, key, fits=fits)) is not None:
         if progress is not None:
@@ -108,6 +110,7 @@ def load_pixels_for(
         depth_window=settings.depth_window,
         background=settings.background,
         max_megapixels=settings.max_megapixels,
+        channels_from=settings.channels_from,
         progress=progress,
         cache=cache,
     )
@@ -270,7 +273,9 @@ def fingerprint(dataset: Dataset, problems: Sequence[str], store: PixelStore) ->
 
 
 def _channels(dataset: Dataset, how: Decoding) -> int:
-    """Return 3 as soon as one colour image proves readable, else 1."""
+    """Return how many channels were chosen; else 3 as soon as one colour image proves readable, else 1."""
+    if how.channels_from:
+        return len(how.channels_from)
     for n in range(len(dataset)):
         source = source_of(dataset, n)
         try:

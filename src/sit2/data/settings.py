@@ -50,6 +50,14 @@ class DataSettings:
     channels: str = parameter(
         "auto", "1 gray, 3 colour, auto: as the images are", choices=("auto", "1", "3"), topic=DECODING
     )
+    channels_from: tuple[int, ...] = parameter(
+        (),
+        "which channels of an image file become the image, counted from 0: one (gray) or three (red, green, blue; "
+        "one may stand twice), such as 0,1,2; default: all, and a TIFF that has more than gray or RGB is refused",
+        low=0,
+        value="N,N,N",
+        topic=DECODING,
+    )
     depth_window: str = parameter(
         "full",
         "what becomes 0 to 255 where there are more than 8 bits: full (the file's range; DICOM: its window), "

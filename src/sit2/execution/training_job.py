@@ -116,6 +116,7 @@ class TrainingJob:
             depth_window=config.depth_window,
             background=config.background,
             max_megapixels=config.max_megapixels,
+            channels_from=config.channels_from,
             weights=self.start.name,
             weights_digest=self.start.digest,
             stages=self.method.in_closed_form,

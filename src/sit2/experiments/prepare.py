@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sit2.config.schema import Config
 from sit2.data.cache import cache_folder
-from sit2.data.decoding.decode import size_of
+from sit2.data.decoding.header import size_of
 from sit2.data.decoding.image import Unreadable
 from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for, source_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sit2.data.decoding.image import MAX_MEGAPIXELS, RESIZES, Decoding
-from sit2.data.decoding.window import depth_limits
+from sit2.data.decoding.window import check_channels_from, depth_limits
 from sit2.errors import ConfigError, ModelError, shown
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Predictor
@@ -29,6 +29,7 @@ PREPROCESSING = (
     "depth_window",
     "background",
     "max_megapixels",
+    "channels_from",
     "mean",
     "std",
 )
@@ -50,6 +51,7 @@ class ModelSpec:
     depth_window: str = "full"
     background: str = "white"
     max_megapixels: int = MAX_MEGAPIXELS
+    channels_from: tuple[int, ...] = ()  # which channels of an image file become the image; none: as they are
     weights: str = ""  # what its encoder started from; "": chance
     weights_digest: str = ""
     stages: bool = False  # whether its head sees features of several depths
@@ -160,6 +162,7 @@ def make_spec(fields: dict[str, Any]) -> ModelSpec:
     if type(spec.max_megapixels) is not int or spec.max_megapixels < 1:
         raise ValueError("max_megapixels must be a whole number above 0")
     depth_limits(spec.depth_window)
+    _check_channels_from(spec.channels_from)
     Decoding.of(spec, channels=spec.channels)
     return spec
 
@@ -174,6 +177,12 @@ def _texts(spec: ModelSpec) -> tuple[str, ...]:
         spec.layout,
         spec.weights,
     )
+
+
+def _check_channels_from(chosen: object) -> None:
+    if not isinstance(chosen, tuple) or not all(type(n) is int and n >= 0 for n in chosen):
+        raise ValueError("channels_from must be a list of whole numbers from 0")
+    check_channels_from(chosen)
 
 
 _CHANNELS = "channels must be 1 or 3, with as many means and deviations"

@@ -88,7 +88,8 @@ class Album:
             if pixels is None:
                 names = ("resize", "depth_window", "background", "max_megapixels")
                 how = {key: self.settings[key] for key in names if key in self.settings}
-                pixels = decode(self.root / path, Decoding(SIDE, 3, **how))
+                chosen = tuple(self.settings.get("channels_from", ()))
+                pixels = decode(self.root / path, Decoding(SIDE, 3, **how, channels_from=chosen))
         except (DataError, OSError, ValueError):
             self.gone += 1
             return None

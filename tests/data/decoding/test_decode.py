@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sit2.data.decoding.decode import channels_of, decode
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.header import channels_of
 from sit2.data.decoding.image import Decoding, Unreadable
 from sit2.storage.process_state import quiet_libraries
 
@@ -210,7 +211,7 @@ def test_too_many_pixels(tmp_path):
     with quiet_libraries():
         assert (
             reason(tmp_path / "bomb.png")
-            == "20,000 × 20,000 pixels, more than 178 million (--max-megapixels)"
+            == "20,000 × 20,000 pixels, more than 178 million (train with --max-megapixels)"
         )
 
 

@@ -109,8 +109,9 @@ def test_the_estimator_keeps_the_rule(scans):
 def test_dim_images_are_said(scans, tmp_path):
     heard = []
     sit2.train(scans, out=tmp_path / "run", **QUICK, listener=heard.append)
-    said = "30 images whose values fill less than a sixteenth of their range (see --depth-window): low/0.png"
-    assert any(isinstance(event, Note) and event.text.startswith(said) for event in heard)
+    said = "30 images whose values fill less than a sixteenth of their range (see --depth-window of `sit2 train`)"
+    notes = [event.text for event in heard if isinstance(event, Note)]
+    assert any(text.startswith(f"{said}: low/0.png") for text in notes)
 
 
 @pytest.mark.parametrize("text", ["-1000,400", "-1.5,-.5", "0,4095", "full", "percentile"])

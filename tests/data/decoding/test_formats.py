@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from format_cases import CASES, SIDE
 
-from sit2.data.decoding.decode import channels_of, decode
+from sit2.data.decoding.decode import decode
+from sit2.data.decoding.header import channels_of
 from sit2.data.decoding.image import Decoding
 from sit2.data.readers.walk import walk
 from sit2.storage.process_state import quiet_libraries
@@ -21,7 +22,8 @@ def test_what_comes_out(tmp_path, case):
     path, told = tmp_path / case.name, []
     expected = case.make(path)
     with quiet_libraries():
-        assert channels_of(path) == case.channels
+        if "channels_from" not in case.how:  # which says how many there are
+            assert channels_of(path) == case.channels
         pixels = decode(path, Decoding(SIDE, case.channels, **case.how), told.append)
         assert walk(tmp_path).images == [case.name]
     assert pixels.shape == (case.channels, SIDE, SIDE)

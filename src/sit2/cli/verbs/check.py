@@ -95,6 +95,16 @@ VERB = Verb(
         ),
         argument("--json", action="store_true", help="print all that was found as JSON"),
     ),
-    settings=("groups", "group_pattern", "backbone", "pretrained", "max_megapixels"),
+    settings=(
+        "groups",
+        "group_pattern",
+        "backbone",
+        "pretrained",
+        "channels",
+        "channels_from",
+        "depth_window",
+        "background",
+        "max_megapixels",
+    ),
     basic=("groups", "group_pattern", "backbone", "max_megapixels"),
 )

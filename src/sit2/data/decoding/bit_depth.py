@@ -22,7 +22,7 @@ from sit2.records import ByteArray
 
 PERCENTILES = (0.5, 99.5)
 OVERSHOOT = 0.01  # floats that were interpolated may lie so far outside of 0…1
-DIM = "whose values fill less than a sixteenth of their range (see --depth-window)"
+DIM = "whose values fill less than a sixteenth of their range (see --depth-window of `sit2 train`)"
 
 
 def narrow(wide: Wide, window: str, tell: Tell) -> ByteArray:
@@ -38,7 +38,7 @@ def narrow(wide: Wide, window: str, tell: Tell) -> ByteArray:
         raise Unreadable("pixels that are no numbers (NaN or infinite)")
     seen = pixels[..., :-1] if pixels.shape[2:] in ((2,), (4,)) else pixels
     low, high = _limits(seen, wide.full, window)
-    if window == "full" and seen.max() - seen.min() < (high - low) / 16:
+    if window == "full" and float(seen.max()) - float(seen.min()) < (high - low) / 16:
         tell(DIM)
     scaled = _scaled(seen, low, high)
     if wide.inverted:
@@ -62,12 +62,12 @@ def _limits(pixels: NDArray[Any], full: tuple[float, float] | None, window: str)
     if pixels.dtype.kind != "f":
         raise Unreadable(
             f"32-bit pixels, whose range is unknown (here {low:g} to {high:g}): "
-            "set --depth-window to LO,HI or percentile"
+            "train with --depth-window LO,HI or percentile"
         )
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise Unreadable(
             f"float pixels from {low:g} to {high:g}, but full means 0 to 1: "
-            "set --depth-window to LO,HI or percentile"
+            "train with --depth-window LO,HI or percentile"
         )
     return 0.0, 1.0
 

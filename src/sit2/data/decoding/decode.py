@@ -13,13 +13,8 @@ Letters: C channels, 1 (gray) or 3 (RGB).
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
-import os
-import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -27,17 +22,23 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sit2.data.decoding.bit_depth import narrow
-from sit2.data.decoding.dicom import dicom_channels, dicom_size, is_dicom, read_dicom
-from sit2.data.decoding.image import Decoding, Tell, Unreadable, UnreadableNow, Wide
+from sit2.data.decoding.dicom import is_dicom, read_dicom
+from sit2.data.decoding.image import Decoding, Tell, Unreadable, Wide, chosen
 from sit2.data.decoding.jpeg import decode_jpeg
-from sit2.data.decoding.pillow import deep_colour, has_deep_colour, is_gray, is_planar, open_image, scaled
-from sit2.data.decoding.tiff import is_tiff, read_tiff, tiff_channels
+from sit2.data.decoding.opening import head_of, reading
+from sit2.data.decoding.pillow import (
+    deep_colour,
+    has_deep_colour,
+    is_planar,
+    open_image,
+    samples_of,
+    scaled,
+)
+from sit2.data.decoding.tiff import is_tiff, read_tiff, too_many
 from sit2.records import ByteArray
 
 FRAMES = "with several frames or pages, of which the first is taken"
 
-MAX_BYTES = 1 << 31  # of a file: 16-bit RGBA of the most pixels is 1.4 GB
-_HEAD = 132  # bytes that tell the formats apart
 _LARGE = 30_000_000  # pixels; so large images are decoded one at a time, not one in each thread
 _one_at_a_time = threading.Lock()
 
@@ -59,7 +60,7 @@ def decode(source: Path | ByteArray, how: Decoding, tell: Tell = _tell_nobody) -
     if isinstance(source, np.ndarray) and source.ndim > 1:
         pixels = scaled(Image.fromarray(source[:, :, 0] if source.shape[2:] == (1,) else source), how, tell)
     else:
-        with _reading(source) as file:
+        with reading(source) as file:
             pixels = _decoded(file, how, tell)
     size, channels = how.size, how.channels
     if pixels.shape[:2] != (size, size):  # only after "pad"
@@ -71,97 +72,10 @@ def decode(source: Path | ByteArray, how: Decoding, tell: Tell = _tell_nobody) -
     return laid if laid.flags.writeable else laid.copy()
 
 
-def channels_of(source: Path | ByteArray) -> int:
-    """Return 1 for a gray image and 3 for a colour one, by its header (and its palette) alone.
-
-    Raises:
-        Unreadable: with the reason.
-    """
-    if isinstance(source, np.ndarray) and source.ndim > 1:
-        return 1 if source.ndim == 2 or source.shape[2] == 1 else 3
-    with _reading(source) as file:
-        head = _head(file)
-        if is_dicom(head):
-            return dicom_channels(file)
-        try:
-            return 1 if is_gray(open_image(file)) else 3
-        except UnidentifiedImageError:
-            if is_tiff(head):
-                return tiff_channels(file)
-            raise
-
-
-def size_of(source: Path | ByteArray) -> tuple[int, int]:
-    """Return height and width of an image by its header alone, as it lies in the file.
-
-    Raises:
-        Unreadable: with the reason.
-    """
-    if isinstance(source, np.ndarray) and source.ndim > 1:
-        return int(source.shape[0]), int(source.shape[1])
-    with _reading(source) as file:
-        head = _head(file)
-        if is_dicom(head):
-            return dicom_size(file)
-        width, height = open_image(file).size
-        return height, width
-
-
-@contextmanager
-def _reading(path: Path | ByteArray) -> Iterator[IO[bytes]]:
-    """Open a file, once; whatever goes wrong with it, then or later, becomes :class:`Unreadable`."""
-    try:
-        if isinstance(path, np.ndarray):
-            if not path.size:
-                raise Unreadable("an empty file")
-            yield io.BytesIO(path.data)
-            return
-        before = path.stat()
-        if not stat.S_ISREG(before.st_mode):  # opening a pipe would wait for ever
-            folder = stat.S_ISDIR(before.st_mode)
-            raise Unreadable("a folder, not a file" if folder else "not a file, but a device or a pipe")
-        if before.st_size > MAX_BYTES:
-            raise Unreadable(f"more than {MAX_BYTES >> 20:,} MB")
-        if before.st_size == 0:
-            raise Unreadable("an empty file")
-        with path.open("rb") as file:
-            yield file
-            after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise UnreadableNow("changed while it was read")
-    except (Unreadable, MemoryError):
-        raise
-    except Exception as error:  # decoders raise nearly anything on a damaged file
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: Exception) -> Unreadable:
-    """Say what is wrong with a file, by what reading or decoding it raised."""
-    if isinstance(error, FileNotFoundError):
-        return UnreadableNow("no such file")
-    if isinstance(error, PermissionError):
-        return UnreadableNow("no permission to read it")
-    if isinstance(error, OSError) and error.errno == errno.ELOOP:
-        return Unreadable("a link that leads back to itself")
-    if isinstance(error, UnidentifiedImageError):
-        return Unreadable("not an image, or of an unknown format")
-    text = " ".join(str(error).split()) or type(error).__name__
-    if "imagecodecs" in text:  # what tifffile says where it lacks a decoder
-        return UnreadableNow("a TIFF file of a compression that needs: pip install 'sit2[tiff]'")
-    short = any(word in text.lower() for word in ("truncated", "less than expected"))
-    return Unreadable("truncated" if short else f"damaged ({text})")
-
-
-def _head(file: IO[bytes]) -> bytes:
-    head = file.read(_HEAD)
-    file.seek(0)
-    return head
-
-
 def _decoded(file: IO[bytes], how: Decoding, tell: Tell) -> ByteArray:
     """Decode a file by its content: (height, width[, C]) uint8, at most size by size."""
-    head = _head(file)
-    if head.startswith(b"\xff\xd8\xff"):
+    head = head_of(file)
+    if head.startswith(b"\xff\xd8\xff") and not how.channels_from:
         pixels = decode_jpeg(file.read(), how)
         if pixels is not None:
             return pixels
@@ -177,6 +91,11 @@ def _decoded(file: IO[bytes], how: Decoding, tell: Tell) -> ByteArray:
     how.check_size(*image.size)
     if getattr(image, "is_animated", False):
         tell(FRAMES)
+    samples = samples_of(image)
+    if samples is not None and samples.beyond:
+        if not how.channels_from:
+            raise Unreadable(too_many(samples))
+        return _narrowed(read_tiff(file, how), how, tell)
     if has_deep_colour(image) and is_planar(image):
         return _narrowed(read_tiff(file, how), how, tell)
     if has_deep_colour(image) and how.depth_window != "full":
@@ -187,4 +106,7 @@ def _decoded(file: IO[bytes], how: Decoding, tell: Tell) -> ByteArray:
 
 
 def _narrowed(wide: Wide, how: Decoding, tell: Tell) -> ByteArray:
+    if how.channels_from:
+        wide = replace(wide, pixels=chosen(wide.pixels, how.channels_from))
+        how = replace(how, channels_from=())  # which is done
     return scaled(Image.fromarray(narrow(wide, how.depth_window, tell)), how, tell)

@@ -23,15 +23,11 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM"
 
 
-def dicom_channels(file: IO[bytes]) -> int:
-    """Return 1 for a gray image and 3 for a colour one, by the header."""
-    return 3 if _read(file, stop_before_pixels=True).get("PhotometricInterpretation") in _COLOURS else 1
-
-
-def dicom_size(file: IO[bytes]) -> tuple[int, int]:
-    """Return height and width, by the header."""
+def dicom_header(file: IO[bytes]) -> tuple[int, int, int, int]:
+    """Return channels (1 or 3), bits of a sample, width and height, by the header."""
     data = _read(file, stop_before_pixels=True)
-    return int(data.Rows), int(data.Columns)
+    channels = 3 if data.get("PhotometricInterpretation") in _COLOURS else 1
+    return channels, int(data.get("BitsStored") or 32), int(data.Columns), int(data.Rows)
 
 
 def read_dicom(file: IO[bytes], how: Decoding) -> Wide:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from sit2.data.words import counted
 from sit2.errors import DataError
 
 RESIZES = ("stretch", "crop", "pad")
@@ -40,6 +41,10 @@ class DecodingSettings(Protocol):
         """1, 3 or "auto"."""
 
     @property
+    def channels_from(self) -> tuple[int, ...]:
+        """Which channels of a file become the image; none: as they are."""
+
+    @property
     def resize(self) -> str:
         """What becomes of an image that is not square."""
 
@@ -66,6 +71,9 @@ class Decoding:
     depth_window: str = "full"  # which values become 0…255 where there are more than 8 bits, see bit_depth.py
     background: str = "white"  # what lies under transparent pixels
     max_megapixels: int = MAX_MEGAPIXELS  # a larger image is refused
+    channels_from: tuple[
+        int, ...
+    ] = ()  # which of the file's channels become the image, from 0; none: as they are
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES or self.channels not in (1, 3) or self.background not in BACKGROUNDS:
@@ -83,14 +91,31 @@ class Decoding:
             settings.depth_window,
             settings.background,
             settings.max_megapixels,
+            settings.channels_from,
         )
 
     def check_size(self, width: int, height: int) -> None:
         """Raise :class:`Unreadable` for more pixels than are allowed."""
         if width * height > self.max_megapixels * 10**6:
             raise Unreadable(
-                f"{width:,} × {height:,} pixels, more than {self.max_megapixels} million (--max-megapixels)"
+                f"{width:,} × {height:,} pixels, more than {self.max_megapixels} million "
+                "(train with --max-megapixels)"
             )
+
+
+def chosen(pixels: NDArray[Any], channels: tuple[int, ...]) -> NDArray[Any]:
+    """Return the channels that --channels-from names of (H, W) or (H, W, S): (H, W), or (H, W, 3).
+
+    Raises:
+        Unreadable: there are not so many.
+    """
+    planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    there = planes.shape[2]
+    if max(channels) >= there:
+        raise Unreadable(
+            f"it has {counted(there, 'channel')}, and --channels-from names number {max(channels)} (the first is 0)"
+        )
+    return planes[:, :, channels[0]] if len(channels) == 1 else planes[:, :, list(channels)]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sit2.data.decoding.bit_depth import narrow
-from sit2.data.decoding.image import Decoding, Tell, Unreadable, Wide
+from sit2.data.decoding.image import Decoding, Tell, Unreadable, Wide, chosen
 from sit2.data.decoding.jpeg import upright
+from sit2.data.decoding.tiff import Samples
 from sit2.records import ByteArray
 
 # What Pillow may be asked to read. It knows more, among them PostScript, which would run as a program.
@@ -26,7 +27,7 @@ _MODES = {1: "L", 3: "RGB"}
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 _DEEP_GRAY = "LA;16B"  # of a PNG of 16 bits with alpha, which Pillow makes RGBA
 _SIXTEEN_BITS = ("PNG", "PPM")  # formats whose gray pixels of mode "I" are 16 bits wide
-_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF tags
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339  # TIFF tags
 _WHITE_IS_ZERO, _SEPARATE, _UNSIGNED = 0, 2, 1  # and what they may say
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +82,25 @@ def _kind(image: Image.Image) -> str:
     """Return how a PNG's pixels lie in the file, as Pillow names it: "RGB;16B"."""
     tiles = getattr(image, "tile", ())
     return str(tiles[0].args) if image.format == "PNG" and tiles else ""
+
+
+def samples_of(image: Image.Image) -> Samples | None:
+    """Return what a pixel of a TIFF consists of, None for other formats."""
+    tags = _tags(image)
+    if not tags:
+        return None
+    return Samples(tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC, 1), tuple(tags.get(_EXTRA, ())))
+
+
+def bits_of(image: Image.Image) -> int:
+    """Return the bits of a sample in the file: colour of 16 bits Pillow gives out as 8."""
+    if (bits := _tags(image).get(_BITS)) is not None:
+        return int(max(bits))
+    if image.mode.startswith("I;16") or ";16" in _kind(image):
+        return 16
+    if image.mode == "I" and image.format in _SIXTEEN_BITS:
+        return 16
+    return {"1": 1, "I": 32, "F": 32}.get(image.mode, 8)
 
 
 def is_planar(image: Image.Image) -> bool:
@@ -145,11 +165,20 @@ def _flat(image: Image.Image, how: Decoding, tell: Tell) -> Image.Image:
     """Return any image as mode "L" or "RGB": 8 bits, no transparency."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(narrow(_wide(image), how.depth_window, tell))
-    if image.has_transparency_data:
+    if how.channels_from:
+        image = Image.fromarray(chosen(np.asarray(_plain(image)), how.channels_from))
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, how.background), image)
     mode = _MODES[how.channels]
     return image if image.mode == mode else image.convert(mode)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return an image whose channels can be counted: gray or colour, with opacity or without."""
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    return image.convert(("L" if is_gray(image) else "RGB") + ("A" if image.has_transparency_data else ""))
 
 
 def _wide(image: Image.Image) -> Wide:

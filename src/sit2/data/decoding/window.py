@@ -1,4 +1,4 @@
-"""The setting ``depth_window``: which values become 0 and 255 where an image has more than 8 bits."""
+"""Settings of decoding whose text is more than a word: ``depth_window`` and ``channels_from``."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def depth_limits(window: str) -> tuple[float, float] | None:
             f"depth_window is {window!r}\nexpected full, percentile, or two values, lower first: -1000,400"
         )
     return low, high
+
+
+def check_channels_from(channels: tuple[int, ...]) -> None:
+    """Raise :class:`ConfigError` unless so many channels make an image: none (all are taken), one or three."""
+    if len(channels) not in (0, 1, 3):
+        raise ConfigError(
+            f"channels_from names {len(channels)} channels\nexpected one (gray) or three (red, green, "
+            "blue), of which one may stand twice: 0,1,1"
+        )

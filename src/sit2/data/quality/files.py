@@ -6,12 +6,11 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from sit2.data.decoding.pillow import open_image
+from sit2.data.decoding.header import Header, header_of
+from sit2.data.decoding.image import Unreadable
 from sit2.data.pixels import source_of
 from sit2.data.quality.findings import FileRow, Finding
 from sit2.data.words import listed
@@ -20,22 +19,9 @@ from sit2.storage.process_state import quiet_libraries
 
 SHORTCUT = 0.1  # how much better than the largest class's share the file alone may tell the class
 
-_GRAY = ("1", "L", "LA", "La", "I", "F")
-_BITS = {"1": 1, "I": 32, "F": 32}
-
-
-class Header(NamedTuple):
-    """What a file says about its image before it is decoded."""
-
-    kind: str
-    channels: str
-    bits: int
-    width: int
-    height: int
-
 
 def headers(dataset: Dataset, problems: Sequence[str]) -> list[Header | None]:
-    """Return N headers, None for an unreadable image and for one whose header is not Pillow's to read."""
+    """Return N headers, None for an unreadable image."""
     with quiet_libraries():  # what is odd about a file is told when it is decoded
         return [None if problems[n] else _header(source_of(dataset, n)) for n in range(len(dataset))]
 
@@ -94,30 +80,7 @@ def _guessed(table: Counter[int]) -> int:
 
 
 def _header(source: Path | ByteArray) -> Header | None:
-    if isinstance(source, np.ndarray) and source.ndim > 1:
-        height, width = source.shape[:2]
-        depth = 1 if source.ndim == 2 else source.shape[2]
-        channels = {1: "gray", 3: "colour", 4: "colour with alpha"}[depth]
-        return Header("array", channels, 8, width, height)
     try:
-        opened = io.BytesIO(source.data) if isinstance(source, np.ndarray) else source.open("rb")
-        with opened as file, open_image(file) as image:
-            return Header(image.format or "?", _channels(image), _bits(image), *image.size)
-    except Exception:  # a format of another decoder
+        return header_of(source)
+    except (Unreadable, MemoryError):
         return None
-
-
-def _channels(image: Image.Image) -> str:
-    gray = image.mode in _GRAY or image.mode.startswith("I;16")
-    return ("gray" if gray else "colour") + (" with alpha" if image.has_transparency_data else "")
-
-
-def _bits(image: Image.Image) -> int:
-    """Return the bits of a channel in the file, where Pillow says so: 16-bit colour it gives out as 8."""
-    if image.mode.startswith("I;16"):
-        return 16
-    for tile in getattr(image, "tile", ()):
-        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-        if any(isinstance(word, str) and ";16" in word for word in arguments):
-            return 16
-    return _BITS.get(image.mode, 8)
