@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from synthetic import MEASURED, TINY, Finished, command, contents, listing, save, write_folder
 
@@ -113,6 +114,59 @@ class TestData:
     def test_a_manifest(self, error: Error, text: str, message: str) -> None:
         Path("list.csv").write_text(text)
         assert self.train(error, "list.csv") == message
+
+    @pytest.mark.parametrize("verb", ["train", "check", "predict", "evaluate"])
+    @pytest.mark.parametrize(
+        ("paths", "hint"),
+        [
+            ("gone/{}", "expected paths relative to the folder of the manifest, or absolute ones"),
+            (
+                "lists/shapes/{}",
+                "they are there as seen from the current folder: move the manifest into it",
+            ),
+            ("old/{}", "files of these names lie right there: take the folders out of the paths"),
+        ],
+        ids=["anywhere", "here", "beside"],
+    )
+    def test_a_manifest_none_of_whose_files_is_there(
+        self, error: Error, done: Finished, verb: str, paths: str, hint: str
+    ) -> None:
+        names = [file.name for file in sorted(write_folder(Path("lists/shapes"), 3).rglob("*.png"))]
+        for folder in sorted(Path("lists/shapes").iterdir()):
+            for file in sorted(folder.iterdir()):
+                file.rename(file.parent.parent / file.name)
+        if "old" in paths:
+            Path("lists/shapes").rename("lists/all")
+        rows = [f"{paths.format(name)},{name[:4]}" for name in names]
+        table = Path("lists/all/list.csv") if "old" in paths else Path("lists/list.csv")
+        table.write_text("\n".join(["path,label", *rows]) + "\n")
+        more = {"train": ("-o", "run", *TINY), "check": ()}.get(verb, ("--model", done.run))
+        first = ", ".join(paths.format(name) for name in names[:3])
+        assert error(verb, table, *more) == (
+            f"none of the 9 images that list lists is there: {first} and 6 more\n"
+            f"looked for below {table.parent.absolute()}; {hint}"
+        )
+
+    def test_images_none_of_which_can_be_read(self, error: Error) -> None:
+        for file in write_folder(Path("shapes"), 2).rglob("*.png"):
+            file.write_bytes(b"")
+        message = self.train(error, "shapes")
+        assert message.startswith("no image of shapes can be read: cross/cross_00.png (an empty file), ")
+        assert message.endswith("\nexpected two classes of images that can be read")
+
+    @pytest.mark.parametrize("verb", ["predict", "evaluate", "check"])
+    def test_what_an_unreadable_image_advises_holds_for_every_verb(
+        self, done: Finished, capsys: Printed, verb: str
+    ) -> None:
+        """`predict` advised --depth-window, which it does not have."""
+        write_folder(Path("shapes"), 2)
+        tifffile.imwrite("shapes/disc/a.tif", np.full((16, 16), 70_000, np.uint32))
+        tifffile.imwrite("shapes/disc/b.tif", np.zeros((16, 16, 2), np.uint8), planarconfig="contig")
+        more = () if verb == "check" else ("--model", done.run)
+        assert command((verb, "shapes", *more)) == 0
+        said = "".join(capsys.readouterr())
+        assert "train with --depth-window LO,HI or percentile" in said
+        assert "a TIFF file of 2 channels, more than gray or RGB: train with --channels-from 0,1,1" in said
 
     def test_an_unknown_column_of_groups(self, error: Error) -> None:
         Path("list.csv").write_text("path,label,patient\na.png,disc,1\nb.png,oval,2\n")

@@ -278,6 +278,16 @@ class TestRefusals:
         assert album.gone == 1
 
 
+def test_images_above_the_limit_of_pillow_itself_are_shown(run, monkeypatch):
+    """Pillow's warning escaped from the report; a warning is an error here, and the image would be gone."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    for name in ("large.tif", "large.png"):
+        Image.new("RGB", (70, 50), "red").save(run.folder / name)
+    album = Album(run.folder, 10**6)
+    assert album.thumbnail("a", "large.tif") is not None
+    assert album.sheet(run.folder / "large.png") is not None
+
+
 def test_more_images_than_are_shown(tmp_path, monkeypatch):
     """Cells hold only images that are there, however many more there would be."""
     monkeypatch.setattr("sit2.report.matrix.MOST_IMAGES", 20)

@@ -15,6 +15,7 @@ from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import Pixels, load_pixels_for
 from sit2.data.quality import SIZE, Checkup, check
 from sit2.data.readers import read_dataset
+from sit2.data.readers.validate import refuse_missing
 from sit2.data.splits import connected_groups
 from sit2.events import Listener, Note, Progress
 from sit2.experiments.prepare import fitting, median_size
@@ -52,6 +53,7 @@ def check_data(
         Sit2Error: for anything that the caller can mend.
     """
     dataset = read_dataset(source, groups=config.groups, group_pattern=config.group_pattern)
+    refuse_missing(dataset)
     probabilities, credible = read_predictions_for(dataset, predictions) if predictions else None, 1.0
     pixels = load_pixels_for(
         config,

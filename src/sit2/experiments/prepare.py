@@ -20,10 +20,11 @@ from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for, source_of
 from sit2.data.quality import Finding, quick_check
 from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
-from sit2.data.readers.validate import validate
+from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.samples import Samples
 from sit2.data.splits import connected_groups, describe, draw_splits
-from sit2.data.words import left_out
+from sit2.data.words import left_out, listed
+from sit2.errors import DataError
 from sit2.events import DataPrepared, Listener, Note, Progress
 from sit2.execution.parts import Part, key_of
 from sit2.features.frozen import FeatureStore
@@ -138,6 +139,7 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     )
     for note in found.notes:
         listener(Note(note))
+    refuse_missing(found)
     original = median_size(found)
     config = fitting(config, original)
     pixels = load_pixels_for(
@@ -160,6 +162,12 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
         _start(store, config, listener),
         original,
     )
+    if not len(loaded.readable):
+        reasons = [f"{path} ({why})" for path, why in zip(found.paths, pixels.problems, strict=True)]
+        raise DataError(
+            f"no image of {found.name} can be read: {listed(reasons)}\n"
+            "expected two classes of images that can be read"
+        )
     if bad := left_out(found.paths, pixels.problems):
         listener(Note(bad))
         validate(found.take(loaded.readable))

@@ -12,6 +12,7 @@ from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
 from sit2.data.pixels import PixelStore, load_pixels_for
 from sit2.data.readers import read_images
+from sit2.data.readers.validate import refuse_missing
 from sit2.data.samples import as_texts, read_samples
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
@@ -50,6 +51,7 @@ def predict(sources: Sequence[Path], folder: Path, listener: Listener) -> Predic
     dataset = read_images(sources, model.spec.classes, layout=model.spec.layout)
     for note in dataset.notes:
         listener(Note(note))
+    refuse_missing(dataset)
     pixels = load_pixels_for(
         model.spec,
         dataset,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sit2.data.decoding.pillow import open_image
 from sit2.data.thumbnails import read_thumbnails
 from sit2.errors import DataError
 from sit2.records import ByteArray
@@ -62,8 +63,7 @@ class Album:
             self.left += 1
             return None
         try:
-            # Sheets are PNG; other formats run whole interpreters (PostScript) on what somebody put there.
-            with Image.open(path, formats=("PNG",)) as image:
+            with path.open("rb") as file, open_image(file) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise ValueError(f"a sheet of {image.width} × {image.height} pixels")
                 image.thumbnail((width, 4 * width))

@@ -7,6 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
+from format_dicom import dicom
+from PIL import Image
 
 from sit2.data import quality as package
 from sit2.data.duplicates import name_duplicates
@@ -147,6 +150,50 @@ def test_imbalance():
     checkup = check(from_arrays(images, [0] * 50 + [1] * 5, "set"))
     assert found(checkup, "imbalance").text == "Class 0 has 10 times as many images as 1 (50 to 5)."
     assert checkup.imbalance == 10
+
+
+def test_the_table_of_files_has_every_kind_that_is_read(photos, tmp_path):
+    """DICOM files, and what only tifffile reads, stood in no row."""
+    dicom(tmp_path / "DATA/ant/d.dcm", np.arange(99, dtype=np.int16).reshape(9, 11), 12)
+    tifffile.imwrite(tmp_path / "DATA/ant/f.tif", np.ones((9, 11), np.float64))
+    stains = np.ones((9, 11, 4), np.uint16)
+    tifffile.imwrite(
+        tmp_path / "DATA/ant/s.tif",
+        stains,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=[0] * 3,
+    )
+    dataset = photos()
+    pixels = load_pixels(dataset, size=package.SIZE, channels_from=(0,))
+    rows = {(row.kind, row.channels, row.bits): row.images for row in package.check(dataset, pixels).files}
+    assert rows == {
+        ("PNG", "colour", 8): 10,
+        ("DICOM", "gray", 12): 1,
+        ("TIFF", "gray", 64): 1,
+        ("TIFF", "4 channels", 16): 1,
+    }
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "gif", "bmp", "jpg"])
+def test_an_image_above_the_limit_of_pillow_itself(photos, save_image, monkeypatch, kind):
+    """Of 10,000 × 10,000 pixels, say; here Pillow's limit is lowered instead. No warning, and in the table."""
+    save_image(f"DATA/bee/large.{kind}", height=70, width=110)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    checkup = check(photos())
+    assert sum(row.images for row in checkup.files) == 11
+    assert max(row.largest for row in checkup.files) == (110, 70)
+
+
+def test_a_webp_above_the_limit_of_pillow_itself(photos, save_image, monkeypatch):
+    save_image("DATA/bee/large.webp", height=70, width=110)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert found(check(photos()), "unreadable").details == (
+        {
+            "id": "bee/large.webp",
+            "problem": "an image of more pixels than Pillow reads of this format: save it as PNG",
+        },
+    )
 
 
 def test_what_the_reader_ignored(photos, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from sit2.data.decoding.image import Unreadable, UnreadableNow
 from sit2.records import ByteArray
@@ -59,6 +59,10 @@ def _unreadable(error: Exception) -> Unreadable:
         return Unreadable("a link that leads back to itself")
     if isinstance(error, UnidentifiedImageError):
         return Unreadable("not an image, or of an unknown format")
+    if isinstance(
+        error, Image.DecompressionBombError
+    ):  # WebP alone: the size is checked as the file is opened
+        return Unreadable("an image of more pixels than Pillow reads of this format: save it as PNG")
     text = " ".join(str(error).split()) or type(error).__name__
     if "imagecodecs" in text:  # what tifffile says where it lacks a decoder
         return UnreadableNow("a TIFF file of a compression that needs: pip install 'sit2[tiff]'")

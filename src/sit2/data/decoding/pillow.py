@@ -118,6 +118,8 @@ def deep_colour(image: Image.Image, file: IO[bytes]) -> Wide:
         raise Unreadable("gray of 16 bits with transparency, which only --depth-window full can read")
     lower: Any = open_image(file)
     lower.tile = [tile._replace(args=_other_byte(tile.args)) for tile in getattr(lower, "tile", ())]
+    _load(image)
+    _load(lower)
     pixels = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
     return Wide(upright(pixels, _orientation(image)), (0.0, 65535.0))
 
@@ -140,7 +142,7 @@ def scaled(image: Image.Image, how: Decoding, tell: Tell) -> ByteArray:
     # A JPEG can be decoded at 1/2, 1/4 or 1/8: much quicker, and still twice the size that is wanted. Its
     # last pixels may then lie half outside the picture, so the region is a fraction.
     draft = image.draft(None, (2 * width, 2 * height))
-    image.load()
+    _load(image)
     left, top, right, bottom = draft[1] if draft else (0.0, 0.0, *image.size)
     if how.resize == "crop":
         side = min(right, bottom)
@@ -151,6 +153,18 @@ def scaled(image: Image.Image, how: Decoding, tell: Tell) -> ByteArray:
     )
     turn = _TURNS.get(_orientation(image))
     return np.asarray(small if turn is None else small.transpose(turn))
+
+
+def _load(image: Any) -> None:
+    """Decode an image that was opened, whatever its size.
+
+    Of a TIFF, Pillow compares the size with the process's limit once more, unless there is room for it already.
+    """
+    size = getattr(image, "_tile_size", None)
+    if size is not None and image._im is None:
+        pillow: Any = Image
+        image.im = pillow.core.new(image.mode, size)
+    image.load()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import numpy as np
 
-from sit2.data.words import listed
+from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import Dataset
 
@@ -34,6 +36,33 @@ def validate(dataset: Dataset) -> None:
         )
     if dataset.splits:
         _validate_splits(dataset)
+
+
+def refuse_missing(dataset: Dataset) -> None:
+    """Raise :class:`DataError` where none of a dataset's files is there: its paths are not what was meant.
+
+    Only a manifest, or a list in Python, can name such files.
+    """
+    root, paths = dataset.root, dataset.paths
+    if dataset.arrays or not paths or any(_is_there(root / path) for path in paths):
+        return
+    hint = "expected paths relative to the folder of the manifest, or absolute ones"
+    if any(_is_there(Path(path)) for path in paths):
+        hint = "they are there as seen from the current folder: move the manifest into it"
+    elif any(_is_there(root / PurePath(path).name) for path in paths):
+        hint = "files of these names lie right there: take the folders out of the paths"
+    raise DataError(
+        f"none of the {counted(len(paths), 'image')} that {dataset.name} lists is there: {listed(paths)}\n"
+        f"looked for below {root.absolute()}; {hint}"
+    )
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is anything, be it a link to nothing."""
+    try:
+        return os.path.lexists(path)
+    except (OSError, ValueError):  # a path may hold what no system allows
+        return False
 
 
 def alike(classes: Sequence[str]) -> list[str]:
