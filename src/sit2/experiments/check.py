@@ -18,6 +18,7 @@ from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import refuse_missing
 from sit2.data.splits import connected_groups
 from sit2.events import Listener, Note, Progress
+from sit2.experiments.mirrored import exchanged_classes, readable_rows
 from sit2.experiments.prepare import fitting, median_size
 from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.opinion import fit_opinion
@@ -71,7 +72,9 @@ def check_data(
             probabilities, credible = _left_out(dataset, pixels, config, listener), DOUBTS
         else:
             listener(Note("labels were not examined: that takes two classes with images that can be read"))
-    return check(dataset, pixels, probabilities=probabilities, credible=credible)
+    every = np.arange(len(dataset), dtype=np.int64)
+    flips = exchanged_classes(dataset, pixels.images, every, readable_rows(dataset, pixels.problems))
+    return check(dataset, pixels, probabilities=probabilities, credible=credible, others=flips)
 
 
 def _left_out(dataset: Dataset, pixels: Pixels, config: Config, listener: Listener) -> FloatArray:

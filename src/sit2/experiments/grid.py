@@ -21,6 +21,7 @@ from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.execution.runner import run_recipes
 from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.design import Grid
+from sit2.experiments.mirrored import warned_of_flips
 from sit2.experiments.planning import plan
 from sit2.experiments.prepare import (
     Prepared,
@@ -189,7 +190,10 @@ class GridRun:
             for source, config, images in zip(self.grid.sources, configs, loaded, strict=True):
                 for labels in self.grid.labels or (config.labels_per_class,):
                     own = replace(config, labels_per_class=labels, split_seed=split, seed=seed)
-                    places.append(Place(source.name, labels, own, split_images(images, own, listener)))
+                    prepared = split_images(images, own, listener)
+                    if number == 0 and labels == (self.grid.labels or (labels,))[0]:  # the same everywhere
+                        prepared = warned_of_flips(prepared, own, listener)
+                    places.append(Place(source.name, labels, own, prepared))
             yield places
 
     def measure(self, places: Sequence[Place], title: str = "Measuring confusion") -> list[Place]:

@@ -28,6 +28,7 @@ def check(
     folds: int = 5,
     probabilities: FloatArray | None = None,
     credible: float = 1.0,
+    others: Sequence[Finding] = (),
 ) -> Checkup:
     """Look a dataset over.
 
@@ -38,6 +39,7 @@ def check(
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
             With them labels are examined too.
         credible: a label that they give more than this probability is not suspected.
+        others: findings of those who look at images in other ways.
 
     Raises:
         ConfigError: when labels are to be examined and cleanlab is not installed.
@@ -49,6 +51,7 @@ def check(
         *lookalikes(dataset, pixels),
         *shortcuts(dataset, seen),
         *(suspicious_labels(dataset, probabilities, credible) if probabilities is not None else ()),
+        *others,
     )
     return Checkup(
         dataset.name,
