@@ -159,7 +159,8 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"depth_window": "percentile"}, {"background": "black"}, {"max_megapixels": 1}]
+    "change",
+    [{"depth_window": "percentile"}, {"background": "black"}, {"max_megapixels": 1}, {"channels_from": (0,)}],
 )
 def test_the_rules_of_decoding_make_another_entry(photos, decoded, tmp_path, change):
     load_pixels(photos, size=5, cache=tmp_path / "cache")

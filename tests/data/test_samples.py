@@ -72,7 +72,12 @@ def test_thumbnails_come_back(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
     dataset = from_arrays(images, np.array([0, 1, 0, 1, 0]), "x")
     how = SimpleNamespace(
-        image_size=12, resize="stretch", depth_window="full", background="white", max_megapixels=100
+        image_size=12,
+        resize="stretch",
+        depth_window="full",
+        background="white",
+        max_megapixels=100,
+        channels_from=(),
     )
     path = tmp_path / "thumbnails.npz"
     write_thumbnails(path, dataset, how)

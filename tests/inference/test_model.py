@@ -322,6 +322,7 @@ class TestKept:
                 "depth_window": "full",
                 "background": "white",
                 "max_megapixels": 178,
+                "channels_from": [],
                 "mean": [0.4, 0.5, 0.6],
                 "std": [0.2, 0.25, 0.3],
             },

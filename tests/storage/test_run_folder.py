@@ -114,7 +114,7 @@ class TestContract:
         assert (spec["predictors"], spec["networks"]) == ([], 1)
         assert set(spec["preprocessing"]) == {
             *("channels", "image_size", "resize", "mean", "std"),
-            *("depth_window", "background", "max_megapixels"),
+            *("channels_from", "depth_window", "background", "max_megapixels"),
         }
         assert load_file(done.run / folder / "model.safetensors")["head.weight"].shape == (3, 128)
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import sit2
 from sit2.cli.command import main, parse
+from sit2.config.schema import make_config
 from sit2.errors import ConfigError, ModelError
 from sit2.estimator import SIT2Classifier
 from sit2.events import Note
@@ -74,7 +75,15 @@ def test_a_model_that_says_nothing_has_the_defaults(scans, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("depth_window", "fall"), ("depth_window", 3), ("background", "red"), ("max_megapixels", 0)],
+    [
+        ("depth_window", "fall"),
+        ("depth_window", 3),
+        ("background", "red"),
+        ("max_megapixels", 0),
+        ("channels_from", [0, 1]),
+        ("channels_from", [-1]),
+        ("channels_from", "0"),
+    ],
 )
 def test_a_model_that_prepares_images_in_no_known_way(scans, tmp_path, name, value):
     run = sit2.train(scans, out=tmp_path / "run", **QUICK)
@@ -125,8 +134,19 @@ def test_no_window(text):
         sit2.train("nowhere", out="nowhere", depth_window=text)
 
 
+@pytest.mark.parametrize("given", ["0", "2,0,1", "0,1,1"])
+def test_channels_on_the_command_line(given):
+    assert parse(["train", "data", "--channels-from", given]).channels_from == given
+    assert make_config({"channels_from": given}).channels_from == tuple(map(int, given.split(",")))
+
+
+@pytest.mark.parametrize("given", ["0,1", "red", "0,1,-1", "1.5", ""])
+def test_no_channels(given):
+    with pytest.raises(ConfigError, match=r"^channels_from .*\nexpected "):
+        sit2.train("nowhere", out="nowhere", channels_from=given)
+
+
 def test_colour_weights_on_gray_images_are_said(scans, tmp_path):
-    from sit2.config.schema import make_config
     from sit2.training.backbones import build_network
 
     for channels in (1, 3):
