@@ -153,7 +153,8 @@ class TestTheCommand:
             1,
         )
         assert command((*words, "--methods", "mixup", "--epochs", 1)) == 0
-        said = capsys.readouterr().out
+        said, told = capsys.readouterr()
+        assert "note: one: 1 split of 7 test images shows, of differences between methods, none;" in told
         assert "one: mean ± standard deviation of 1 repeat, in percent" in said
         assert "one repeat cannot show whether it would come again" in said
         assert said.endswith(f"The report, for a browser: {tmp_path / 'c' / 'report.html'}\n")
@@ -315,6 +316,7 @@ def test_given_test_images_are_no_repeats(tmp_path):
 
     found = compare(folder, out=tmp_path / "c", **more, **SETTINGS)
     assert warned()
+    assert any("all repeats test the same images" in e.text for e in heard if isinstance(e, Note))
     assert (found.results[0].test.n, found.results[0].verdict) == (1, "no evidence")
     heard.clear()
     again = compare(folder, out=tmp_path / "d", resplit=True, **more, **SETTINGS)

@@ -13,7 +13,7 @@ from sit2.data.pixels import PixelStore
 from sit2.errors import ConfigError
 from sit2.events import nobody
 from sit2.execution.parts import Part
-from sit2.experiments.design import Grid, Source, make_grid
+from sit2.experiments.design import Grid, Source, make_grid, sources_of
 from sit2.experiments.grid import GridRun
 from sit2.experiments.planning import plan
 from sit2.records import ClassPair
@@ -332,6 +332,32 @@ def test_the_control_of_each_recipe_takes_part(tmp_path):
 def test_two_sets_of_one_name(tmp_path):
     with pytest.raises(ConfigError, match="the data set 'x' is named twice"):
         Grid((Source(tmp_path / "a" / "x"), Source(tmp_path / "b" / "x")), parse_all(["plain"]))
+
+
+class TestNamesOfSets:
+    @staticmethod
+    def names(*texts):
+        return [source.name for source in sources_of(texts)]
+
+    def test_paths_that_end_alike_are_told_apart_by_the_folders_above(self):
+        assert self.names("A/samples.csv", "B/samples.csv", "C/cats") == ["A", "B", "cats"]
+        assert self.names("x/2020/images", "y/2020/images") == ["x", "y"]
+        assert self.names("a/x", Path("b/x")) == ["a", "b"]
+        assert self.names("one", "two") == ["one", "two"]
+
+    def test_a_name_of_ones_own(self, tmp_path):
+        found = sources_of(["first=a/images", "images"])
+        assert [(s.name, str(s.data)) for s in found] == [("first", "a/images"), ("images", "images")]
+        (tmp_path / "a=b").mkdir()
+        assert self.names(tmp_path / "a=b") == ["a=b"]
+        assert self.names("some/where=else") == ["where=else"]
+        with pytest.raises(ConfigError, match="cannot read the data set '=x'\nexpected a path, or name=path"):
+            sources_of(["=x"])
+
+    def test_what_cannot_be_told_apart_is_refused_with_the_way_out(self, tmp_path):
+        for texts in (("x", "x"), ("x=a", "x=b")):
+            with pytest.raises(ConfigError, match="'x' is named twice\nexpected each name once; write name=path"):
+                make_grid(texts, ("mixup",))
 
 
 def test_repeats_begin_at_the_configured_seeds():

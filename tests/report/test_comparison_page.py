@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sit2.report.comparison_page import (
     score_rows,
     trust,
     what_next,
+    with_more_splits,
 )
 from sit2.report.data import load_comparison
 from sit2.report.page import render, write_report
@@ -60,7 +62,20 @@ def test_the_answer_counts_verdicts(tmp_path):
     assert what_next(data)[0] == ("Train mixup on all of set1 and use it.", "")
     none = load_comparison(made_comparison(tmp_path / "none", datasets=2))
     assert answer(none).startswith("No method was shown to be better: of 4 comparisons")
-    assert what_next(none)[0][1] == "sit2 compare set1 set2 -o out"
+    assert what_next(none)[0][1] == "sit2 compare set1 set2 -o out --splits 6"
+
+
+def test_more_splits_is_another_command_than_the_one_that_was_run(tmp_path):
+    data = load_comparison(made_comparison(tmp_path, splits=2))
+
+    def more(command: str) -> str:
+        return with_more_splits(command, data)
+
+    assert more("sit2 compare a 'b c' --splits 2 -o out --overwrite") == "sit2 compare a 'b c' -o out --splits 5"
+    assert more("sit2 compare a --splits=8 -o out") == "sit2 compare a -o out --splits 16"
+    assert more("sit2") == ""  # from Python
+    same = replace(data, results=tuple(replace(r, test=replace(r.test, n=1)) for r in data.results))
+    assert with_more_splits("sit2 compare a", same) == "sit2 compare a --resplit --splits 5"
 
 
 def test_differences_share_an_axis_that_holds_them(tmp_path):

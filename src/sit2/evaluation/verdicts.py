@@ -14,6 +14,7 @@ import numpy as np
 
 from sit2.evaluation.bootstrap import METRICS, Difference
 from sit2.evaluation.overlap import overlap_of
+from sit2.evaluation.power import ENOUGH
 from sit2.evaluation.repeated import MARGIN, TTest, corrected_t_test, effect_size, repeated_bootstrap
 from sit2.evaluation.statistics import COMPARISONS, Verdict, bonferroni, how_sure, verdict_of
 from sit2.evaluation.words import percent, points
@@ -101,6 +102,8 @@ class RepeatedResult:
                 + "; repeats that test the same images cannot show whether it would come again on others."
             )
         text += f" ({how_sure(test, self.p_adjusted, self.comparisons)})."
+        if self.verdict == "no evidence" and test.n < ENOUGH:
+            text += f" {test.n} splits can show large differences only: repeat it with more."
         if self.verdict == "no evidence" and test.not_worse:
             text += f" It is not worse by more than {points(MARGIN)} points."
         return text

@@ -23,10 +23,11 @@ from sit2.data.cache import networks_folder
 from sit2.data.readers import read_dataset
 from sit2.data.readers.handed import is_one_source
 from sit2.errors import RunFolderError
+from sit2.evaluation.power import design_sentence
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
-from sit2.events import Listener, nobody
+from sit2.events import Listener, Note, nobody
 from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.run import Notes
@@ -36,6 +37,9 @@ from sit2.seeds import Seeds
 from sit2.storage.output_folder import holds_comparison
 from sit2.storage.run_folder import RunFolder
 from sit2.storage.run_info import read_info
+
+
+MOST_DESIGNS = 4  # data sets of which is said, before it starts, what can be shown on them
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def compare(
     """Compare recipes on one or more data sets over repeated splits and seeds.
 
     Args:
-        data: what :func:`~sit2.experiments.run.train` takes, or a list of such.
+        data: what :func:`~sit2.experiments.run.train` takes, or a list of such; ``name=path`` gives a path a name of
+            one's own.
         out: the folder to write; where it holds an earlier comparison, finished cells are taken up.
         methods: recipes as in ``sit2 train --method``; the control of each is added where it is missing.
         splits: how many splits of each data set.
@@ -85,7 +90,7 @@ def compare(
     sources = [data] if is_one_source(data) else list(data)
     grid = make_grid(
         [
-            Path(one)
+            one
             if isinstance(one, str | Path)
             else read_dataset(one, groups=config.groups, group_pattern=config.group_pattern)
             for one in sources
@@ -156,12 +161,46 @@ def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
             if overwrite:
                 shutil.rmtree(folder.path / "cells", ignore_errors=True)
             folder.begin()
+            for sentence in detectable_differences(places, work.grid, work.config):
+                work.listener(Note(sentence))
         title = f"Round {number} of {count}"
         measured = work.measure(places, f"{title}: measuring confusion")
         for place in measured:
             _write_pairs(folder, place)
         cells += work.answer(measured, f"{title}: {len(places) * len(work.grid.recipes)} cells", grown=grown)
     return cells
+
+
+def detectable_differences(places: Sequence[Place], grid: Grid, config: Config) -> list[str]:
+    """Say, for the places of one round, how large a difference the whole grid can show on each; see
+    :func:`~sit2.evaluation.power.design_sentence`."""
+    compared = sum(recipe.control(config.control) in grid.recipes for recipe in grid.recipes)
+    told: dict[str, str] = {}
+    for place in places:
+        prepared, count = place.prepared, len(place.prepared.dataset)
+        test = len(prepared.rows("test"))
+        if not (compared and test):
+            continue
+        if "test" in prepared.dataset.splits:  # which are the same in every split
+            told[place.name] = (
+                f"{place.name}: all repeats test the same images, so they cannot show whether a difference would "
+                "come again on others; --resplit draws new splits"
+            )
+            continue
+        told.setdefault(
+            place.name,
+            design_sentence(
+                place.name,
+                test,
+                grid.splits,
+                train=len(prepared.rows("train")) / count,
+                test=test / count,
+                comparisons=compared * len(places),
+            ),
+        )
+    sentences = list(told.values())
+    rest = len(sentences) - MOST_DESIGNS
+    return sentences if rest <= 0 else [*sentences[:MOST_DESIGNS], f"and likewise on {rest} more data sets"]
 
 
 def _write_pairs(folder: RunFolder, place: Place) -> None:

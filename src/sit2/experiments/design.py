@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,47 @@ class Source:
 
     data: Path | Dataset
     settings: Mapping[str, Any] = field(default_factory=dict)
+    given: str = ""  # a name; "": that of the file or folder
 
     @property
     def name(self) -> str:
         """Return the name that stands in results.csv."""
-        if not isinstance(self.data, Path):
-            return self.data.name
+        if self.given or not isinstance(self.data, Path):
+            return self.given or self.data.name  # type: ignore[union-attr]
         return self.data.expanduser().resolve().stem or "data"
+
+
+def sources_of(given: Sequence[str | Path | Dataset]) -> tuple[Source, ...]:
+    """Return data sets, by their paths or in memory, each under a name of its own.
+
+    ``name=path`` gives one. Paths that end alike (two ``samples.csv``, two folders ``images``) are named by the
+    first of the folders above in which all of them differ; where none does, :class:`Grid` refuses them.
+    """
+    sources = [_source(one) if isinstance(one, str | Path) else Source(one) for one in given]
+    alike: dict[str, list[int]] = {}
+    for number, source in enumerate(sources):
+        if not source.given and isinstance(source.data, Path):
+            alike.setdefault(source.name, []).append(number)
+    for numbers in alike.values():
+        paths = [Path(str(sources[n].data)).expanduser().resolve() for n in numbers]
+        taken = {one.name for n, one in enumerate(sources) if n not in numbers}
+        for level in range(min(len(path.parents) for path in paths) if len(paths) > 1 else 0):
+            names = [path.parents[level].name for path in paths]
+            if all(names) and len(set(names)) == len(names) and not taken & set(names):
+                for number, name in zip(numbers, names, strict=True):
+                    sources[number] = replace(sources[number], given=name)
+                break
+    return tuple(sources)
+
+
+def _source(text: str | Path) -> Source:
+    """Return what stands for one data set; a path that exists is one, whatever is in it."""
+    name, equals, path = str(text).partition("=")
+    if not equals or "/" in name or "\\" in name or Path(text).expanduser().exists():
+        return Source(Path(text))
+    if not name.strip() or not path:
+        raise ConfigError(f"cannot read the data set {str(text)!r}\nexpected a path, or name=path")
+    return Source(Path(path), given=name.strip())
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,9 @@ class Grid:
         names = [source.name for source in self.sources]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
-            raise ConfigError(f"the data set {twice[0]!r} is named twice\nexpected each name once")
+            raise ConfigError(
+                f"the data set {twice[0]!r} is named twice\nexpected each name once; write name=path to give one"
+            )
         if len(set(self.labels)) < len(self.labels):
             raise ConfigError(f"labels are {self.labels}\nexpected each number once")
         if any(n < 1 for n in self.labels):
@@ -74,7 +110,7 @@ class Grid:
 
 
 def make_grid(
-    sources: Sequence[Path | Dataset],
+    sources: Sequence[str | Path | Dataset],
     methods: Sequence[str],
     *,
     splits: int = 5,
@@ -83,7 +119,7 @@ def make_grid(
     trials: int = 1,
     control: str = AUTO,
 ) -> Grid:
-    """Return a grid of recipes by name, with the control of each.
+    """Return a grid of recipes by name, with the control of each; of paths, or ``name=path``.
 
     Raises:
         ConfigError: for a name that is none, one that stands twice, or no name at all.
@@ -96,7 +132,7 @@ def make_grid(
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"the method {twice!r} is named twice\nexpected each name once")
     return Grid(
-        tuple(Source(one) for one in sources),
+        sources_of(sources),
         with_controls(recipes, control),
         splits=splits,
         seeds=seeds,

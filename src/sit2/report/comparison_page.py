@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from sit2.data.words import counted, listed
 from sit2.evaluation.bootstrap import Difference
 from sit2.evaluation.metrics import METRICS
+from sit2.evaluation.power import ENOUGH
 from sit2.evaluation.ranks import Ranks
 from sit2.evaluation.results import Summary
 from sit2.evaluation.verdicts import RepeatedResult
@@ -118,11 +120,39 @@ def what_next(data: ComparisonData) -> list[tuple[str, str]]:
     steps = [(f"Train {r.method} on all of {r.dataset} and use it.", "") for r in better[:3]]
     if len(better) < len(data.results):
         what = (
-            "Where there is no evidence of a gain, use the control, or add repeats: run the same command with a "
-            "larger --splits. Finished trainings are not repeated."
+            "Where there is no evidence of a gain, use the control, or add repeats. Finished trainings are not "
+            "repeated."
         )
-        steps.append((what, command))
+        steps.append((what, with_more_splits(command, data)))
     return steps
+
+
+def with_more_splits(command: str, data: ComparisonData) -> str:
+    """Return the command of a comparison with twice its splits, and at least five; "" where it is none.
+
+    It goes on in the same folder, so it must not overwrite; and where all repeats tested the same images, more
+    of them would too.
+    """
+    words = shlex.split(command)
+    if words[:2] != ["sit2", "compare"]:
+        return ""
+    kept, splits = [], 0
+    each = iter(words)
+    for word in each:
+        if word == "--splits":
+            splits = _whole(next(each, ""))
+        elif word.startswith("--splits="):
+            splits = _whole(word.partition("=")[2])
+        elif word not in ("--overwrite", "--resume"):
+            kept.append(word)
+    splits = splits or len({cell.split for cell in data.cells})
+    if any(r.test.n == 1 < r.repeats for r in data.results) and "--resplit" not in kept:
+        kept.append("--resplit")
+    return shlex.join([*kept, "--splits", str(max(ENOUGH, 2 * splits))])
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def differences(data: ComparisonData) -> list[Spans]:

@@ -32,8 +32,6 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         numbers = tuple(int(word) for word in words(options.labels))
     except ValueError:
         raise ConfigError(f"--labels is {options.labels!r}\nexpected numbers, such as 10,50,200") from None
-    for source in options.data:
-        require(source)
     check_metric(options.metric)
     grid = make_grid(
         options.data,
@@ -44,6 +42,9 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         trials=options.tune,
         control=config.control,
     )
+    for source in grid.sources:
+        assert isinstance(source.data, Path)
+        require(source.data)
     refuse_taken(options.out, overwrite=options.overwrite, comparison=True)
 
     from sit2.cli.comparisons import print_comparison
@@ -65,9 +66,8 @@ VERB = Verb(
         argument(
             "data",
             metavar="DATA",
-            type=Path,
             nargs="+",
-            help="folders of class folders, manifests, or .npz files",
+            help="folders of class folders, manifests, or .npz files; name=DATA for a name of your own",
         ),
         out("folder for results.csv; what an earlier call finished there is taken up", required=True),
         argument("--resume", action="store_true", help="as it does anyway: go on in --out"),
