@@ -267,7 +267,11 @@ class TestConfusionOfPredictions:
         assert command(("confusion", tmp_path / "theirs.csv", "-o", tmp_path / "out")) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        lines = printed.out.splitlines()
+        accuracy, *lines = printed.out.splitlines()
+        right = float((probabilities.argmax(axis=1) == labels).mean())
+        assert accuracy.startswith(
+            f"Confusion is that of the predictions of theirs.csv: {100 * right:.1f} % of {len(labels):,} images"
+        )
         assert lines[0].startswith(f"Confused pairs: {len(chosen)} of 45 chosen, with 5")
         first = chosen[0]
         assert lines[2].split() == [
@@ -283,7 +287,7 @@ class TestConfusionOfPredictions:
             str(first["samples"]),
         ]
 
-        written = pd.read_csv(tmp_path / "out" / "confusion" / "pairs.csv", dtype={0: str, 1: str})
+        written = pd.read_csv(tmp_path / "out" / "pairs.csv", dtype={0: str, 1: str})
         assert list(written.columns) == list(expected[0])
         assert len(written) == 45
         for column in written:
@@ -293,15 +297,17 @@ class TestConfusionOfPredictions:
             else:
                 assert written[column].tolist() == values
 
-        matrix = pd.read_csv(tmp_path / "out" / "confusion" / "matrix.csv")
+        matrix = pd.read_csv(tmp_path / "out" / "matrix.csv")
         mass = np.array([probabilities[labels == k].sum(axis=0) for k in range(10)])
         np.testing.assert_allclose(matrix[[str(k) for k in range(10)]], mass, atol=1e-6)
         assert matrix["samples"].tolist() == np.bincount(labels).tolist()
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-            "config.yaml",
-            "confusion",
-            "run.json",
+            *("config.yaml", "matrix.csv", "pairs.csv", "report.html", "run.json"),
         ]
+        page = (tmp_path / "out" / "report.html").read_text()
+        assert f"How good is what measured the confusion? {100 * right:.1f}\u00a0% correct" in page
+        assert 'aria-label="Measured confusion"' in page
+        assert "No model was evaluated" not in page
 
     def test_without_o_it_only_prints(
         self, done: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
@@ -309,14 +315,36 @@ class TestConfusionOfPredictions:
         monkeypatch.chdir(tmp_path)
         assert command(("confusion", done.run / "predictions" / "plain.csv", "--max-pairs", 1)) == 0
         text = capsys.readouterr().out
-        assert text.startswith("Confused pairs: 1 of 3 chosen, with ")
-        assert "Written" not in text
+        assert "\nConfused pairs: 1 of 3 chosen, with " in text
+        assert "report" not in text
         assert list(tmp_path.iterdir()) == []
 
     def test_nothing_is_confused(self, tmp_path: Path, capsys: Printed) -> None:
         (tmp_path / "theirs.csv").write_text("label,p_a,p_b\na,1,0\nb,0,1\n")
         assert command(("confusion", tmp_path / "theirs.csv")) == 0
-        assert capsys.readouterr().out.startswith("No pair of classes is confused enough (of 1)")
+        assert "\nNo pair of classes is confused enough (of 1)" in capsys.readouterr().out
+
+    def test_hard_predictions_under_any_names(self, tmp_path: Path, capsys: Printed) -> None:
+        place = tmp_path / "theirs.csv"
+        place.write_text("file,was,said\n1,cat,dog\n2,cat,cat\n3,dog,cat\n4,dog,dog\n5,owl,owl\n")
+        words = (
+            "confusion",
+            place,
+            "--label-column",
+            "was",
+            "--predicted-column",
+            "said",
+            "-o",
+            tmp_path / "out",
+        )
+        assert command(words) == 0
+        assert "60.0 % of 5 images classified correctly" in capsys.readouterr().out
+        pairs = pd.read_csv(tmp_path / "out" / "pairs.csv")
+        assert pairs.loc[0, ["class_a", "class_b", "score", "confused"]].tolist() == ["cat", "dog", 1.0, 2.0]
+
+    def test_columns_of_a_folder(self, done: Finished, capsys: Printed) -> None:
+        assert command(("confusion", done.data, "--label-column", "was")) == 2
+        assert "is no table\nexpected a .csv or .parquet file" in capsys.readouterr().err
 
     def test_a_row_that_is_no_probability(self, tmp_path: Path, capsys: Printed) -> None:
         place = tmp_path / "theirs.csv"
@@ -334,10 +362,12 @@ def test_confusion_of_images_is_that_of_a_run(done: Finished, tmp_path: Path, ca
     assert command(("confusion", done.data, "-o", out, *MEASURED)) == 0
     text = capsys.readouterr().out
     assert "\nConfused pairs: " in text
-    assert text.endswith(f"Written: {out / 'confusion' / 'pairs.csv'}, matrix.csv beside it\n")
-    assert contents(out, "confusion/*", "samples.csv") == contents(done.run, "confusion/*", "samples.csv")
-    written = ["check.json", "config.yaml", "confusion", "run.json", "samples.csv"]
-    assert sorted(p.name for p in out.iterdir()) == written
+    assert "\nConfusion is that of networks trained on 2 folds: " in text
+    assert text.endswith(f"The report, for a browser: {out / 'report.html'}\n")
+    for name in ("pairs.csv", "matrix.csv"):
+        assert (out / name).read_bytes() == (done.run / "confusion" / name).read_bytes()
+    assert contents(out, "samples.csv") == contents(done.run, "samples.csv")
+    assert "How good is what measured the confusion? " in (out / "report.html").read_text()
 
 
 class TestSynthesize:

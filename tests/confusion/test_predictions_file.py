@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sit2.confusion.foreign import Columns
 from sit2.confusion.pairs import select_pairs
 from sit2.confusion.pairs_file import read_pairs
-from sit2.confusion.predictions_file import predictions_table, read_predictions, read_predictions_for
+from sit2.confusion.predictions_file import (
+    is_predictions_file,
+    predictions_table,
+    read_predictions,
+    read_predictions_for,
+)
 from sit2.errors import DataError
 from sit2.records import Dataset, Predictions
 from sit2.storage.escaping import neutral_table
@@ -75,8 +81,21 @@ SOFTMAX = "expected probabilities that sum to 1; apply softmax to scores or logi
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Label,p_a,p_b\na,1,0\n", f"mine.csv has no column 'label'\n{COLUMNS}; did you mean 'Label'?"),
-        ("label,a,b\na,1,0\n", f"mine.csv has no column p_<class>\n{COLUMNS}; found label, a, b"),
+        (
+            "what,p_a,p_b\na,1,0\n",
+            (
+                "mine.csv has no column of the true class: its columns are what, p_a, p_b\n"
+                "expected 'label', 'target' or the like; name it with --label-column"
+            ),
+        ),
+        (
+            "label,a,b\nc,1,0\n",
+            (
+                "mine.csv has no predictions: its columns are label, a, b\n"
+                "expected a column p_<class> for each class (another prefix: --probability-prefix), or one of the "
+                "predicted class (another name: --predicted-column)"
+            ),
+        ),
         ("label,p_a\na,1\n", "mine.csv has one class only, 'a'\nexpected two or more columns p_<class>"),
         ("label,p_a,p_b,p_a\na,1,0,1\n", "mine.csv has 2 columns named 'p_a'\nkeep one of them"),
         ("label,p_a,p_b\n", f"mine.csv holds no predictions\n{COLUMNS}, and a line for each image"),
@@ -109,6 +128,63 @@ def test_each_mistake_has_its_sentence(read, tmp_path, text, message):
     with pytest.raises(DataError) as error:
         read(text)
     assert str(error.value).replace(f"{tmp_path}/", "") == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename,target,cat,dog\n1.png,cat,0.9,0.1\n2.png,dog,0.25,0.75\n",
+        "filename,target,cat,dog,width\n1.png,cat,0.9,0.1,640\n2.png,dog,0.25,0.75,480\n",
+        "True Class,prob_cat,prob_dog,y_pred\ncat,0.9,0.1,cat\ndog,0.25,0.75,dog\n",
+        "path,y_true,score_cat,score_dog\n1.png,cat,0.9,0.1\n2.png,dog,0.25,0.75\n",
+        "image,class,cat,dog,confidence\n1.png,cat,0.9,0.1,0.9\n2.png,dog,0.25,0.75,0.75\n",
+    ],
+)
+def test_usual_names_are_guessed(read, tmp_path, text):
+    probabilities, labels, classes = read(text)
+    assert (probabilities.tolist(), labels.tolist(), classes) == (
+        [[0.9, 0.1], [0.25, 0.75]],
+        [0, 1],
+        ("cat", "dog"),
+    )
+    assert is_predictions_file(tmp_path / "mine.csv")
+
+
+def test_a_class_of_which_there_is_no_image(read):
+    probabilities, _, classes = read("id,target,cat,dog,owl\n1,cat,0.8,0.1,0.1\n2,dog,0.25,0.5,0.25\n")
+    assert classes == ("cat", "dog", "owl")
+    assert probabilities.shape == (2, 3)
+
+
+@pytest.mark.parametrize("header", ["label,predicted", "target,prediction", "y_true,y_pred", "Actual,Pred"])
+def test_hard_predictions(read, tmp_path, header):
+    probabilities, labels, classes = read(f"{header}\n3,10\n10,10\n3,3\n")
+    assert classes == ("10", "3")
+    assert labels.tolist() == [1, 0, 1]
+    assert probabilities.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert is_predictions_file(tmp_path / "mine.csv")
+
+
+def test_names_that_are_asked_for(tmp_path):
+    place = tmp_path / "mine.csv"
+    place.write_text("label,was,m1:cat,m1:dog,m2:cat,m2:dog\nx,dog,0.9,0.1,0.3,0.7\nx,cat,0.5,0.5,1,0\n")
+    probabilities, labels, classes = read_predictions(place, Columns(label="was", prefix="m2:"))
+    assert (probabilities.tolist(), labels.tolist(), classes) == (
+        [[0.3, 0.7], [1, 0]],
+        [1, 0],
+        ("cat", "dog"),
+    )
+    for asked, message in (
+        (Columns(label="wass"), "has no column 'wass'\ndid you mean 'was'"),
+        (Columns(label="was", prefix="m3:"), "has no column that begins with 'm3:'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_predictions(place, asked)
+
+
+def test_a_manifest_of_images_is_no_table_of_predictions(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label,group\na.png,cat,1\n")
+    assert not is_predictions_file(tmp_path / "m.csv")
 
 
 def test_names_that_a_spreadsheet_would_compute(tmp_path):

@@ -33,8 +33,10 @@ def test_in_words() -> None:
         return design_sentence("photos", 120, splits, train=0.6, test=0.2, comparisons=5)
 
     assert said(1) == (
-        "photos: 1 split of 120 test images shows, of differences between methods, none; --splits 5 would show one of "
-        "about 17 points or more"
+        "photos: 1 split of 120 test images shows, of differences between methods, none; --splits 5 would show "
+        "one of about 17 points or more"
     )
     assert "2 splits of 120 test images each show, of differences between methods, none" in said(2)
-    assert said(5).endswith("one of about 17 points or more; --splits 10 would show one of about 12 points or more")
+    assert said(5).endswith(
+        "one of about 17 points or more; --splits 10 would show one of about 12 points or more"
+    )

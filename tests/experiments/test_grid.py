@@ -356,7 +356,9 @@ class TestNamesOfSets:
 
     def test_what_cannot_be_told_apart_is_refused_with_the_way_out(self, tmp_path):
         for texts in (("x", "x"), ("x=a", "x=b")):
-            with pytest.raises(ConfigError, match="'x' is named twice\nexpected each name once; write name=path"):
+            with pytest.raises(
+                ConfigError, match="'x' is named twice\nexpected each name once; write name=path"
+            ):
                 make_grid(texts, ("mixup",))
 
 

@@ -71,7 +71,9 @@ def test_more_splits_is_another_command_than_the_one_that_was_run(tmp_path):
     def more(command: str) -> str:
         return with_more_splits(command, data)
 
-    assert more("sit2 compare a 'b c' --splits 2 -o out --overwrite") == "sit2 compare a 'b c' -o out --splits 5"
+    assert (
+        more("sit2 compare a 'b c' --splits 2 -o out --overwrite") == "sit2 compare a 'b c' -o out --splits 5"
+    )
     assert more("sit2 compare a --splits=8 -o out") == "sit2 compare a -o out --splits 16"
     assert more("sit2") == ""  # from Python
     same = replace(data, results=tuple(replace(r, test=replace(r.test, n=1)) for r in data.results))

@@ -18,7 +18,8 @@ from sit2.evaluation.words import ratio
 from sit2.records import ClassPair, Predictions
 from sit2.report.data import RunData, load_run
 from sit2.report.matrix import FEW_OF_A_CLASS
-from sit2.report.quality import how_good, recalled, unfinished
+from sit2.report.outside import outside_sentence
+from sit2.report.quality import how_good, measured_by, recalled, unfinished
 from sit2.report.wording import try_strategies
 from sit2.storage.escaping import visible
 
@@ -32,20 +33,25 @@ WEAKEST = 3  # classes that are shown
 
 def print_run(run: Run, screen: Screen) -> None:
     """Print the confused pairs, the metrics, the verdict, and what was written."""
+    data = load_run(run.folder)
     if run.pairs:
         screen.say("")
+        if data.info.confusion is not None:
+            screen.say(measured_by(data.info.confusion))
         print_pairs(run.pairs, run.classes, screen)
         if not any(pair.chosen for pair in run.pairs) and (names := _need_chosen_pairs(run.predictions)):
             screen.say(f"So {', '.join(names)} trained like plain.")
     metrics = {method: splits["test"] for method, splits in run.metrics.items()}
     print_metrics(run.predictions, metrics, screen)
-    _print_judgement(load_run(run.folder), screen)
+    _print_judgement(data, screen)
     screen.say("")
     screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
 
 
 def _print_judgement(run: RunData, screen: Screen) -> None:
     """Print how good the main recipe is, what it was compared with, and what to do next."""
+    if told := outside_sentence(run):
+        screen.say(told)
     for recipe in run.references:
         screen.say(f"{recipe}: what no training at all reaches, for reference.", style="dim")
     print_weakest(run.figures, screen)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from sit2.data.readers.missing import none_missing
 from sit2.errors import ConfigError, DataError, did_you_mean
-from sit2.records import ClassPair, Confusion, FloatArray, IntArray
+from sit2.records import BoolArray, ClassPair, Confusion, FloatArray, IntArray
 
 SUM_TOLERANCE = 1e-3  # how far a row of probabilities may sum from 1: room for numbers rounded in a file
 
@@ -147,13 +147,36 @@ def choose_pairs(
     if max_pairs is not None and max_pairs < 1:
         raise ConfigError(f"max_pairs is {max_pairs}\nexpected at least 1, or None for twice the classes")
     cap = 2 * num_classes if max_pairs is None else max_pairs
-    scores = np.nan_to_num([pair.score for pair in ranked])
-    wanted = coverage * scores.sum() * (1 - 1e-12)  # a hair less, so that rounding adds no pair
-    held_before = np.cumsum(scores) - scores
-    top = (held_before < wanted) & (scores > 0)
+    top = _top(ranked, coverage)
     qualified = [n for n in np.flatnonzero(top).tolist() if ranked[n].confused >= min_confused]
     chosen = set(qualified[:cap])
     return [replace(pair, chosen=n in chosen) for n, pair in enumerate(ranked)]
+
+
+def why_not_chosen(
+    pair: ClassPair, ranked: Sequence[ClassPair], *, coverage: float = 0.5, min_confused: float = 1.0
+) -> str:
+    """Say why :func:`choose_pairs` left out a pair of ``ranked``, by the same numbers."""
+    number = next((n for n, one in enumerate(ranked) if (one.a, one.b) == (pair.a, pair.b)), None)
+    if number is None or np.isnan(ranked[number].score):
+        return "its confusion was not measured"
+    own = ranked[number]
+    if own.score <= 0:
+        return "not confused at all before training"
+    if not _top(ranked, coverage)[number]:
+        return f"rank {number + 1} by score; the pairs before it hold {coverage:.0%} of all confusion"
+    if own.confused < min_confused:
+        return f"only {own.confused:.1f} images confused before training, and {min_confused:g} are asked for"
+    return "as many pairs as may be chosen were ranked before it"
+
+
+def _top(ranked: Sequence[ClassPair], coverage: float) -> BoolArray:
+    """(P,) bool: the fewest top pairs that hold so much of all confusion."""
+    scores = np.nan_to_num([pair.score for pair in ranked])
+    wanted = coverage * scores.sum() * (1 - 1e-12)  # a hair less, so that rounding adds no pair
+    held_before = np.cumsum(scores) - scores
+    top: BoolArray = (held_before < wanted) & (scores > 0)
+    return top
 
 
 def all_pairs(classes: Sequence[str]) -> list[ClassPair]:

@@ -1,7 +1,7 @@
 """Tables of predictions: ``predictions/<recipe>.csv`` of a run folder, and those of other programs.
 
 N samples, K classes. A run writes ``id``, ``path``, ``label``, ``predicted`` and one ``p_<class>`` for each
-class. Of a user's table ``label`` and ``p_<class>`` are needed; all else is ignored.
+class. Of a user's table the true class and probabilities, or the predicted class, are needed; all else is ignored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sit2.confusion.foreign import Columns, as_ours, is_foreign
 from sit2.confusion.pairs import bad_row
 from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
@@ -28,7 +29,7 @@ ROUNDED = 1e-6  # how far a probability in a run's file may be from what was com
 
 
 def is_predictions_file(path: Path) -> bool:
-    """Say whether a file is a table with a column p_<class>."""
+    """Say whether a file is a table of predictions, see :func:`~sit2.confusion.foreign.is_foreign`."""
     import pandas as pd
 
     if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():
@@ -42,19 +43,22 @@ def is_predictions_file(path: Path) -> bool:
             columns = list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
     except Exception:  # pyarrow raises nearly anything; the reader of manifests says what is wrong
         return False
-    return any(restored(str(column)).startswith("p_") for column in columns)
+    return is_foreign([restored(str(column)) for column in columns])
 
 
-def read_predictions(path: Path) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
+def read_predictions(
+    path: Path, asked: Columns | None = None
+) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
     """Read a CSV or Parquet file: (N, K) float64 probabilities, (N,) int64 labels, K class names.
 
-    Classes stand in the order of their columns. Names are text: a class "7", "007" or "NA" stays what it is.
+    Classes stand in the order of their columns. Names are text: a class "7", "007" or "NA" stays what it is. What
+    the columns are called is ``asked``, or guessed.
 
     Raises:
         DataError: no such table, missing or doubled columns, a label without its column, a cell that is no
             probability, a row that does not sum to 1; with the line (CSV) or row from 0 (Parquet).
     """
-    return _parsed(path, _read_table(path))
+    return _parsed(path, as_ours(path, _read_table(path), asked or Columns()))
 
 
 def read_predictions_for(dataset: Dataset, path: Path) -> FloatArray:

@@ -57,6 +57,5 @@ def design_sentence(
 
     more, each = max(ENOUGH, 2 * splits), f"of {images:,} test images each"
     design = f"{splits} splits {each} show" if splits > 1 else f"1 split of {images:,} test images shows"
-    return (
-        f"{name}: {design}, of differences between methods, {told(splits)}; --splits {more} would show {told(more)}"
-    )
+    then = f"--splits {more} would show {told(more)}"
+    return f"{name}: {design}, of differences between methods, {told(splits)}; {then}"

@@ -38,7 +38,6 @@ from sit2.storage.output_folder import holds_comparison
 from sit2.storage.run_folder import RunFolder
 from sit2.storage.run_info import read_info
 
-
 MOST_DESIGNS = 4  # data sets of which is said, before it starts, what can be shown on them
 
 

@@ -14,6 +14,7 @@ from sit2.config.schema import Config
 from sit2.confusion.out_of_fold import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
 from sit2.data.splits import folds
+from sit2.evaluation.shares import Share
 from sit2.events import Listener, Progress
 from sit2.execution.parts import Part
 from sit2.execution.recipe_job import Outcome, RecipeJob
@@ -23,9 +24,12 @@ from sit2.experiments.prepare import Prepared, training_seeds
 from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.frozen import FeatureStore
 from sit2.features.opinion import fit_opinion
-from sit2.records import ClassPair, Confusion, FloatArray
+from sit2.records import ClassPair, Confusion, FloatArray, IntArray
+from sit2.storage.run_info import MeasuredBy
 from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
+
+CLOSED_FORM = "a linear classifier on features that no training made"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Measured:
 
     confusion: Confusion
     pairs: tuple[ClassPair, ...]
+    by: MeasuredBy | None = None  # what measured it, and how good that is
 
     @property
     def chosen(self) -> tuple[ClassPair, ...]:
@@ -85,8 +90,24 @@ def measure_confusion(
 def judged(prepared: Prepared, config: Config, probabilities: FloatArray) -> Measured:
     """Sum up left-out probabilities of the training images (N, K), and choose pairs."""
     dataset = prepared.dataset.take(prepared.rows("train"))
-    confusion = measure(probabilities, dataset.labels, dataset.classes)
-    return Measured(confusion, choose(confusion, config))
+    by = CLOSED_FORM if config.confusion != "folds" else f"networks trained on {config.folds} folds"
+    return summed(probabilities, dataset.labels, dataset.classes, config, by=by, groups=dataset.groups)
+
+
+def summed(
+    probabilities: FloatArray,
+    labels: IntArray,
+    classes: Sequence[str],
+    config: Config,
+    *,
+    by: str,
+    groups: Sequence[str] = (),
+) -> Measured:
+    """Sum up probabilities (N, K), ``by`` whom is said, of images with labels (N,), and choose pairs."""
+    confusion = measure(probabilities, labels, classes)
+    right = Share.of(probabilities.argmax(axis=1) == labels, groups)
+    who = MeasuredBy(by, right.hits, right.n, right.lower, right.upper)
+    return Measured(confusion, choose(confusion, config), who)
 
 
 def choose(confusion: Confusion, config: Config) -> tuple[ClassPair, ...]:

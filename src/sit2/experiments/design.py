@@ -37,7 +37,7 @@ class Source:
     def name(self) -> str:
         """Return the name that stands in results.csv."""
         if self.given or not isinstance(self.data, Path):
-            return self.given or self.data.name  # type: ignore[union-attr]
+            return self.given or self.data.name
         return self.data.expanduser().resolve().stem or "data"
 
 

@@ -301,10 +301,12 @@ def _record_batches(folder: RunFolder, place: Place, recipes: Sequence[Recipe]) 
         write_thumbnails(folder.path / "thumbnails.npz", prepared.dataset.take(rows), config)
 
 
-def record_confusion(folder: RunFolder, measured: Measured) -> None:
-    """Write confusion/matrix.csv and confusion/pairs.csv."""
-    folder.write_table("confusion/matrix.csv", matrix_table(measured.confusion))
-    folder.write_table("confusion/pairs.csv", pairs_table(measured.pairs))
+def record_confusion(folder: RunFolder, measured: Measured, place: str = "confusion/") -> None:
+    """Write matrix.csv and pairs.csv, and how good what measured them is."""
+    folder.write_table(f"{place}matrix.csv", matrix_table(measured.confusion))
+    folder.write_table(f"{place}pairs.csv", pairs_table(measured.pairs))
+    if measured.by is not None:
+        folder.save_info(confusion=measured.by.to_json())
 
 
 def evaluate(folder: RunFolder, place: Place, cells: Sequence[Cell]) -> Run:

@@ -142,10 +142,11 @@ def load_run(folder: Path) -> RunData:
         RunFolderError: it is no such folder, another version wrote it, or a file in it is damaged.
     """
     info, samples = read_info(folder), read_samples(folder / "samples.csv")
-    confusion = read_matrix(folder / "confusion" / "matrix.csv")
+    measured = next((f for f in (folder / "confusion", folder) if (f / "matrix.csv").exists()), folder)
+    confusion = read_matrix(measured / "matrix.csv")
     classes = info.dataset.classes or (() if confusion is None else confusion.classes)
     if confusion is not None and confusion.classes != classes:
-        raise damaged(folder / "confusion" / "matrix.csv", "its classes are not those of run.json")
+        raise damaged(measured / "matrix.csv", "its classes are not those of run.json")
     predictions, paths = _predictions(folder, info, samples, classes)
     metrics = read_metrics(folder / "metrics.json")
     run = RunData(
@@ -158,7 +159,7 @@ def load_run(folder: Path) -> RunData:
         paths=paths,
         metrics={recipe: splits["test"] for recipe, splits in metrics.items() if "test" in splits},
         tests=read_tests(folder / "comparison.json"),
-        pairs=_pairs(folder / "confusion" / "pairs.csv", classes),
+        pairs=_pairs(measured / "pairs.csv", classes),
         confusion=confusion,
         history=read_history(folder / "history.csv"),
         findings=read_findings(folder / "check.json"),

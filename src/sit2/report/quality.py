@@ -16,6 +16,7 @@ from sit2.evaluation.words import percent, ratio
 from sit2.records import Predictions
 from sit2.report.data import RunData
 from sit2.report.matrix import FEW_OF_A_CLASS, matrix_of, mutual
+from sit2.storage.run_info import MeasuredBy
 
 CALIBRATION = 0.05  # a calibration error that is told
 MOST_LISTED = 8
@@ -36,6 +37,14 @@ def how_good(run: RunData, method: str) -> str:
         f"{counted(len(predictions.ids), 'test image')} correctly (95 % interval: {percent(low)} to "
         f"{percent(high)}). Always predicting the most frequent class would be correct for {percent(constant)}."
     )
+
+
+def measured_by(one: MeasuredBy) -> str:
+    """Say what measured the confusion, and how good that is."""
+    share = percent(one.correct / one.images) if one.images else "–"
+    interval = f"95 % interval: {percent(one.lower)} to {percent(one.upper)}"
+    images = counted(one.images, "image")
+    return f"Confusion is that of {one.by}: {share} of {images} classified correctly ({interval})."
 
 
 def facts(run: RunData) -> list[str]:

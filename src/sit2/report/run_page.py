@@ -18,6 +18,7 @@ from sit2.report.data import RunData
 from sit2.report.gradcam import HeatMaps
 from sit2.report.images import Album
 from sit2.report.matrix import FEW_OF_A_CLASS, GRAPH_FROM, graph, matrix_of, matrix_view, offered, order_of
+from sit2.report.outside import MOST, errors_outside
 from sit2.report.pairs import pair_rows, stories
 from sit2.report.tables import METRIC_TITLES, Table
 
@@ -58,6 +59,9 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "metric_titles": [METRIC_TITLES[name] for name in measured_metrics(run)],
         "rows": rows,
         "pairs": pairs,
+        "measured_by": None if run.info.confusion is None else quality.measured_by(run.info.confusion),
+        "outside": errors_outside(run),
+        "most_outside": MOST,
         "stories": told,
         "heat": heat,
         "view": view,

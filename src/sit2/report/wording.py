@@ -17,7 +17,7 @@ from sit2.report.about import can_be_repeated, train_command
 from sit2.report.classes import ClassRow
 from sit2.report.data import RunData
 from sit2.report.pairs import PairRow
-from sit2.report.quality import accuracy, how_good
+from sit2.report.quality import accuracy, how_good, measured_by
 
 FEW = 100  # test images; with fewer, an accuracy is uncertain by about ten points either way
 STRATEGIES = ("not-sure", "sure-or-not", "multi-label")  # of SIT²
@@ -42,6 +42,9 @@ def question(run: RunData) -> str:
     if run.method is not None:
         correct = percent(accuracy(run.predictions[run.method])).replace(" %", "\u00a0%")
         return f"How good is it? {correct} correct"
+    if (by := run.info.confusion) is not None and by.images:
+        correct = percent(by.correct / by.images).replace(" %", "\u00a0%")
+        return f"How good is what measured the confusion? {correct} correct"
     if run.pairs:
         possible = len(run.classes) * (len(run.classes) - 1) // 2
         return f"{len(run.chosen)} of {counted(possible, 'pair')} of classes chosen as confused"
@@ -54,7 +57,12 @@ def answer(run: RunData) -> str:
         return how_good(run, run.method)
     if run.pairs:
         most = max(run.pairs, key=lambda pair: pair.score)
-        return f"{most.class_a} and {most.class_b} are confused most. No model was evaluated in this run."
+        told = "" if run.info.confusion is None else measured_by(run.info.confusion) + " "
+        possible = len(run.classes) * (len(run.classes) - 1) // 2
+        return (
+            f"{told}{most.class_a} and {most.class_b} are confused most; {len(run.chosen)} of "
+            f"{counted(possible, 'pair')} of classes are chosen as confused."
+        )
     return "The page will say more when the run has gone further."
 
 

@@ -47,6 +47,8 @@ OURS = (
     "summary.csv",
     "ranks.json",
     "pairs",
+    "pairs.csv",
+    "matrix.csv",
     "figures",
     "tables",
     "batches",

@@ -26,6 +26,22 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
+class MeasuredBy:
+    """What measured the confusion of a run, and how good it is on the images that it was measured on."""
+
+    by: str  # in words
+    correct: int
+    images: int
+    lower: float  # 95 % interval of the accuracy
+    upper: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry ``confusion`` of run.json."""
+        numbers = {"correct": self.correct, "images": self.images, "interval": [self.lower, self.upper]}
+        return {"by": self.by, **numbers}
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What run.json says; what a stage adds is empty before it is done."""
 
@@ -41,6 +57,7 @@ class RunInfo:
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
     samples_seen: Mapping[str, int] = field(default_factory=dict)  # by recipe
     training_seconds: Mapping[str, float] = field(default_factory=dict)  # by recipe
+    confusion: MeasuredBy | None = None
 
     @property
     def is_comparison(self) -> bool:
@@ -96,6 +113,14 @@ def _parsed(content: Mapping[str, Any]) -> RunInfo:
         seconds={name: float(value) for name, value in content["seconds"].items()},
         samples_seen={name: int(value) for name, value in content.get("samples_seen", {}).items()},
         training_seconds={k: float(value) for k, value in content.get("training_seconds", {}).items()},
+        confusion=None if (one := content.get("confusion")) is None else _measured_by(one),
+    )
+
+
+def _measured_by(content: Mapping[str, Any]) -> MeasuredBy:
+    low, high = content["interval"]
+    return MeasuredBy(
+        _text(content["by"]), int(content["correct"]), int(content["images"]), float(low), float(high)
     )
 
 
