@@ -230,6 +230,35 @@ class TestEvaluate:
         assert printed.err == "note: 1 image without a label of the model left out\n"
         assert "Test on 12 images" in printed.out
 
+    def test_a_class_of_which_there_is_no_image_is_named(
+        self, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        images, labels = arrays(4, seed=8)
+        for n, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+            if label != "oval":
+                save(tmp_path / "new" / label / f"{n}.png", pixels)
+        assert command(("evaluate", tmp_path / "new", "--model", done.run)) == 0
+        assert (
+            "\nNo test images of oval: nothing is known of it. Macro-F1, balanced accuracy and AUROC are means over "
+            "the 2 other classes.\n"
+        ) in capsys.readouterr().out
+
+    def test_rows_that_are_marked_unused_are_not_scored(
+        self, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        images, labels = arrays(4, seed=8)
+        lines = ["path,label,split"]
+        for n, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+            save(tmp_path / f"{n}.png", pixels)
+            lines.append(f"{n}.png,{label},{'Unused ' if n < 3 else 'test'}")
+        (tmp_path / "m.csv").write_text("\n".join(lines))
+        assert command(("evaluate", tmp_path / "m.csv", "--model", done.run)) == 0
+        printed = capsys.readouterr()
+        assert "Test on 9 images" in printed.out
+        assert "note: 3 rows marked unused: predicted, but not evaluated\n" in printed.err
+        assert command(("predict", tmp_path / "m.csv", "--model", done.run)) == 0
+        assert len(rows(capsys.readouterr().out)) == 12
+
     def test_a_runs_own_metrics_stay(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         run = shutil.copytree(done.run, tmp_path / "run")
         before = (run / "metrics.json").read_bytes()

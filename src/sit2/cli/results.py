@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
 from sit2.data.words import counted
-from sit2.evaluation.class_figures import ClassFigures, weakest
+from sit2.evaluation.class_figures import ClassFigures, absent, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
 from sit2.evaluation.subgroups import Subgroup
@@ -74,10 +74,12 @@ def _print_judgement(run: RunData, screen: Screen) -> None:
 
 
 def print_weakest(figures: Sequence[ClassFigures], screen: Screen) -> None:
-    """Print the classes that are recognised worst; nothing where every image is recognised."""
+    """Print the classes that are recognised worst, and those that have no images."""
     worst = [recalled(one) for one in weakest(figures)[:WEAKEST] if one.recall.value < 1]
     if worst:
         screen.say(f"Weakest classes, by recall: {', '.join(worst)}")
+    if missing := absent(figures):
+        screen.say(missing, style="yellow")
 
 
 def print_subgroups(by: str, found: Sequence[Subgroup], screen: Screen) -> None:

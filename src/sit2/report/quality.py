@@ -10,7 +10,7 @@ import numpy as np
 from sit2.config.recipe import Recipe
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
-from sit2.evaluation.class_figures import ClassFigures, balanced_accuracy, weakest
+from sit2.evaluation.class_figures import ClassFigures, absent, balanced_accuracy, weakest
 from sit2.evaluation.metrics import accuracy_interval
 from sit2.evaluation.words import percent, ratio
 from sit2.records import Predictions
@@ -131,8 +131,8 @@ def _few_images(figures: Sequence[ClassFigures]) -> list[str]:
         told.append(
             f"Fewer than {FEW_OF_A_CLASS} test images, so their figures are uncertain: {listed(few, MOST_LISTED)}."
         )
-    if none := [one.name for one in figures if not one.images]:
-        told.append(f"No test images, so nothing is known of them: {listed(none, MOST_LISTED)}.")
+    if none := absent(figures):
+        told.append(none)
     return told
 
 

@@ -15,6 +15,7 @@ from sit2.errors import DataError, did_you_mean, not_found
 from sit2.records import ByteArray, Dataset
 from sit2.storage.escaping import restored, restored_all
 
+UNUSED = "unused"  # a split: rows that are left out
 IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
 
 
@@ -154,7 +155,7 @@ def _splits(table: Table) -> list[str]:
     given = [value.strip() for value in table.columns.get("split", [])]
     if not any(given):
         return []
-    known = {**SPLIT_NAMES, "unused": "unused"}
+    known = {**SPLIT_NAMES, UNUSED: UNUSED}
     for row, value in enumerate(given):
         if not value:
             raise DataError(
@@ -222,7 +223,10 @@ def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
 
 
 def to_predict(table: Table, classes: tuple[str, ...], images: Images | None = None) -> Dataset:
-    """Return every row of a table, with or without a label; the images as for :func:`labelled`."""
+    """Return every row of a table, with or without a label; the images as for :func:`labelled`.
+
+    Of rows that are marked unused the label does not count.
+    """
     ids, paths = _ids_and_paths(table, images)
     labels = [value.strip() for value in table.columns.get("label", [""] * len(ids))]
     unknown = sorted(set(labels) - {*classes, ""})
@@ -230,6 +234,12 @@ def to_predict(table: Table, classes: tuple[str, ...], images: Images | None = N
     if unknown:
         rows = sum(label in unknown for label in labels)
         notes.append(f"{counted(rows, 'label')} unknown to the model, taken as no label: {listed(unknown)}")
+    unused = {
+        row for row, split in enumerate(table.columns.get("split", [])) if split.strip().lower() == UNUSED
+    }
+    if unused:
+        notes.append(f"{counted(len(unused), 'row')} marked {UNUSED}: predicted, but not evaluated")
+        labels = ["" if row in unused else label for row, label in enumerate(labels)]
     return Dataset(
         name=_name(table),
         root=table.path.parent,
