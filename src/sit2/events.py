@@ -89,6 +89,15 @@ class TrainingBegan(Event):
 
 
 @dataclass(frozen=True)
+class StepsDone(Event):
+    """How far a training is within an epoch; told every few seconds, since an epoch may take minutes."""
+
+    name: str  # of the training
+    samples_seen: int  # by the network so far
+    seconds: float  # since the training began
+
+
+@dataclass(frozen=True)
 class EpochEnded(Event):
     """An epoch of a training is over: a row of ``history.csv``."""
 
@@ -114,9 +123,22 @@ class TrainingEnded(Event):
     found: bool  # it had been trained before
 
 
+@dataclass(frozen=True)
+class CellEnded(Event):
+    """A cell of a comparison is finished, the ``number``-th of ``count`` of all rounds."""
+
+    name: str  # data set, split, seed and recipe
+    number: int
+    count: int
+    accuracy: float  # on the test images, in [0, 1]
+
+
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
-    for kind in (Note, StageBegan, Progress, Planned, DataPrepared, TrainingBegan, EpochEnded, TrainingEnded)
+    for kind in (
+        *(Note, StageBegan, Progress, Planned, DataPrepared, TrainingBegan, StepsDone, EpochEnded),
+        *(TrainingEnded, CellEnded),
+    )
 }
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from sit2.cli.progress import Outlook, Screen, duration
 from sit2.events import Cost, Event, Progress
 from sit2.execution import runner
+from sit2.training import loop
 from sit2.training.loop import EarlyStop, Training
 from sit2.training.phase import Phase
 
@@ -210,6 +211,18 @@ class TestLeft:
         told = self.told(tmp_path, "plain", "mixup")
         assert [event.fraction for event in told] == pytest.approx([0.65, 0.8, 0.95, 1.0])
         assert told[-1].left == 0
+
+    def test_within_an_epoch_it_is_told_how_far_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits for the end of the first epoch to learn how long it takes: the second word says it."""
+        monkeypatch.setattr(loop, "NEWS_SECONDS", 0.0)
+        told = self.told(tmp_path, "plain")
+        fractions = [event.fraction for event in told]
+        assert fractions == pytest.approx([n / 10 for n in range(1, 11)])
+        assert told[0].left is None
+        assert all(event.left is not None for event in told[1:])
+        assert [event.words for event in told[:2]] == ["first epoch"] * 2
 
     def test_a_training_that_stops_early_is_done(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

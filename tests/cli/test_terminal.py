@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from sit2.cli.progress import Screen
-from sit2.cli.terminal import Terminal, epoch_line
+from sit2.cli.terminal import Terminal, cell_line, epoch_line
 from sit2.events import (
+    CellEnded,
     Cost,
     DataPrepared,
     EpochEnded,
@@ -175,6 +176,33 @@ def test_of_many_cells_each_is_a_line_when_it_has_ended() -> None:
             terminal(row(epoch, of=2, name=name))
         terminal(TrainingEnded(name, found=False))
     assert lines_of(shown) == [f"{name}  in 10 s  loss 0.412  val 71.3 %  log-loss 0.801"]
+
+
+def test_a_comparison_has_one_bar_for_all_rounds_and_a_line_for_each_cell() -> None:
+    screen, shown = on_terminal()
+    clock, rounds = Clock(), ("Round 1 of 2: 2 cells", "Round 2 of 2: 2 cells")
+    with Terminal(screen, clock) as terminal:
+        terminal(Planned((*(Cost(name, 1000) for name in rounds), Cost("statistics", 0, 5))))
+        terminal(StageBegan(rounds[0], 0, 0))
+        clock.now += 10
+        terminal(Progress(rounds[0], 0.5, "loss 0.4", left=10.0))
+        bar = terminal._bar
+        assert bar is not None
+        drawn = "".join(part.text for part in screen.err.render(bar.get_renderable()))
+        assert rounds[0] in drawn
+        assert "35 s left" in drawn  # 10 of this round, 20 of the next, 5 of the statistics
+        terminal(CellEnded("one, split 0: plain", 1, 4, 0.8125))
+        terminal(Progress(rounds[0], 1.0))
+        terminal(StageBegan(rounds[1], 0, 0))
+        assert terminal._bar is bar
+    assert lines_of(shown) == ["1 of 4  one, split 0: plain  test accuracy 81.2 %"]
+
+
+def test_a_cell_keeps_to_its_columns() -> None:
+    line = cell_line(CellEnded("x" * 90 + "mixup", 12, 400, 1.0), 80)
+    assert len(line) == 80
+    assert line.startswith(" 12 of 400  ..x")
+    assert line.endswith("mixup  test accuracy 100.0 %")
 
 
 class TestEpochLine:

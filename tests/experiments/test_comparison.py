@@ -10,7 +10,7 @@ from synthetic import MEASURED, command, contents, listing, save, write_folder, 
 
 from sit2.errors import ConfigError, RunFolderError
 from sit2.evaluation.results import COLUMNS
-from sit2.events import Note
+from sit2.events import CellEnded, Note, Planned, StageBegan, TrainingEnded
 from sit2.experiments.comparison import compare, rank_cells
 from sit2.training.loop import Training
 
@@ -328,6 +328,20 @@ def test_ranks_leave_out_repeats_that_are_not_complete(finished, folders, tmp_pa
     found = compare(folders, out=finished, methods=["mixup", "multi-label"], splits=2, **SETTINGS)
     assert rank_cells(found.cells[:-1], "accuracy").mean_ranks.sum() == pytest.approx(6)
     assert rank_cells(found.cells[:5], "accuracy") is None
+
+
+def test_every_cell_is_told_once_and_no_training_beside_it(folders, tmp_path):
+    heard = []
+    more = {"methods": ["mixup"], "splits": 2, "listener": heard.append}
+    found = compare(folders[0], out=tmp_path / "c", **more, **SETTINGS)
+    told = [event for event in heard if isinstance(event, CellEnded)]
+    assert [(one.number, one.count) for one in told] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert [one.accuracy for one in told] == [cell.metrics["accuracy"] for cell in found.cells]
+    assert told[3].name == "one, split 1, seed 0: mixup"
+    assert not any(isinstance(event, TrainingEnded) for event in heard)
+    (costs,) = [event.costs for event in heard if isinstance(event, Planned)]
+    assert [event.name for event in heard if isinstance(event, StageBegan)] == [cost.stage for cost in costs]
+    assert costs[1].samples == costs[3].samples == sum(cell.outcome.budget for cell in found.cells) / 2
 
 
 def test_unknown_metric(folders, tmp_path):

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bars
 from sit2.cli.progress import Outlook, Screen, cell, duration
 from sit2.data.words import counted
 from sit2.events import (
+    CellEnded,
     DataPrepared,
     EpochEnded,
     Event,
@@ -84,11 +85,13 @@ class Terminal:
                 self._epoch(event)
             elif isinstance(event, TrainingEnded):
                 self._ended(event)
+            elif isinstance(event, CellEnded):
+                self._tell(cell_line(event, self._width))
 
     def _begin(self, stage: StageBegan) -> None:
         self._flush()
         self._outlook.stage(stage.name, self._clock())
-        self._stage, self._place = stage.name, f"{stage.number}/{stage.count} "
+        self._stage, self._place = stage.name, f"{stage.number}/{stage.count} " if stage.count else ""
         self._draw(stage.name, "")
 
     def _describe(self, data: DataPrepared) -> None:
@@ -228,6 +231,15 @@ def training_line(row: EpochEnded, width: int = WIDTH, *, found: bool = False) -
         "  ".join([row.name, short, loss, *_short(measured)]),
     )
     return _fitting(forms, row.name, width)
+
+
+def cell_line(cell: CellEnded, width: int = WIDTH) -> str:
+    """Return what a finished cell of a comparison says: which of how many, its name, its test accuracy."""
+    number = f"{cell.number:{len(str(cell.count))}} of {cell.count}  "
+    result = f"  test accuracy {100 * cell.accuracy:.1f} %"
+    room = max(width - len(number) - len(result), 1)
+    name = cell.name if len(cell.name) <= room else ".." + cell.name[len(cell.name) - room + 2 :]
+    return f"{number}{name}{result}"
 
 
 def _measured(row: EpochEnded) -> list[str]:

@@ -16,7 +16,7 @@ from sit2.config.schema import Config
 from sit2.data.cache import NETWORKS, make_room
 from sit2.data.pixels import PixelStore
 from sit2.errors import ModelError
-from sit2.events import EpochEnded, Listener, Note, Progress, TrainingEnded, nobody
+from sit2.events import EpochEnded, Listener, Note, Progress, StepsDone, TrainingEnded, nobody
 from sit2.execution.executors import EXECUTORS
 from sit2.execution.executors.executor import Executor
 from sit2.execution.recipe_job import Outcome, RecipeJob
@@ -223,7 +223,8 @@ class _Meter:
         self.tuned = {t.name for t in jobs if t.trials > 1}
         self.found = {t.name for t in jobs if t.network is not None and t.network.exists()}
         self.done = {name: self.images[name] if name in self.found else 0 for name in self.images}
-        self.last: dict[str, EpochEnded] = {}
+        self.last: dict[str, EpochEnded | StepsDone] = {}
+        self.losses: dict[str, str] = {}  # of the last epochs, in words
         self.fraction = 0.0
         self.seen, self.seconds = 0.0, 0.0  # of recent epochs, older ones counting less
         self.steady = False  # they are not the first of their trainings
@@ -232,12 +233,16 @@ class _Meter:
         self.listener(event)
         if isinstance(event, EpochEnded) and event.name in self.images.keys() - self.found:
             self._count(event)
-            self._tell(f"loss {event.loss:.3f}")
+            self.losses[event.name] = f"loss {event.loss:.3f}"
+            self._tell(self.losses[event.name])
+        elif isinstance(event, StepsDone) and event.name in self.images.keys() - self.found:
+            self._count(event)
+            self._tell(self.losses.get(event.name, "first epoch"))
         elif isinstance(event, TrainingEnded) and self._ended_early(event.name):
             self.done[event.name] = self.images[event.name]
-            self._tell(f"loss {self.last[event.name].loss:.3f}")
+            self._tell(self.losses.get(event.name, ""))
 
-    def _count(self, row: EpochEnded) -> None:
+    def _count(self, row: EpochEnded | StepsDone) -> None:
         last = self.last.get(row.name)
         first = last is None or last.samples_seen >= row.samples_seen  # of a training, trial or attempt
         samples = row.samples_seen - (0 if last is None or first else last.samples_seen)

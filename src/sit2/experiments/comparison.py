@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,16 @@ from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
 from sit2.data.readers import read_dataset
 from sit2.data.readers.handed import is_one_source
+from sit2.data.words import counted
 from sit2.errors import RunFolderError
 from sit2.evaluation.power import design_sentence
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
-from sit2.events import Listener, Note, nobody
+from sit2.events import Cost, Listener, Note, Planned, StageBegan, nobody
 from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
-from sit2.experiments.run import Notes
+from sit2.experiments.run import Notes, planned
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
@@ -38,6 +39,7 @@ from sit2.storage.output_folder import holds_comparison
 from sit2.storage.run_folder import RunFolder
 from sit2.storage.run_info import read_info
 
+STATISTICS = 5.0  # seconds that a comparison's end takes, page and all
 MOST_DESIGNS = 4  # data sets of which is said, before it starts, what can be shown on them
 
 
@@ -130,6 +132,7 @@ def _run(work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwri
     """Run the grid, where results.csv and summary.csv grow with every cell; then judge it."""
     with folder.running(), folder.stage("cells"):
         cells = _cells(work, folder, overwrite=overwrite)
+    heard(StageBegan("statistics", 0, 0))
     with folder.running(), folder.stage("statistics"):
         seeds = Seeds(work.config.seed).child("statistics")
         results = judge(paired_comparisons(cells, work.config.control, metric), seeds=seeds)
@@ -162,12 +165,34 @@ def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
             folder.begin()
             for sentence in detectable_differences(places, work.grid, work.config):
                 work.listener(Note(sentence))
-        title = f"Round {number} of {count}"
-        measured = work.measure(places, f"{title}: measuring confusion")
+            work.listener(Planned(tuple(_costs(places, work.grid, count))))
+        confusion, training = _titles(number, count, len(places) * len(work.grid.recipes))
+        work.listener(StageBegan(confusion, 0, 0))
+        measured = work.measure(places, confusion)
         for place in measured:
             _write_pairs(folder, place)
-        cells += work.answer(measured, f"{title}: {len(places) * len(work.grid.recipes)} cells", grown=grown)
+        work.listener(StageBegan(training, 0, 0))
+        cells += work.answer(measured, training, grown=grown, before=len(cells))
     return cells
+
+
+def _titles(number: int, count: int, cells: int) -> tuple[str, str]:
+    """Return what the two stages of a round are called."""
+    return (
+        f"Round {number} of {count}: measuring confusion",
+        f"Round {number} of {count}: {counted(cells, 'cell')}",
+    )
+
+
+def _costs(places: Sequence[Place], grid: Grid, rounds: int) -> Iterator[Cost]:
+    """Yield what the stages of all rounds are expected to cost, each like the first; the statistics cost seconds."""
+    each = [{cost.stage: cost for cost in planned(place, grid.recipes).costs} for place in places]
+    folds, trained = (sum(costs[stage].samples for costs in each) for stage in ("confusion", "training"))
+    for number in range(1, rounds + 1):
+        confusion, training = _titles(number, rounds, len(places) * len(grid.recipes))
+        yield Cost(confusion, folds)
+        yield Cost(training, trained * grid.trials)
+    yield Cost("statistics", seconds=STATISTICS)
 
 
 def detectable_differences(places: Sequence[Place], grid: Grid, config: Config) -> list[str]:

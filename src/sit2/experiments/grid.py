@@ -16,7 +16,7 @@ from typing import Any
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.evaluation.metrics import compute_metrics
-from sit2.events import Listener, Note, nobody
+from sit2.events import CellEnded, Event, Listener, Note, TrainingEnded, nobody
 from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.execution.runner import run_recipes
 from sit2.experiments.confusion import Measured, measure_confusion
@@ -240,6 +240,7 @@ class GridRun:
         *,
         grown: Grown = lambda _cells: None,
         models: Models = lambda _recipe: None,
+        before: int = 0,
     ) -> list[Cell]:
         """Train every recipe at every place, and return the cells in the grid's order.
 
@@ -248,6 +249,7 @@ class GridRun:
             title: what the progress is called.
             grown: called with the finished cells whenever there is another.
             models: where to write which recipe's model; for grids of one place.
+            before: cells of earlier rounds, for the number of each.
         """
         wanted = [(place, recipe) for place in places for recipe in self.grid.recipes]
         jobs = [
@@ -255,16 +257,26 @@ class GridRun:
             for place, recipe in wanted
         ]
         done: dict[int, Cell] = {}
+        every = len(wanted) * len(self.grid.repeats(self.config))
 
         def add(n: int, outcome: Outcome) -> None:
             place, recipe = wanted[n]
             done[n] = place.cell(recipe, outcome)
             grown([done[k] for k in sorted(done)])
+            if not self.grid.is_run:
+                name = f"{self._name(place)}{recipe}"
+                accuracy = float(done[n].predictions.correct.mean())
+                self.listener(CellEnded(name, before + len(done), every, accuracy))
+
+        def listener(event: Event) -> None:
+            """Pass on what happens; of a cell its own line says that its training has ended."""
+            if self.grid.is_run or not isinstance(event, TrainingEnded):
+                self.listener(event)
 
         run_recipes(
             jobs,
             config=self.config,
-            listener=self.listener,
+            listener=listener,
             title=title,
             networks=self.networks,
             keep=self.keep,

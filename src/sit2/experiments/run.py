@@ -181,7 +181,7 @@ def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
         record_data(folder, place.prepared)
         for warning in class_warnings(place.prepared.findings):
             heard(Note(warning))
-        heard(_planned(place, work.grid.recipes))
+        heard(planned(place, work.grid.recipes))
     with folder.running():
         with stage("confusion"):
             (place,) = work.measure([place])
@@ -230,7 +230,7 @@ _ASKING, _VIEWS = 1 / 3, 4
 _EVALUATION, _REPORT = 3.0, 6.0  # seconds, as most runs on record took
 
 
-def _planned(place: Place, recipes: Sequence[Recipe]) -> Planned:
+def planned(place: Place, recipes: Sequence[Recipe]) -> Planned:
     """Return what the stages after the images are expected to cost."""
     config, prepared = place.config, place.prepared
     train, asked = len(prepared.rows("train")), len(prepared.rows("val")) + len(prepared.rows("test"))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sit2.errors import TrainingError
-from sit2.events import EpochEnded, Listener, TrainingBegan, nobody
+from sit2.events import EpochEnded, Listener, StepsDone, TrainingBegan, nobody
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.backbones import Network
@@ -26,6 +26,7 @@ from sit2.training.settings import TrainingSettings
 from sit2.training.training_set import TrainingSet
 
 CHECKPOINT_SECONDS = 10.0  # at least so long between two checkpoints, whenever an epoch ends
+NEWS_SECONDS = 2.0  # between two words of how far a training is, within an epoch
 VALIDATIONS = 20  # of a training, at most, where they decide nothing
 
 
@@ -89,7 +90,7 @@ class Training:
             TrainingError: when the loss becomes NaN or infinite.
             DamagedStateError: when the checkpoint is not of this training; it must be removed.
         """
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
         self._total = self.config.total_steps(len(self.training_set))
         saved = load_state(self.checkpoint) if self.checkpoint else None
         begin, first_phase = 0, 0
@@ -140,6 +141,8 @@ class Training:
                 optimizer.step()
                 optimizer.zero_grad()
                 losses.append(loss.detach())
+                if step + 1 < end:  # of the last, the epoch tells
+                    self._tell(begin + step + 1)
             mean = _finite_mean(losses, phase, first, length, lambda step: self._lr(peak, step, length))
             due = config.early_stop or end == length or _falls_due(first, end, length)
             measured = self._validation() if validated and due else None
@@ -153,6 +156,13 @@ class Training:
                 saved_at = time.monotonic()
         if stop.weights:
             network.load_state_dict(stop.weights)
+
+    def _tell(self, done: int) -> None:
+        """Say now and then how far it is; on an accelerator steps are only queued, so that it runs ahead a little."""
+        now = time.monotonic()
+        if now - self._told >= NEWS_SECONDS:
+            self._told = now
+            self.listener(StepsDone(self.name, done * self.config.step_size, round(now - self._began, 3)))
 
     def _lr(self, peak: float, step: int, length: int) -> float:
         return peak * lr_fraction(step, length, self.config.warmup)
