@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -181,6 +182,10 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 
 class TestLeft:
     """What trainings tell of the time that they will take."""
+
+    @pytest.fixture(autouse=True)
+    def _epochs_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(loop, "NEWS_SECONDS", math.inf)  # how many words there are depends on no clock
 
     @staticmethod
     def told(folder: Path, *names: str, **more: Any) -> list[Progress]:

@@ -239,8 +239,8 @@ class TestEvaluate:
                 save(tmp_path / "new" / label / f"{n}.png", pixels)
         assert command(("evaluate", tmp_path / "new", "--model", done.run)) == 0
         assert (
-            "\nNo test images of oval: nothing is known of it. Macro-F1, balanced accuracy and AUROC are means over "
-            "the 2 other classes.\n"
+            "\nNo test images of oval: nothing is known of it. Macro-F1, balanced accuracy and AUROC are means "
+            "over the 2 other classes.\n"
         ) in capsys.readouterr().out
 
     def test_rows_that_are_marked_unused_are_not_scored(

@@ -178,14 +178,12 @@ def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
 
 def _titles(number: int, count: int, cells: int) -> tuple[str, str]:
     """Return what the two stages of a round are called."""
-    return (
-        f"Round {number} of {count}: measuring confusion",
-        f"Round {number} of {count}: {counted(cells, 'cell')}",
-    )
+    title = f"Round {number} of {count}"
+    return f"{title}: measuring confusion", f"{title}: {counted(cells, 'cell')}"
 
 
 def _costs(places: Sequence[Place], grid: Grid, rounds: int) -> Iterator[Cost]:
-    """Yield what the stages of all rounds are expected to cost, each like the first; the statistics cost seconds."""
+    """Yield what the stages of all rounds are expected to cost, each like the first."""
     each = [{cost.stage: cost for cost in planned(place, grid.recipes).costs} for place in places]
     folds, trained = (sum(costs[stage].samples for costs in each) for stage in ("confusion", "training"))
     for number in range(1, rounds + 1):

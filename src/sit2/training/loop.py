@@ -158,7 +158,7 @@ class Training:
             network.load_state_dict(stop.weights)
 
     def _tell(self, done: int) -> None:
-        """Say now and then how far it is; on an accelerator steps are only queued, so that it runs ahead a little."""
+        """Say now and then how far it is; an accelerator only queues steps, so there it runs a little ahead."""
         now = time.monotonic()
         if now - self._told >= NEWS_SECONDS:
             self._told = now

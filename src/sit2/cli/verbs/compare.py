@@ -28,6 +28,16 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     """Compare; print the table and the verdicts."""
     one_way(options)
     config = config_of(options)
+    runs = [is_run(Path(text).expanduser()) for text in options.data]
+    if all(runs) and len(runs) > 1:
+        return _finished([Path(text) for text in options.data], options, screen)
+    if any(runs):
+        raise ConfigError(
+            f"{options.data[runs.index(True)]} is the folder of a run, not a set of images\n"
+            "give images, or two or more runs to compare"
+        )
+    if options.out is None:
+        raise ConfigError("-o is missing\nname a folder for results.csv and the report")
     try:
         numbers = tuple(int(word) for word in words(options.labels))
     except ValueError:
@@ -59,6 +69,29 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     return DONE
 
 
+def is_run(path: Path) -> bool:
+    """Say whether a path is the folder of a run or a comparison, which is no set of images."""
+    return path.is_dir() and (path / "run.json").is_file()
+
+
+def _finished(folders: list[Path], options: argparse.Namespace, screen: Screen) -> int:
+    """Compare finished runs; print the table and the verdicts."""
+    if options.out is not None:
+        raise ConfigError("finished runs are compared on the screen only\nleave -o out")
+
+    from sit2.cli.results import print_metrics
+    from sit2.evaluation.statistics import LIMIT
+    from sit2.experiments.finished import compare_finished
+
+    found = compare_finished(folders)
+    print_metrics(found.predictions, found.metrics, screen)
+    for test in found.tests.values():
+        screen.say("")
+        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
+    screen.say(LIMIT)
+    return DONE
+
+
 VERB = Verb(
     run,
     "compare recipes over repeated splits and seeds, on one data set or many",
@@ -67,9 +100,10 @@ VERB = Verb(
             "data",
             metavar="DATA",
             nargs="+",
-            help="folders of class folders, manifests, or .npz files; name=DATA for a name of your own",
+            help="folders of class folders, manifests, or .npz files; name=DATA for a name of your own. Or "
+            "two or more finished runs that have the same test images",
         ),
-        out("folder for results.csv; what an earlier call finished there is taken up", required=True),
+        out("folder for results.csv; what an earlier call finished there is taken up"),
         argument("--resume", action="store_true", help="as it does anyway: go on in --out"),
         OVERWRITE,
         argument(
