@@ -344,6 +344,37 @@ def test_every_cell_is_told_once_and_no_training_beside_it(folders, tmp_path):
     assert costs[1].samples == costs[3].samples == sum(cell.outcome.budget for cell in found.cells) / 2
 
 
+def test_the_best_by_validation_is_kept_as_a_run(folders, tmp_path, monkeypatch, capsys):
+    ran, run = [], Training.run
+    monkeypatch.setattr(Training, "run", lambda self: ran.append(self.method) or run(self))
+    words = (
+        "compare",
+        folders[0],
+        "-o",
+        tmp_path / "c",
+        *MEASURED,
+        "--confusion",
+        "closed-form",
+        "--epochs",
+        1,
+    )
+    assert command((*words, "--methods", "mixup", "--splits", 2, "--keep-best")) == 0
+    assert sorted(ran) == ["mixup", "mixup", "plain", "plain"]  # its network was there
+    tables = {name: [] for name in ("plain", "mixup")}
+    found = compare(folders[0], out=tmp_path / "again", methods=["mixup"], splits=2, **SETTINGS)
+    for cell in found.cells:
+        chance = cell.validation.probabilities[np.arange(len(cell.validation.ids)), cell.validation.labels]
+        tables[cell.method].append(-np.log(chance).mean())
+    best = min(tables, key=lambda name: np.mean(tables[name]))
+    kept = tmp_path / "c" / "best"
+    info = json.loads((kept / "run.json").read_text())
+    assert (info["status"], info["methods"]) == ("complete", [best])
+    assert f"Kept: {best} on one, which has the lowest log-loss" in capsys.readouterr().out
+    assert command(("predict", folders[1], "--model", kept, "--quiet")) == 0
+    own = json.loads((kept / "metrics.json").read_text())[best]["test"]["accuracy"]
+    assert own == next(c.metrics["accuracy"] for c in found.cells if c.method == best and c.split == 0)
+
+
 def test_unknown_metric(folders, tmp_path):
     with pytest.raises(ConfigError, match="unknown metric 'f1'"):
         compare(folders[0], out=tmp_path / "c", metric="f1", **SETTINGS)

@@ -37,6 +37,10 @@ def print_comparison(comparison: Comparison, screen: Screen) -> None:
             f"Mean rank by {comparison.metric.replace('_', ' ')} over {comparison.ranks.datasets} data sets "
             f"(1 is best; ranks closer than {gap:.1f} do not differ): {words}"
         )
+    for what, run in comparison.best.items():
+        screen.say("")
+        screen.say(f"Kept: {what}, which has the lowest log-loss on the validation images")
+        screen.paths({"Its run, with the model": run})
     screen.say("")
     page = comparison.folder / "report.html"
     screen.paths({"All results": comparison.folder / "results.csv", "The report, for a browser": page})

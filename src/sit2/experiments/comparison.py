@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
 from sit2.events import Cost, Listener, Note, Planned, StageBegan, nobody
 from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
+from sit2.experiments.keep_best import keep_best as keep_best_of
 from sit2.experiments.run import Notes, planned
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
@@ -52,6 +53,9 @@ class Comparison:
     metric: str
     results: list[RepeatedResult] = field(repr=False)  # each recipe against its control, on each data set
     ranks: Ranks | None  # of the recipes over data sets; None where there are too few of either
+    best: Mapping[str, Path] = field(
+        default_factory=dict
+    )  # "recipe on data set" → a run of it, where one is kept
 
 
 def compare(
@@ -65,6 +69,7 @@ def compare(
     trials: int = 1,
     metric: str = "accuracy",
     overwrite: bool = False,
+    keep_best: bool = False,
     listener: Listener = nobody,
     **settings: Any,
 ) -> Comparison:
@@ -81,6 +86,7 @@ def compare(
         trials: trainings of each cell to choose among by its validation images; 1: no tuning.
         metric: what the tests and ranks are of: accuracy, macro_f1 or balanced_accuracy.
         overwrite: forget an earlier comparison in ``out``.
+        keep_best: also write a run of the recipe that is best by validation, with its model, into ``out/best``.
         listener: hears of everything on the way, see :mod:`sit2.events`.
         settings: as in :class:`~sit2.config.schema.Config`.
 
@@ -103,7 +109,9 @@ def compare(
         trials=trials,
         control=config.control,
     )
-    return compare_grid(grid, Path(out), config, metric=metric, listener=listener, overwrite=overwrite)
+    return compare_grid(
+        grid, Path(out), config, metric=metric, listener=listener, overwrite=overwrite, keep_best=keep_best
+    )
 
 
 def compare_grid(
@@ -114,6 +122,7 @@ def compare_grid(
     metric: str,
     listener: Listener = nobody,
     overwrite: bool = False,
+    keep_best: bool = False,
 ) -> Comparison:
     """Run a grid in ``out`` and judge it.
 
@@ -125,10 +134,12 @@ def compare_grid(
     with open_comparison(grid, out, config, overwrite=overwrite) as folder:
         networks = networks_folder(config.cache, folder.state)
         work = GridRun(grid, config, folder.path / "cells", networks, heard)
-        return _run(work, folder, metric, heard, overwrite=overwrite)
+        return _run(work, folder, metric, heard, overwrite=overwrite, keep=keep_best)
 
 
-def _run(work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwrite: bool) -> Comparison:
+def _run(
+    work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwrite: bool, keep: bool
+) -> Comparison:
     """Run the grid, where results.csv and summary.csv grow with every cell; then judge it."""
     with folder.running(), folder.stage("cells"):
         cells = _cells(work, folder, overwrite=overwrite)
@@ -141,12 +152,16 @@ def _run(work: GridRun, folder: RunFolder, metric: str, heard: Notes, *, overwri
         if ranks is not None:
             folder.write_json("ranks.json", ranks.to_json())
             draw_ranks(ranks, folder.path / "figures" / "critical-difference")
+    best = {}
+    if keep:
+        with folder.running(), folder.stage("best"):
+            best = keep_best_of(work, folder, cells)
     hours = sum(cell.outcome.seconds for cell in cells) / 3600
     with folder.running(), folder.stage("report"):
         folder.save_info(metric=metric, cells=len(cells), hours=round(hours, 3), notes=heard.notes)
         write_report(folder.path, last=True)
     folder.finish()
-    return Comparison(folder.path, cells, metric, results, ranks)
+    return Comparison(folder.path, cells, metric, results, ranks, best)
 
 
 def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:

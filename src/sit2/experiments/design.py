@@ -69,7 +69,7 @@ def _source(text: str | Path) -> Source:
     name, equals, path = str(text).partition("=")
     if not equals or "/" in name or "\\" in name or Path(text).expanduser().exists():
         return Source(Path(text))
-    if not name.strip() or not path:
+    if not name.strip(" .") or not path:
         raise ConfigError(f"cannot read the data set {str(text)!r}\nexpected a path, or name=path")
     return Source(Path(path), given=name.strip())
 

@@ -148,7 +148,7 @@ def run_experiment(
         data = source if isinstance(source, Dataset) else Path(source)
         grid = Grid((Source(data),), tuple(recipes), splits=1, is_run=True)
         networks = networks_folder(config.cache, folder.state)
-        return _run(GridRun(grid, config, folder.state, networks, heard), folder, config, heard)
+        return run_grid(GridRun(grid, config, folder.state, networks, heard), folder, config, heard)
 
 
 class Notes:
@@ -168,8 +168,8 @@ class Notes:
 STAGES = ("images", "confusion", "training", "evaluation", "report")
 
 
-def _run(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
-    """Run the stages in order."""
+def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
+    """Run the stages of a grid of one place in order."""
 
     def stage(name: str) -> contextlib.AbstractContextManager[None]:
         heard(StageBegan(name, STAGES.index(name) + 1, len(STAGES)))

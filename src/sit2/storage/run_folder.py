@@ -46,6 +46,7 @@ OURS = (
     "results.csv",
     "summary.csv",
     "ranks.json",
+    "best",
     "pairs",
     "pairs.csv",
     "matrix.csv",

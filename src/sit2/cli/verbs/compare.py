@@ -63,7 +63,13 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
 
     with Terminal(screen) as terminal:
         comparison = compare_grid(
-            grid, options.out, config, metric=options.metric, listener=terminal, overwrite=options.overwrite
+            grid,
+            options.out,
+            config,
+            metric=options.metric,
+            listener=terminal,
+            overwrite=options.overwrite,
+            keep_best=options.keep_best,
         )
     print_comparison(comparison, screen)
     return DONE
@@ -115,6 +121,11 @@ VERB = Verb(
         argument("--splits", type=int, default=5, metavar="N", help="splits (default: 5)"),
         argument("--seeds", type=int, default=1, metavar="N", help="trainings on each split (default: 1)"),
         argument("--labels", metavar="N,N", help="numbers of training images a class to go through"),
+        argument(
+            "--keep-best",
+            action="store_true",
+            help="also write a run of the recipe that is best by validation, with its model, into the folder best",
+        ),
         argument(
             "--tune",
             type=int,
