@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
 from sit2.data.words import counted
-from sit2.evaluation.class_figures import ClassFigures, absent, weakest
+from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.statistics import LIMIT
 from sit2.evaluation.subgroups import Subgroup
@@ -19,7 +19,7 @@ from sit2.records import ClassPair, Predictions
 from sit2.report.data import RunData, load_run
 from sit2.report.matrix import FEW_OF_A_CLASS
 from sit2.report.outside import outside_sentence
-from sit2.report.quality import how_good, measured_by, recalled, unfinished
+from sit2.report.quality import absent, how_good, measured_by, recalled, unfinished
 from sit2.report.wording import try_strategies
 from sit2.storage.escaping import visible
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sit2.data.words import counted, listed
 from sit2.evaluation.shares import Share, mean_share
 from sit2.records import BoolArray, FloatArray, Predictions
 
-MOST_NAMED = 8  # classes in a sentence
 COLUMNS = ("recall", "recall lower", "recall upper", "specificity", "specificity lower", "specificity upper",
            "AUROC", "average precision")  # fmt: skip
 
@@ -62,19 +60,6 @@ def class_figures(predictions: Predictions, classes: Sequence[str]) -> tuple[Cla
 def balanced_accuracy(figures: Sequence[ClassFigures]) -> tuple[float, float, float]:
     """Return the mean recall over the classes that have images, and its 95 % interval."""
     return mean_share([one.recall for one in figures])
-
-
-def absent(figures: Sequence[ClassFigures]) -> str:
-    """Say which classes have no images, and what that means for the means over classes; "" where all have some."""
-    missing = [one.name for one in figures if not one.images]
-    if not missing:
-        return ""
-    rest = counted(len(figures) - len(missing), "other class", "other classes")
-    them = "it" if len(missing) == 1 else "them"
-    return (
-        f"No test images of {listed(missing, MOST_NAMED)}: nothing is known of {them}. "
-        f"Macro-F1, balanced accuracy and AUROC are means over the {rest}."
-    )
 
 
 def weakest(figures: Sequence[ClassFigures]) -> list[ClassFigures]:

@@ -10,7 +10,7 @@ import numpy as np
 from sit2.config.recipe import Recipe
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
-from sit2.evaluation.class_figures import ClassFigures, absent, balanced_accuracy, weakest
+from sit2.evaluation.class_figures import ClassFigures, balanced_accuracy, weakest
 from sit2.evaluation.metrics import accuracy_interval
 from sit2.evaluation.words import percent, ratio
 from sit2.records import Predictions
@@ -95,6 +95,19 @@ def unfinished(run: RunData) -> list[str]:
         for recipe in reversed(run.shown)
         if (why := run.unfinished.get(recipe))
     ]
+
+
+def absent(figures: Sequence[ClassFigures]) -> str:
+    """Say which classes have no images, and what that means for the means over classes; "" where all have some."""
+    missing = [one.name for one in figures if not one.images]
+    if not missing:
+        return ""
+    rest = counted(len(figures) - len(missing), "other class", "other classes")
+    them = "it" if len(missing) == 1 else "them"
+    return (
+        f"No test images of {listed(missing, MOST_LISTED)}: nothing is known of {them}. "
+        f"Macro-F1, balanced accuracy and AUROC are means over the {rest}."
+    )
 
 
 def recalled(one: ClassFigures) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import DONE, OVERWRITE, Verb, argument, by_topic, config_of, out, require
 from sit2.config.schema import RUN, Config
-from sit2.confusion.foreign import Columns
 from sit2.confusion.settings import CONFUSION
 from sit2.data.settings import DATA, DECODING, SPLITTING
 from sit2.errors import ConfigError
@@ -17,6 +16,7 @@ from sit2.storage.output_folder import refuse_taken
 from sit2.training.settings import OPTIMISING, TRAINING
 
 if TYPE_CHECKING:
+    from sit2.confusion.foreign import Columns
     from sit2.events import Listener
     from sit2.experiments.confusion import Measured
     from sit2.experiments.prepare import Prepared
@@ -28,15 +28,16 @@ BASIC = ("groups", "image_size", "augment", *by_topic(CONFUSION), "seed", "devic
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Measure confusion on images, or read it from a file of predictions; print and write the pairs."""
     config = config_of(options)
-    columns = Columns(options.label_column, options.predicted_column, options.probability_prefix)
     require(options.data)
     if options.out is not None:
         refuse_taken(options.out, overwrite=options.overwrite)
 
     from sit2.cli.terminal import Terminal
+    from sit2.confusion.foreign import Columns
     from sit2.experiments.run import open_folder, record_confusion, record_data
     from sit2.report.page import write_report
 
+    columns = Columns(options.label_column, options.predicted_column, options.probability_prefix)
     with Terminal(screen) as terminal:
         if options.out is None:
             prepared, measured = measure(options.data, config, terminal, columns)
