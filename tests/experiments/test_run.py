@@ -28,6 +28,7 @@ from sit2.experiments.prepare import Prepared, prepare
 from sit2.experiments.run import run_experiment
 from sit2.methods import METHODS
 from sit2.records import Dataset
+from sit2.report.page import write_report
 from sit2.seeds import Seeds
 from sit2.training.backbones import Network
 from sit2.training.loop import Training
@@ -317,9 +318,14 @@ class TestBudget:
         with (run.folder / "history.csv").open() as file:
             rows = [(row["method"], row["member"], row["samples_seen"]) for row in csv.DictReader(file)]
         assert rows == [(method, member, "24") for method in ("plain*2", "mixup*2") for member in "12"]
+        written = [path.name for path in run.folder.rglob("*")]
+        assert not [name for name in written if set(name) & set('\\/:*?"<>|')], "names that Windows refuses"
+        assert {"plain-x2.csv", "mixup-x2.csv"} <= set(written)
+        page = write_report(run.folder).read_text(encoding="utf-8")
+        assert "mixup*2 classified" in page, "the reader finds them again"
 
     def test_every_method_has_its_files(self, tmp_path: Path) -> None:
-        """Names with an @ are names of files too."""
+        """Named as they are, with an @ too."""
         methods = ("plain", "multi-label@random", "not-sure@all")
         config = make_config(SETTINGS, {"epochs": 0.5, "method": "not-sure@all"})
         run = run_experiment(finished().data, tmp_path / "run", config, parse_all(methods))
@@ -329,11 +335,19 @@ class TestBudget:
         models = sorted(contents(run.folder / "model", "**/*.safetensors"))
         assert models == [
             "model.safetensors",
-            "multi-label-at-random/model.safetensors",
+            "multi-label@random/model.safetensors",
             "plain/model.safetensors",
         ]
         assert list(run.comparison) == ["multi-label@random", "not-sure@all"]
         assert {test.comparisons for test in run.comparison.values()} == {2}
+
+    def test_not_sure_images_are_shown_only_of_what_trains_on_the_chosen_ones(self, tmp_path: Path) -> None:
+        config = make_config(SETTINGS, {"epochs": 0.5, "method": "multi-label@random"})
+        recipes = parse_all(("soft-label", "confusion-smoothing", "multi-label@random"))
+        run = run_experiment(finished().data, tmp_path / "run", config, recipes)
+        assert any(pair.chosen for pair in run.pairs)
+        assert not (run.folder / "synthesis").exists()
+        assert "Not-sure images" not in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
 class TestNothingIsConfused:

@@ -23,7 +23,7 @@ from sit2.report.data import load_run
 from sit2.report.page import render
 from sit2.report.run_page import run_context
 from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder
+from sit2.storage.run_folder import RunFolder, file_name
 from sit2.storage.run_info import FORMAT_VERSION
 from sit2.training.history import history_table
 
@@ -88,7 +88,7 @@ def write_run(
     samples = samples_of(ids, [classes[k] for k in labels], groups, number)
     run.write_table("samples.csv", samples.table())
     for recipe, one in predictions.items():
-        run.write_table(f"predictions/{recipe}.csv", predictions_table(one, classes, ids))
+        run.write_table(f"predictions/{file_name(recipe)}.csv", predictions_table(one, classes, ids))
     rows = [("train", 10 * n, 1 / n, 0.5 + n / 10 if n > 1 else None, None) for n in (1, 2, 3)]
     run.write_table("history.csv", history_table([(m, [epochs(m, *rows)]) for m in given]))
     run.write_table("confusion/pairs.csv", pairs_table(pairs))

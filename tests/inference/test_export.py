@@ -13,6 +13,7 @@ from synthetic import CLASSES, Finished, command, finished
 
 import sit2.inference.export
 from sit2.errors import ModelError
+from sit2.features.frozen import Extractor
 from sit2.inference.export import export_onnx, to_onnx
 from sit2.inference.model import Members, Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described
@@ -58,15 +59,21 @@ def made(backbone: str = "small-cnn", *, channels: int = 3, size: int = 16, netw
     return Model(spec, network.eval())
 
 
-def with_predictors(model: Model, *names: str, known: int = 29) -> Model:
-    """Return it with predictors that learned from noise, and were fitted to noise."""
+def with_predictors(model: Model, *names: str, known: int = 29, frozen: bool = False) -> Model:
+    """Return it with predictors that learned from noise, and were fitted to noise.
+
+    ``frozen``: they learn from the features that its encoder starts with, too.
+    """
     spec, draw = model.spec, np.random.default_rng(5)
     shape = (known + 20, spec.channels, spec.image_size, spec.image_size)
     images = draw.integers(0, 256, shape, dtype=np.uint8)
     predictors = tuple(PREDICTORS[name]() for name in names)
-    learned = Model(
-        replace(spec, predictors=tuple(described(one) for one in predictors)), model.network, predictors
-    ).learned(
+    encoder = empty_network(replace(spec, stages=True)).eval()
+    extractor = Extractor(encoder.encoder, spec.mean, spec.std, mirror=True) if frozen else None
+    features = None if extractor is None else torch.from_numpy(extractor.extract(images, np.arange(known)))
+    recipe = "+".join([spec.recipe, *names])
+    own = replace(spec, recipe=recipe, predictors=tuple(described(one) for one in predictors))
+    learned = Model(own, model.network, predictors).learned(
         Known(
             images=images,
             rows=np.arange(known),
@@ -77,6 +84,8 @@ def with_predictors(model: Model, *names: str, known: int = 29) -> Model:
             augmentation=spec.augmentation,
             seeds=Seeds(0),
             device=torch.device("cpu"),
+            features=features,
+            extractor=extractor,
         )
     )
     rows = np.arange(known, known + 20)
@@ -89,13 +98,24 @@ def session(content: bytes | str):
 
 @pytest.mark.parametrize(
     ("backbone", "channels", "size"),
-    [("small-cnn", 1, 19), ("small-cnn", 3, 16), ("resnet18", 3, 37), ("vit_tiny_patch16_224", 3, 32)],
+    [
+        ("efficientnet-lite0", 3, 32),
+        ("efficientnet-lite0", 1, 96),
+        ("small-cnn", 1, 19),
+        ("small-cnn", 3, 16),
+        ("resnet18", 3, 37),
+        ("test_resnet", 3, 32),
+        ("convnext_atto", 3, 32),
+        ("mobilenetv3_small_050", 3, 32),
+        ("vit_tiny_patch16_224", 3, 32),
+        ("swin_tiny_patch4_window7_224", 3, 64),
+    ],
 )
 def test_every_kind_of_network_gives_the_model_s_probabilities(backbone, channels, size) -> None:
     model = made(backbone, channels=channels, size=size)
     network = session(to_onnx(model))
     draw = np.random.default_rng(3)
-    for count in (1, 2, 7):  # another number than the one it was traced with
+    for count in (1, 7, 500 if size < 40 else 65):  # other numbers than the one it was traced with
         images = draw.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
         (given,) = network.run(["probabilities"], {"images": images})
         assert given.dtype == np.float32
@@ -125,6 +145,35 @@ def test_few_landmarks_are_compared_as_many_are() -> None:
     images = np.random.default_rng(3).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8)
     (given,) = session(to_onnx(model)).run(["probabilities"], {"images": images})
     assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["small-cnn", "efficientnet-lite0", "test_resnet", "convnext_atto"])
+def test_the_linear_method_is_exported_with_the_features_of_every_depth(backbone: str) -> None:
+    spec = replace(made(backbone, size=32).spec, recipe="linear", stages=True)
+    model = Model(spec, empty_network(spec).eval())
+    network = session(to_onnx(model))
+    for count in (1, 17, 500):
+        images = np.random.default_rng(3).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        (given,) = network.run(["probabilities"], {"images": images})
+        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+
+
+def test_an_opinion_on_frozen_features_is_part_of_the_file() -> None:
+    """What the ensemble of the default backbone is: beside random features, those of the pretrained network."""
+    model = with_predictors(made("efficientnet-lite0", size=32), "ensemble", frozen=True)
+    network = session(to_onnx(model))
+    for count in (1, 17, 500):
+        images = np.random.default_rng(3).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        (given,) = network.run(["probabilities"], {"images": images})
+        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+    assert not np.allclose(given, replace(model, predictors=()).probabilities(images), atol=1e-3)
+
+
+def test_images_that_are_compared_are_few_however_large() -> None:
+    model = made()
+    small, large = (replace(model, spec=replace(model.spec, image_size=size)) for size in (96, 1024))
+    assert sum(sit2.inference.export._counts(small)) == 36
+    assert sit2.inference.export._counts(large) == [1, 2, 2]
 
 
 def test_members_are_part_of_the_file() -> None:
@@ -164,7 +213,7 @@ def test_the_command_writes_beside_the_model(done: Finished, tmp_path: Path, cap
     printed = capfd.readouterr()
     assert printed.err == ""
     assert printed.out.startswith(f"Written: {tmp_path / 'a' / 'b' / 'model.onnx'} (")
-    assert "ONNX Runtime gives the model's own probabilities, to within" in printed.out
+    assert "Checked on 36 images of noise: ONNX Runtime gives the model's own probabilities" in printed.out
     Model.load(done.run).save(tmp_path / "moved")
     assert command(("export", tmp_path / "moved")) == 0
     written = (tmp_path / "moved" / "model.onnx").read_bytes()
@@ -174,7 +223,8 @@ def test_the_command_writes_beside_the_model(done: Finished, tmp_path: Path, cap
 def test_on_image_files_it_gives_what_predict_gives(done: Finished, tmp_path: Path) -> None:
     from PIL import Image
 
-    path, difference = export_onnx(done.run, tmp_path)
+    path, difference, images = export_onnx(done.run, tmp_path)
+    assert images == 36
     assert 0 <= difference < 1e-5
     table = pd.read_csv(done.run / "predictions" / "multi-label.csv").iloc[:5]
     images = [np.asarray(Image.open(done.data / name)).transpose(2, 0, 1) for name in table["path"]]

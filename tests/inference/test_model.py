@@ -58,7 +58,11 @@ def with_predictors(plain, images, names):
         seeds=Seeds(0),
         device=torch.device("cpu"),
     )
-    spec = replace(plain.spec, predictors=tuple(described(one) for one in predictors))
+    spec = replace(
+        plain.spec,
+        recipe="+".join([plain.spec.recipe, *names]),
+        predictors=tuple(described(one) for one in predictors),
+    )
     model = Model(spec, plain.network, predictors).learned(known)
     rows = np.arange(29, COUNT)
     return model.fitted(model.observe(images, rows), rows % 3)
@@ -416,6 +420,12 @@ class TestDamaged:
                 [{"name": "ensemble", "settings": {"ensemble_weight": 2}}],
                 "ensemble_weight is 2\nexpected a number from 0.0 to 1.0",
             ),
+            (
+                "predictors",
+                [{"name": "tta", "settings": {}}],
+                "its recipe is 'multi-label@random', but its predictors are: tta",
+            ),
+            ("recipe", "plain+tta", "its recipe is 'plain+tta', but its predictors are: none"),
             ("classes", ["ant", 3], "a name is not a text"),
             ("classes", ["ant", "ant"], "classes must be two or more different names"),
             ("classes", ["ant"], "classes must be two or more different names"),

@@ -65,7 +65,7 @@ def colour_model(prefers: str, *, backbone: str = "small-cnn", recipe: str = "pl
 
 def averaging(model: Model) -> Model:
     """Return a model that averages its network over all eight views of an image."""
-    spec = replace(model.spec, predictors=(("tta", {}),))
+    spec = replace(model.spec, recipe=f"{model.spec.recipe}+tta", predictors=(("tta", {}),))
     return replace(model, spec=spec, predictors=(TestTimeAugmentation(mirror=True, dihedral=True),))
 
 
@@ -80,20 +80,27 @@ def predict_with(run: Path, model: Model, place: str) -> None:
     predictions_table(known, COLOURS, table["path"]).to_csv(path, index=False)
 
 
-def colour_run(folder: Path) -> Path:
-    """Write a run of eight images: the control calls each red, the method green; every second is green."""
-    places = [QUADRANTS[n % 4] for n in range(8)]
+def colour_run(folder: Path, *, averages: bool = False) -> Path:
+    """Write a run of eight images: the control calls each red, the method green; every second is green.
+
+    ``averages``: both average their networks over all views of an image.
+    """
+    recipes = ("plain+tta", "multi-label+tta") if averages else ("plain", "multi-label")
+    quadrants = [QUADRANTS[n % 4] for n in range(8)]
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     names = [f"{COLOURS[k]}/{n}.png" for n, k in enumerate(labels)]
-    images = np.stack([patches(*place) for place in places])
+    images = np.stack([patches(*quadrant) for quadrant in quadrants])
     for name, pixels in zip(names, images, strict=True):
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     run, root = folder / "run", folder / "images"
-    write_run(run, COLOURS, labels, labels * 0, labels * 0 + 1, images=root, names=names)
-    for recipe, prefers, place in (("plain", "red", "model/plain"), ("multi-label", "green", "model")):
-        predict_with(run, colour_model(prefers, recipe=recipe), place)
+    answers = labels * 0, labels * 0 + 1
+    write_run(run, COLOURS, labels, *answers, recipes=recipes, images=root, names=names)
+    places = zip(recipes, ("red", "green"), (f"model/{recipes[0]}", "model"), strict=True)
+    for recipe, prefers, place in places:
+        model = colour_model(prefers, recipe=recipe.removesuffix("+tta"))
+        predict_with(run, averaging(model) if averages else model, place)
     return run
 
 
@@ -203,15 +210,14 @@ def test_before_and_after_stand_side_by_side(run):
     assert page_of(run).source == page.source
 
 
-def test_the_page_says_where_a_map_is_a_mean_over_views(run):
+def test_the_page_says_where_a_map_is_a_mean_over_views(run, tmp_path):
     pytest.importorskip("pytorch_grad_cam")
     before = page_of(run)
     assert "the mean over the views" not in before.text
-    predict_with(run, averaging(colour_model("green", recipe="multi-label")), "model")
-    page = page_of(run)
+    page = page_of(colour_run(tmp_path / "averages", averages=True))
     check_page(page)
-    assert "The map of multi-label is the mean over the views that it averages." in page.text
-    assert maps(page) == maps(before)
+    assert "The map of multi-label+tta is the mean over the views that it averages." in page.text
+    assert [text.replace("+tta", "") for text in maps(page)] == maps(before)
 
 
 def test_a_run_without_a_control_shows_one_map_an_image(tmp_path):

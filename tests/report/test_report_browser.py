@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_a_cell_shows_its_images(chromium: Any, run: Path) -> None:
         tab.page.locator('input[value="difference"]').check()
         only = expected("plain", run, "owl", "cat") ^ expected("multi-label", run, "owl", "cat")
         assert set(tab.behind()) == only
+
+
+def test_a_row_of_one_image_is_paler_than_one_of_hundreds(chromium: Any, tmp_path: Path) -> None:
+    labels = np.repeat([0, 1], [1, 300])
+    run = write_run(tmp_path / "run", ("one", "many"), labels, None, labels, recipes=("", "plain"))
+    write_report(run)
+
+    def light(tab: Tab, name: str) -> int:
+        colour = tab.cell(*place_of(run, name, name)).evaluate(
+            "cell => getComputedStyle(cell).backgroundColor"
+        )
+        return sum(map(int, re.findall(r"\d+", colour)))
+
+    with Tab(chromium, run / "report.html") as tab:
+        assert light(tab, "one") > light(tab, "many") + 200
 
 
 def test_by_keyboard_alone(chromium: Any, run: Path) -> None:

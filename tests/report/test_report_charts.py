@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from made_run import epochs, write_run
 
 from sit2.evaluation.bootstrap import Difference
+from sit2.records import Predictions
 from sit2.report.charts import (
     HIGH,
     WIDE,
+    Line,
     Plot,
     Span,
     calibration,
@@ -86,6 +89,20 @@ class TestCharts:
         plain = calibration(run).lines[0]
         assert plain.x == (80.0,)  # every image was predicted with confidence 0.8
         assert plain.y == (60.0,)
+        assert plain.images == (10,)
+
+    def test_calibration_dots_grow_with_their_images(self, run):
+        sure = np.repeat([0.55, 0.91, 0.97], [4, 100, 300])
+        labels = np.zeros(len(sure), dtype=np.int64)
+        one = Predictions(tuple(map(str, range(len(sure)))), labels, np.stack([sure, 1 - sure], axis=1))
+        chart = calibration(replace(run, predictions={"plain": one}))
+        (line,) = chart.lines
+        assert line.images == (4, 400)
+        (_, small), (_, large) = chart.points(line)
+        assert small < large / 3
+        assert (large / 2) ** 2 * np.pi == pytest.approx(201, abs=1)  # square pixels
+        plain_line = Line("no images", (1.0, 2.0), (1.0, 2.0))
+        assert {width for _, width in chart.points(plain_line)} == {8.0}
 
     def test_losses_have_a_line_for_each_phase(self, run):
         given = [("pretrain", 1, 1.0, None, None), ("pretrain", 2, 2.0, None, None)]

@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 from synthetic import Finished, command, finished
 
 from sit2.data.quality.findings import Finding, findings_json
+from sit2.report.matrix import shades
 from sit2.report.page import write_report
 
 HOSTILE = (
@@ -256,3 +257,22 @@ def test_photos_are_read_where_run_json_says(tmp_path):
     with Image.open(io.BytesIO(data)) as image:
         near = np.asarray(image.convert("RGB").resize(other.shape[:2]), dtype=float)
     assert np.corrcoef(near.ravel(), other.ravel())[0, 1] > 0.5
+
+
+def test_a_batch_that_several_trainings_begin_with_is_shown_once(tmp_path):
+    run = random_run(tmp_path / "run", 3, 30)
+    (run / "batches").mkdir()
+    for name, shade in (("plain_1_train", 0), ("multi-label_1_pretrain", 90), ("multi-label_2_fine-tune", 0)):
+        Image.new("RGB", (40, 40), (shade,) * 3).save(run / "batches" / f"{name}.png")
+    captions = re.findall(r"<figcaption>([^<]*phase[^<]*)</figcaption>", page_of(run).source)
+    assert captions == [
+        "multi-label, phase 1: pretrain",
+        "multi-label, phase 2: fine-tune; plain, phase 1: train",
+    ]
+
+
+def test_a_row_of_one_image_is_drawn_paler_than_one_of_hundreds():
+    dark = shades(np.array([[1, 0, 0], [0, 300, 0], [20, 0, 0]]))
+    assert dark[0, 0] == pytest.approx(0.05**0.5)
+    assert (dark[1, 1], dark[2, 0]) == (1, 1)
+    assert shades(np.zeros((2, 2), dtype=np.int64)).tolist() == [[0, 0], [0, 0]]

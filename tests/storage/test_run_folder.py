@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -22,7 +23,7 @@ from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import METRICS
 from sit2.experiments.run import train
 from sit2.storage.output_folder import free_folder, unfinished
-from sit2.storage.run_folder import OURS, RunFolder
+from sit2.storage.run_folder import OURS, RunFolder, predictions_file
 
 METHODS = ("plain", "multi-label")
 
@@ -340,3 +341,12 @@ class TestRefusals:
     def test_python_refuses_a_folder_that_is_not_empty(self, done: Finished) -> None:
         with pytest.raises(RunFolderError, match="is not empty"):
             train(done.data, out=done.run, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["../../else", "..", "A", "a b", "con:", "a/b", "a\\b", "", "é", "%00002a"]
+)
+def test_the_name_of_a_damaged_recipe_stays_in_its_folder(recipe: str) -> None:
+    path = predictions_file(Path("run"), recipe)
+    assert path.parent == Path("run/predictions")
+    assert re.fullmatch(r"[a-z0-9@+%-]*\.csv", path.name)

@@ -17,6 +17,7 @@ from sit2.errors import ConfigError, did_you_mean
 from sit2.inference.predictors import PREDICTORS
 from sit2.methods import METHODS
 from sit2.methods.method import PAIR_SOURCES
+from sit2.storage.run_folder import file_name
 
 MOST_MEMBERS = 16
 AUTO, NONE = "auto", "none"  # what a control may be beside a recipe
@@ -90,7 +91,7 @@ class Recipe:
     @property
     def file_name(self) -> str:
         """Return it as every file system takes it."""
-        return str(self).replace("@", "-at-").replace("*", "-x")
+        return file_name(str(self))
 
     @property
     def reference(self) -> Recipe:

@@ -36,7 +36,7 @@ from sit2.methods.phases import make_phases, pairs_from
 from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
 from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder
+from sit2.storage.run_folder import RunFolder, predictions_file
 from sit2.training.history import GrowingHistory, history_table
 
 
@@ -187,7 +187,8 @@ def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> 
             (place,) = work.measure([place])
             if place.measured is not None:
                 record_confusion(folder, place.measured)
-                if any(isinstance(config.make_method(r.method), Mixing) for r in work.grid.recipes):
+                mixing = [r for r in work.grid.recipes if isinstance(config.make_method(r.method), Mixing)]
+                if any(recipe.pairs != "random" for recipe in mixing):
                     training_set = place.prepared.training_set(config)
                     write_examples(folder.path / "synthesis", training_set, place.measured.chosen, config)
         with stage("training"):
@@ -320,7 +321,8 @@ def evaluate(folder: RunFolder, place: Place, cells: Sequence[Cell]) -> Run:
             np.concatenate([cell.validation.labels, cell.predictions.labels]),
             np.concatenate([cell.validation.probabilities, cell.predictions.probabilities]),
         )
-        folder.write_table(f"predictions/{cell.method}.csv", predictions_table(both, classes, paths))
+        table = predictions_table(both, classes, paths)
+        folder.write_table(str(predictions_file(Path(), cell.method)), table)
         parts = {"val": cell.validation, "test": cell.predictions}
         metrics[cell.method] = {
             split: compute_metrics(part, place.pairs) for split, part in parts.items() if len(part.ids)

@@ -110,7 +110,9 @@ def read_spec(path: Path) -> ModelSpec:
             (str(one["name"]), _settings(one["name"], one["settings"])) for one in flat["predictors"]
         )
         _check_order([name for name, _ in flat["predictors"]])
-        return make_spec({**flat, **content["preprocessing"]})
+        spec = make_spec({**flat, **content["preprocessing"]})
+        _check_recipe(spec)
+        return spec
     except (TypeError, ValueError, KeyError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} is damaged: {error}\ntrain again, or restore the file") from None
 
@@ -130,6 +132,15 @@ def _check_order(names: list[str]) -> None:
     stages = [PREDICTORS[name].stage for name in names]
     if len(set(names)) < len(names) or stages != sorted(stages):
         raise ValueError("its predictors stand twice, or in an order that cannot be")
+
+
+def _check_recipe(spec: ModelSpec) -> None:
+    """Raise ValueError for a recipe that names other predictors than the file holds."""
+    own = [name for name, _ in spec.predictors]
+    if spec.recipe.split("+")[1:] != own:
+        raise ValueError(
+            f"its recipe is {shown(spec.recipe)}, but its predictors are: {', '.join(own) or 'none'}"
+        )
 
 
 def make_spec(fields: dict[str, Any]) -> ModelSpec:

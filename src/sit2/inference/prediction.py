@@ -26,6 +26,7 @@ from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model, read_spec
 from sit2.inference.seen import run_of, seen_in_training
 from sit2.records import ClassPair, Dataset, Predictions
+from sit2.storage.run_folder import predictions_file
 
 SENSITIVITY = 0.95
 
@@ -187,7 +188,7 @@ def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
             f"{model} is not in a run folder: a threshold is chosen on the validation images of the run\n"
             "give the folder that `sit2 train -o` wrote"
         )
-    path = run / "predictions" / f"{spec.recipe}.csv"
+    path = predictions_file(run, spec.recipe)
     file, samples = read_run_predictions(path), read_samples(run / "samples.csv")
     validation = {samples.ids[n]: samples.groups[n] if samples.groups else "" for n in samples.rows("val")}
     if file is None or file.classes != spec.classes:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+
 from sit2.evaluation.bootstrap import Difference
 from sit2.evaluation.words import points
 from sit2.records import Predictions
 from sit2.report.data import RunData
 from sit2.training.history import Epoch
 
+DOT = 8.0  # pixels
 WIDE, HIGH = 1000, 400  # the plane that lines are drawn on; the page stretches it
 
 
@@ -59,13 +62,21 @@ class Spans:
 
 @dataclass(frozen=True)
 class Line:
-    """A line, perhaps in a band; x and y are of equal length."""
+    """A line, perhaps in a band; x and y are of equal length, and so is ``images`` where points differ in it."""
 
     name: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     lower: tuple[float, ...] = ()
     upper: tuple[float, ...] = ()
+    images: tuple[int, ...] = ()  # that each point stands for
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """How wide each point is drawn, in pixels: its area grows with its images."""
+        most = max(self.images, default=1)
+        sized = tuple(round(max(DOT / 2, 2 * DOT * (n / most) ** 0.5), 1) for n in self.images)
+        return sized or (DOT,) * len(self.x)
 
 
 @dataclass(frozen=True)
@@ -96,9 +107,10 @@ class Plot:
         """Return the line as the path of an SVG."""
         return "M" + "L".join(f"{self.x(a)} {self.y(b)}" for a, b in zip(line.x, line.y, strict=True))
 
-    def points(self, line: Line) -> str:
-        """Return the line's points as the path of an SVG: drawn with round ends, they are dots."""
-        return "".join(f"M{self.x(a)} {self.y(b)}h.01" for a, b in zip(line.x, line.y, strict=True))
+    def points(self, line: Line) -> list[tuple[str, float]]:
+        """Return the line's points as (path of an SVG, width): drawn with round ends, they are dots."""
+        places = zip(line.x, line.y, line.widths, strict=True)
+        return [(f"M{self.x(a)} {self.y(b)}h.01", width) for a, b, width in places]
 
     def band(self, line: Line) -> str:
         """Return the outline of the line's band; "" where it has none."""
@@ -157,6 +169,7 @@ def difference_text(gap: Difference) -> str:
     return f"{points(gap.difference)} ({points(gap.lower)} to {points(gap.upper)})"
 
 
+BINS = 10  # of confidence
 SAMPLES_SEEN = "training images seen (with repeats)"
 
 
@@ -251,13 +264,16 @@ def calibration(run: RunData) -> Plot | None:
 
 
 def _reliability(recipe: str, predictions: Predictions) -> Line:
-    """Return mean confidence and accuracy, in percent, in ten bins of equal width."""
+    """Return mean confidence and accuracy, in percent, and the images of ten bins of equal width."""
     from sklearn.calibration import calibration_curve
 
     confidence = predictions.probabilities.max(axis=1).clip(0, 1)
-    accuracy, mean = calibration_curve(predictions.correct.astype(int), confidence, n_bins=10)
+    accuracy, mean = calibration_curve(predictions.correct.astype(int), confidence, n_bins=BINS)
+    inner = np.linspace(0, 1, BINS + 1)[1:-1]
+    _, images = np.unique(np.searchsorted(inner, confidence), return_counts=True)  # as calibration_curve does
     return Line(
         recipe,
         tuple(round(100 * float(value), 2) for value in mean),
         tuple(round(100 * float(value), 2) for value in accuracy),
+        images=tuple(int(n) for n in images),
     )

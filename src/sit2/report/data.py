@@ -30,6 +30,7 @@ from sit2.methods import METHODS
 from sit2.records import ClassPair, Confusion, Predictions
 from sit2.report.unfinished import signs
 from sit2.storage.reading import damaged, read_settings
+from sit2.storage.run_folder import predictions_file
 from sit2.storage.run_info import RunInfo, read_info
 from sit2.training.history import Epoch, read_history
 
@@ -191,7 +192,7 @@ def _predictions(
     found: dict[str, Predictions] = {}
     paths: tuple[str, ...] = ()
     for recipe in info.methods:
-        path = folder / "predictions" / f"{recipe}.csv"
+        path = predictions_file(folder, recipe)
         file = read_run_predictions(path)
         if file is None:
             continue

@@ -11,7 +11,7 @@ import numpy as np
 
 from sit2.records import IntArray
 from sit2.report.charts import Plot, Spans
-from sit2.report.matrix import FEW_OF_A_CLASS, rates, shortened
+from sit2.report.matrix import FEW_OF_A_CLASS, rates, shades, shortened
 from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
 from sit2.storage.process_state import Shared, quiet_libraries
@@ -74,6 +74,8 @@ def _plot(chart: Plot) -> Figure:
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         marker = "o" if chart.dots else None
         axes.plot(line.x, line.y, dash, color=colour, label=_plain(line.name), marker=marker, markersize=4)
+        if line.images:  # areas in square points; the line's own markers are the smallest
+            axes.scatter(line.x, line.y, [width**2 / 2 for width in line.widths], color=colour, linewidths=0)
         if line.lower:
             axes.fill_between(line.x, line.lower, line.upper, color=colour, alpha=0.15, linewidth=0)
     if chart.diagonal:
@@ -96,7 +98,8 @@ def _matrix(matrix: Matrix) -> Figure:
     side = min(12.0, max(4.0, 2.5 + 0.22 * len(order)))
     size = min(7.0, 72 * (side - 2.5) / len(order))  # of the names, in points
     figure, axes = _axes(side, side)
-    image = axes.imshow(np.sqrt(fractions), cmap="Blues", vmin=0, vmax=1)
+    dark = shades(counts)[np.ix_(order, order)]
+    image = axes.imshow(dark, cmap="Blues", vmin=0, vmax=1)
     names = [_plain(shortened(classes[k])) for k in order]
     images = counts.sum(axis=1)[list(order)]
     rows = [
@@ -105,13 +108,13 @@ def _matrix(matrix: Matrix) -> Figure:
     ]
     axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
     axes.set_yticks(range(len(order)), rows, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class (test images)")
+    axes.set(xlabel="predicted class", ylabel="true class (test images); rows of few are paler")
     axes.set_title(_plain(f"{method}: test images of each class"))
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=np.sqrt([0, 0.05, 0.2, 0.5, 1]))
     bar.ax.set_yticklabels(["0", "5 %", "20 %", "50 %", "100 %"])
     if len(order) <= 12:
         for i, j in np.argwhere(counts[np.ix_(order, order)]):
-            tone = "white" if fractions[i, j] > 0.3 else "black"
+            tone = "white" if dark[i, j] > 0.55 else "black"
             text = f"{counts[order[i], order[j]]}\n{100 * fractions[i, j]:.0f} %"
             axes.text(j, i, text, ha="center", va="center", color=tone, fontsize=6)
     return figure

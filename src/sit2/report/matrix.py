@@ -38,6 +38,17 @@ def rates(matrix: FloatArray | IntArray) -> FloatArray:
     return fractions
 
 
+def shades(matrix: IntArray) -> FloatArray:
+    """(K, K) float64 in [0, 1]: how dark a cell is drawn; the page's script does the same.
+
+    The root of its rate, which makes a few errors visible beside many correct predictions; paler where the class
+    has few images, so that a row of one image does not look as certain as one of hundreds.
+    """
+    certain = np.minimum(1.0, matrix.sum(axis=1, keepdims=True) / FEW_OF_A_CLASS)
+    dark: FloatArray = np.sqrt(rates(matrix) * certain)
+    return dark
+
+
 def mutual(matrix: FloatArray | IntArray) -> FloatArray:
     """(K, K) float64 in [0, 2], symmetric, 0 on the diagonal: P(j given i) + P(i given j)."""
     fractions = rates(matrix)

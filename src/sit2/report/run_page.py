@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sit2.config.recipe import Recipe
@@ -123,13 +124,17 @@ def class_counts(run: RunData) -> list[tuple[str, list[int]]]:
 
 
 def batches(run: RunData, album: Album) -> list[tuple[str, str]]:
-    """Return (training and phase, sheet) of what the networks are trained on, as far as there is room."""
+    """Return (trainings and phases, sheet) of what networks are trained on, each once, as far as there is room."""
     names = _trainings(run)
-    found = []
+    alike: dict[bytes, list[Path]] = {}  # trainings of one seed begin with the same images
     for path in sorted((run.folder / "batches").glob("*.png")):
-        training, _, phase = path.stem.partition("_")  # the phase with its number: 1_pretrain
-        if address := album.sheet(path):
-            found.append((f"{names.get(training, training)}, phase {phase.replace('_', ': ', 1)}", address))
+        alike.setdefault(path.read_bytes(), []).append(path)
+    found = []
+    for paths in alike.values():
+        parts = [path.stem.partition("_") for path in paths]  # the phase with its number: 1_pretrain
+        told = [f"{names.get(name, name)}, phase {phase.replace('_', ': ', 1)}" for name, _, phase in parts]
+        if address := album.sheet(paths[0]):
+            found.append(("; ".join(told), address))
     return found
 
 

@@ -1,9 +1,9 @@
 """What is on disk after a run, and its format version.
 
 run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
-model/  predictions/  metrics.json  comparison.json  history.csv (a row an epoch)  batches/ (what the
-network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/  tables/  state/ (of an
-unfinished run only)
+model/  predictions/ (named by recipes, see file_name)  metrics.json  comparison.json  history.csv (a row an
+epoch)  batches/ (what the network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/
+tables/  state/ (of an unfinished run only)
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import math
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -258,6 +259,20 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(
             f"cannot read {path}: {error}\nrestore it, or run again with --overwrite"
         ) from None
+
+
+def file_name(recipe: str) -> str:
+    """Return a recipe as the name of a file or folder that every file system takes: ``plain*4`` is ``plain-x4``.
+
+    Recipes that differ have names that differ, by more than capitals. Whatever is in no recipe is spelled out as
+    ``%`` and its number, so that the name from a damaged file leads into no other folder.
+    """
+    return re.sub(r"[^a-z0-9@+-]", lambda sign: "-x" if sign[0] == "*" else f"%{ord(sign[0]):06x}", recipe)
+
+
+def predictions_file(run: Path, recipe: str) -> Path:
+    """Return where a run has its predictions of a recipe."""
+    return run / "predictions" / f"{file_name(recipe)}.csv"
 
 
 def _word(value: Any) -> str:

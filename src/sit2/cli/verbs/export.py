@@ -13,11 +13,15 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     """Write model.onnx."""
     require_model(options.run_folder)
 
+    from sit2.data.words import counted
     from sit2.inference.export import export_onnx
 
-    path, difference = export_onnx(options.run_folder, options.out, overwrite=options.overwrite)
-    screen.say(f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    screen.say(f"Checked: ONNX Runtime gives the model's own probabilities, to within {difference:.0e}")
+    done = export_onnx(options.run_folder, options.out, overwrite=options.overwrite)
+    screen.say(f"Written: {done.path} ({done.path.stat().st_size / 1e6:.1f} MB)")
+    screen.say(
+        f"Checked on {counted(done.images, 'image')} of noise: ONNX Runtime gives the model's own probabilities, "
+        f"to within {done.difference:.0e}"
+    )
     return DONE
 
 

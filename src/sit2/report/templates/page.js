@@ -62,7 +62,9 @@ function heatMap(root, data) {
       const { i, j } = cell.place, n = count(i, j);
       const size = state.unit === "counts" ? n : rate(i, j);
       // The square root makes a few errors visible beside many correct predictions.
-      const depth = most ? Math.sqrt(Math.abs(size) / most) : 0;
+      // A row of few images is paler: its percentages are uncertain.
+      const certain = state.unit === "counts" ? 1 : Math.min(1, totals()[i] / data.few);
+      const depth = most ? Math.sqrt((Math.abs(size) / most) * certain) : 0;
       const full = state.view === "difference" ? (n > 0 ? more : fewer) : heat;
       const colour = mixed(page, full, Math.abs(n) < 0.05 ? 0 : 0.06 + 0.94 * depth);
       const light = luminance(colour);
