@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_there_is_something_to_run():
 
 
 def test_every_command_is_one_that_the_tests_can_run():
-    known = ("sit2 ", "make ", "pip install", "python -m benchmarks")
+    known = ("sit2 ", "make ", "pip install", "pip wheel", "python -m benchmarks")
     for page in (*PAGES, ROOT / "README.md"):
         for line in commands(page):
             assert line.startswith(known), line
@@ -140,3 +141,24 @@ def test_the_pages_build_without_a_warning(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_install_lines_name_what_there_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
+    places = [*PAGES, ROOT / "README.md", *sorted((ROOT / "src").rglob("*.py"))]
+    texts = {place: place.read_text(encoding="utf-8") for place in places}
+    extras = {
+        name.strip(): place
+        for place, text in texts.items()
+        for names in re.findall(r"(?:sit2|'\.)\[([\w, -]+)\]'", text)
+        for name in names.split(",")
+    }
+    assert len(extras) > 4
+    assert extras.keys() <= project["optional-dependencies"].keys(), extras
+    installing = texts[ROOT / "docs" / "installing.md"]
+    for name in ("torch", "torchvision"):
+        assert re.findall(rf"\b{name}==(\S+)", installing) == [pinned[name]]
+    assert f"sit2-{project['version']}-py3" in installing
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", installing, re.M)
+    assert set(re.findall(r"\w+", " ".join(rows))) == project["optional-dependencies"].keys() - {"docs"}

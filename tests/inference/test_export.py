@@ -68,9 +68,11 @@ def with_predictors(model: Model, *names: str, known: int = 29, frozen: bool = F
     shape = (known + 20, spec.channels, spec.image_size, spec.image_size)
     images = draw.integers(0, 256, shape, dtype=np.uint8)
     predictors = tuple(PREDICTORS[name]() for name in names)
-    encoder = empty_network(replace(spec, stages=True)).eval()
-    extractor = Extractor(encoder.encoder, spec.mean, spec.std, mirror=True) if frozen else None
-    features = None if extractor is None else torch.from_numpy(extractor.extract(images, np.arange(known)))
+    extractor = features = None
+    if frozen:
+        encoder = empty_network(replace(spec, stages=True)).eval().encoder
+        extractor = Extractor(encoder, spec.mean, spec.std, mirror=True)
+        features = torch.from_numpy(extractor.extract(images, np.arange(known)))
     recipe = "+".join([spec.recipe, *names])
     own = replace(spec, recipe=recipe, predictors=tuple(described(one) for one in predictors))
     learned = Model(own, model.network, predictors).learned(
