@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_run import change_json, page_text, random_run, write_json, write_run
 from PIL import Image
-from synthetic import SETTINGS, write_folder
+from synthetic import SETTINGS, command, write_folder
 
 from sit2 import train
 from sit2.errors import RunFolderError
@@ -158,6 +158,21 @@ class TestEveryState:
         assert 'aria-label="Measured confusion"' in page
         first = run.confusion.mass[0] / run.confusion.mass[0].sum()
         assert "".join(f"<td>{100 * value:.1f} %</td>" for value in first) in page
+
+
+@pytest.mark.parametrize("status", ["beginning", "running", "failed", "complete"])
+def test_the_verb_writes_page_figures_and_tables_in_every_status(tmp_path, status):
+    """Without `error`, which only a failed run has, and with the history that a running one has grown so far."""
+    run = write_run(tmp_path / "run", CLASSES, LABELS, CONTROL, METHOD, status=status)
+    for name in ("metrics.json", "comparison.json"):
+        (run / name).unlink()
+    shutil.rmtree(run / "predictions")
+    assert command(("report", run)) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert ("This run is not finished." in page) == (status in ("beginning", "running"))
+    assert ("This run failed." in page) == (status == "failed")
+    assert "Training loss of multi-label" in page
+    assert (run / "figures" / "loss-0.svg").is_file()
 
 
 def test_a_training_that_is_stopped_in_each_of_its_stages_has_its_page(tmp_path):
