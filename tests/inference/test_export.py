@@ -14,7 +14,7 @@ from synthetic import CLASSES, Finished, command, finished
 import sit2.inference.export
 from sit2.errors import ModelError
 from sit2.features.frozen import Extractor
-from sit2.inference.export import export_onnx, to_onnx
+from sit2.inference.export import NEAR, export_onnx, to_onnx
 from sit2.inference.model import Members, Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described
 from sit2.inference.predictors import PREDICTORS
@@ -121,7 +121,7 @@ def test_every_kind_of_network_gives_the_model_s_probabilities(backbone, channel
         images = draw.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
         (given,) = network.run(["probabilities"], {"images": images})
         assert given.dtype == np.float32
-        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+        assert given == pytest.approx(model.probabilities(images), abs=NEAR)
     assert (
         np.ptp(model.probabilities(images), axis=0).max() > 1e-3
     )  # not all alike, which anything would give
@@ -157,7 +157,7 @@ def test_the_linear_method_is_exported_with_the_features_of_every_depth(backbone
     for count in (1, 17, 500):
         images = np.random.default_rng(3).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         (given,) = network.run(["probabilities"], {"images": images})
-        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+        assert given == pytest.approx(model.probabilities(images), abs=NEAR)
 
 
 def test_an_opinion_on_frozen_features_is_part_of_the_file() -> None:
@@ -167,7 +167,7 @@ def test_an_opinion_on_frozen_features_is_part_of_the_file() -> None:
     for count in (1, 17, 500):
         images = np.random.default_rng(3).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         (given,) = network.run(["probabilities"], {"images": images})
-        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
+        assert given == pytest.approx(model.probabilities(images), abs=NEAR)
     assert not np.allclose(given, replace(model, predictors=()).probabilities(images), atol=1e-3)
 
 
