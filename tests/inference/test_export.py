@@ -160,6 +160,7 @@ def test_the_linear_method_is_exported_with_the_features_of_every_depth(backbone
         assert given == pytest.approx(model.probabilities(images), abs=NEAR)
 
 
+@pytest.mark.slow
 def test_an_opinion_on_frozen_features_is_part_of_the_file() -> None:
     """What the ensemble of the default backbone is: beside random features, those of the pretrained network."""
     model = with_predictors(made("efficientnet-lite0", size=32), "ensemble", frozen=True)
