@@ -76,8 +76,7 @@ def compare(
     """Compare recipes on one or more data sets over repeated splits and seeds.
 
     Args:
-        data: what :func:`~sit2.experiments.run.train` takes, or a list of such; ``name=path`` gives a path a name of
-            one's own.
+        data: what :func:`~sit2.experiments.run.train` takes, or a list of such; ``name=path`` names a path.
         out: the folder to write; where it holds an earlier comparison, finished cells are taken up.
         methods: recipes as in ``sit2 train --method``; the control of each is added where it is missing.
         splits: how many splits of each data set.
