@@ -29,8 +29,9 @@ class TestData:
         return error("train", data, "-o", "run", *TINY)
 
     EXPECTED = (
-        "expected a .csv or .parquet manifest with the columns path,label; an .npz file with images and "
-        "labels; a folder with one folder of images for each class"
+        "expected a folder with one folder of images for each class; an .npz file with images and labels; a .csv "
+        "or .parquet manifest with the columns path,label; a .parquet file with images in it, as Hugging Face "
+        "writes them"
     )
 
     def test_no_such_folder(self, error: Error) -> None:

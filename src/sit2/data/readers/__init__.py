@@ -28,7 +28,7 @@ READERS: dict[str, Reader] = {
     "arrays": ARRAYS,
     "folder": FOLDER,
 }  # in the order tried
-EXPECTED = "expected " + "; ".join(reader.expects for reader in READERS.values())
+EXPECTED = "expected " + "; ".join(reader.expects for reader in reversed(READERS.values()))  # the usual first
 
 
 def read_dataset(source: Any, *, groups: str | None = None, group_pattern: str | None = None) -> Dataset:
