@@ -227,7 +227,7 @@ class TestLeftOut:
         assert command(("train", data, "-o", "run", *TINY, "--method", "plain", "--epochs", "0.5")) == 0
         printed = capsys.readouterr()
         assert printed.err.splitlines() == [
-            "note: ignored 1 hidden or system file: .cache",
+            "note: ignored 1 hidden or system file or folder: .cache",
             "note: ignored 1 file that is not an image: disc/notes.txt",
             "note: ignored 1 folder without images: void",
             "note: ignored 1 image outside the class folders: loose.png",

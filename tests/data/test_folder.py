@@ -87,7 +87,7 @@ def test_what_is_ignored_is_said(save_image, tmp_path):
     assert dataset.classes == ("ant", "bee")
     assert len(dataset) == 4
     assert dataset.notes == (
-        "ignored 3 hidden or system files: .hidden, __MACOSX, ant/Thumbs.db",
+        "ignored 3 hidden or system files or folders: .hidden, __MACOSX, ant/Thumbs.db",
         "ignored 4 files that are not images: a.txt, b.txt, c.txt and 1 more",
         "ignored 1 folder without images: newt",
         "ignored 1 image outside the class folders: loose.png",
@@ -207,7 +207,8 @@ def test_splits_beside_other_folders(save_image, tmp_path):
         save_image(f"{top}/ant/1.png")
     assert error(tmp_path) == (
         f"{tmp_path} mixes splits (test, train) with other folders (unlabelled)\n"
-        "expected only splits or only classes at the top: move the others away"
+        "expected only splits or only classes at the top: move the others away, or say --layout class "
+        "if all of them are classes"
     )
 
 

@@ -71,3 +71,37 @@ def test_training_and_predicting_read_the_same(tmp_path, save_image):
     assert predicted.labels.tolist() == trained.labels.tolist()
     part = read_images(tmp_path / "photos" / "test", trained.classes, layout=trained.layout)
     assert [CLASSES[n] for n in part.labels] == [name.split("/")[0] for name in part.ids]
+
+
+class TestNamesOfClassesElsewhere:
+    @pytest.mark.parametrize("meant", ["class", "split/class", "group/class"])
+    @pytest.mark.parametrize("above", ["", "bus/", "x/car/"])
+    def test_batches_within_the_classes(self, meant, above):
+        images = layout(*(f"{above}{name}/bus" for name in CLASSES), f"{above}car/2024")
+        assert labels(images, meant=meant) == [image.split("/")[above.count("/")] for image in images]
+
+    @pytest.mark.parametrize("batches", [("bus", "2024"), ("bus", "car", "2024")])
+    def test_batches_within_one_class(self, batches):
+        assert set(labels(layout(*batches), folder="car")) == {"car"}
+
+    def test_a_split_called_like_a_class(self):
+        assert labels(layout("bus", "lorry"), folder="train") == ["bus", "bus", "", ""]
+
+    def test_chosen(self):
+        images = layout("bus/car", "car/bus")
+        for chosen, depth in (("class", 0), ("group/class", 1), ("class/group", 0)):
+            expected = [image.split("/")[depth] for image in images]
+            assert labels_in(images, "photos", CLASSES, layout="class", chosen=chosen) == expected
+
+    def test_it_is_said(self, save_image, tmp_path):
+        for place in ("bus/car/1.png", "car/bus/1.png"):
+            save_image(place)
+        found = read_images(tmp_path, CLASSES, layout="class")
+        assert [note for note in found.notes if "say so with --layout" in note]
+        assert read_images(tmp_path, CLASSES, layout="class", chosen="group/class").notes == ()
+
+    def test_files_named_one_by_one(self, save_image, tmp_path):
+        files = [save_image(f"{name}/{batch}/1.png") for name in CLASSES for batch in ("bus", "2024")]
+        found = read_images(files, CLASSES)
+        assert found.paths == tuple(file.as_posix() for file in files)
+        assert [CLASSES[n] for n in found.labels] == [file.parent.parent.name for file in files]

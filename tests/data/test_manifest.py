@@ -171,7 +171,7 @@ def test_a_path_listed_twice(write):
 
 def test_unknown_split(write):
     path = write("path,label,split\na,x,trian")
-    assert error(path) == f"{path}, line 2: unknown split 'trian'\ndid you mean 'train'?"
+    assert error(path) == f"{path}, line 2: unknown split 'trian'\ndid you mean 'train' or 'training'?"
 
 
 def test_some_rows_with_a_split_and_some_without(write):

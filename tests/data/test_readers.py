@@ -64,7 +64,10 @@ def test_flat_and_nested_folders(save_image, tmp_path):
         "test/ant/2.png": 0,
         "deep/er/3.png": -1,
     }
-    assert images.notes == ("ignored 1 hidden or system file: .hidden",)
+    assert images.notes == (
+        "ignored 1 hidden or system file or folder: .hidden",
+        "1 image without a label, in folders that are no class of the model: 'er'",
+    )
 
 
 def test_a_folder_named_like_a_class(save_image, tmp_path):

@@ -262,7 +262,8 @@ def test_one_group_cannot_be_parted():
     with pytest.raises(DataError) as caught:
         folds(np.array([0, 1, 0]), "aaa", 5, Seeds(0))
     assert str(caught.value) == (
-        "cannot part 3 training images of 1 group into folds\nexpected at least two groups"
+        "cannot part 3 training images of 1 group into folds\n"
+        "expected at least two groups; --groups none ignores them"
     )
 
 

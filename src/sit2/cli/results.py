@@ -11,6 +11,7 @@ from sit2.config.recipe import Recipe
 from sit2.data.words import counted
 from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
+from sit2.evaluation.shares import few_groups
 from sit2.evaluation.statistics import LIMIT
 from sit2.evaluation.subgroups import Subgroup
 from sit2.evaluation.threshold import SHARES, Operating
@@ -158,6 +159,8 @@ def print_metrics(
     count = len(next(iter(predictions.values())).ids)
     screen.say("")
     screen.table(f"Test on {count:,} images, in percent except AUROC and log-loss", _COLUMNS, rows)
+    if few := few_groups(next(iter(predictions.values())).groups):
+        screen.say(few)
     screen.say(
         "ECE: calibration error. Pairs, other: errors inside and outside the chosen pairs.", style="dim"
     )

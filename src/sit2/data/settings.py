@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from sit2.parameters import parameter
 
+# What folders may mean, from the top down; "auto": class or split/class, by their names.
+LAYOUTS = (
+    *("auto", "class", "split/class", "group/class"),
+    *("class/split", "class/group", "split/group/class"),
+)
 DATA, DECODING, SPLITTING = "images", "decoding", "splits and labels"
 
 
@@ -18,7 +23,7 @@ class DataSettings:
     )
     groups: str | None = parameter(
         None,
-        "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits",
+        "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits; none: ignore them",
         value="COLUMN",
         topic=DATA,
         basic=True,
@@ -28,6 +33,13 @@ class DataSettings:
         "regular expression that finds the group in a file's name: its first (…), or all",
         value="REGEX",
         topic=DATA,
+    )
+    layout: str = parameter(
+        "auto",
+        "what the folders mean, from the top down; auto: class or split/class, by their names",
+        choices=LAYOUTS,
+        topic=DATA,
+        basic=True,
     )
     allow_leaks: bool = parameter(
         False, "train also where an image or a group stands in several of the given splits", topic=SPLITTING

@@ -82,6 +82,7 @@ def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, 
             raise DataError(
                 f"too few {part} in {dataset.name} to make a {name} split of them\n"
                 f"expected at least three {part} of some class: add images, or lower the fractions"
+                + ("; --groups none ignores the groups" if dataset.groups else "")
             )
         splits[rows[held]] = name
     return splits
@@ -177,7 +178,8 @@ def folds(
     if len(np.unique(names)) < 2:
         raise DataError(
             f"cannot part {counted(len(labels), 'training image')} of "
-            f"{counted(len(np.unique(names)), 'group')} into folds\nexpected at least two groups"
+            f"{counted(len(np.unique(names)), 'group')} into folds\n"
+            "expected at least two groups; --groups none ignores them"
         )
     smallest = min(len(np.unique(names[labels == k])) for k in np.unique(labels))
     number = max(2, min(count, smallest))

@@ -13,6 +13,8 @@ import numpy as np
 
 from sit2.records import BoolArray
 
+FEW_GROUPS = 10
+
 
 @dataclass(frozen=True)
 class Share:
@@ -47,6 +49,17 @@ def share_interval(holds: BoolArray, groups: Sequence[str] = ()) -> tuple[float,
     n = effective_number(holds, groups) if groups else float(len(holds))
     low, high = proportion_confint(n * float(holds.mean()), n, method="wilson")
     return float(low), float(high)
+
+
+def few_groups(groups: Sequence[str]) -> str:
+    """Say that intervals are wide because N images come from few groups; "" where there are many, or none."""
+    count = len(set(groups))
+    if not count or count >= FEW_GROUPS or count == len(groups):
+        return ""
+    return (
+        f"The {len(groups):,} test images come from only {count} {'group' if count == 1 else 'groups'}, and images "
+        "of one group are alike: the intervals allow for that, so they are wide. More groups would narrow them."
+    )
 
 
 def mean_share(shares: Sequence[Share]) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from sit2.config.schema import Config
 from sit2.confusion.predictions_file import read_predictions_for
 from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import Pixels, load_pixels_for
-from sit2.data.quality import SIZE, Checkup, check
+from sit2.data.quality import SIZE, Checkup, Finding, check
 from sit2.data.readers import read_dataset
-from sit2.data.readers.validate import refuse_missing
-from sit2.data.splits import connected_groups
+from sit2.data.readers.layout import UnclearLayoutError
+from sit2.data.readers.validate import refuse_missing, validate
+from sit2.data.splits import connected_groups, folds
+from sit2.errors import DataError
 from sit2.events import Listener, Note, Progress
 from sit2.experiments.mirrored import exchanged_classes, readable_rows
-from sit2.experiments.prepare import fitting, median_size
+from sit2.experiments.prepare import fitting, median_size, split
 from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.opinion import fit_opinion
 from sit2.records import ByteArray, Dataset, FloatArray
@@ -53,7 +56,7 @@ def check_data(
     Raises:
         Sit2Error: for anything that the caller can mend.
     """
-    dataset = read_dataset(source, groups=config.groups, group_pattern=config.group_pattern)
+    dataset, unclear = _read(source, config)
     refuse_missing(dataset)
     probabilities, credible = read_predictions_for(dataset, predictions) if predictions else None, 1.0
     pixels = load_pixels_for(
@@ -73,8 +76,45 @@ def check_data(
         else:
             listener(Note("labels were not examined: that takes two classes with images that can be read"))
     every = np.arange(len(dataset), dtype=np.int64)
-    flips = exchanged_classes(dataset, pixels.images, every, readable_rows(dataset, pixels.problems))
-    return check(dataset, pixels, probabilities=probabilities, credible=credible, others=flips)
+    others = [
+        *(unclear or refused(dataset, pixels.problems, config)),  # one refusal at a time, as train has it
+        *exchanged_classes(dataset, pixels.images, every, readable_rows(dataset, pixels.problems)),
+    ]
+    return check(dataset, pixels, probabilities=probabilities, credible=credible, others=others)
+
+
+def _read(source: Path, config: Config) -> tuple[Dataset, list[Finding]]:
+    """Return the images and, where their folders have two readings, that; the likelier one is then taken."""
+    how = {"groups": config.groups, "group_pattern": config.group_pattern}
+    try:
+        return read_dataset(source, **how, layout=config.layout), []
+    except UnclearLayoutError as error:
+        what, _, readings = str(error).partition("\n")
+        finding = Finding("layout", "wrong", what, readings.replace("\n", "\n  "))
+        return read_dataset(source, **how, layout=error.readings[0]), [finding]
+
+
+def refused(dataset: Dataset, problems: Sequence[str], config: Config) -> list[Finding]:
+    """Return why a training would stop before it begins, though every single image and class may be fine.
+
+    Args:
+        dataset: N images, their duplicates named.
+        problems: why an image cannot be read, or "", for each.
+        config: how images are split.
+    """
+    readable = np.flatnonzero([not problem for problem in problems]).astype(np.int64)
+    known = dataset.take(readable)
+    if len(readable) == 0 or len(set(known.labels.tolist())) < len(dataset.classes):
+        return []  # said for each class
+    try:
+        validate(known)
+        splits = split(known, config)
+        train = known.take(np.flatnonzero(splits == "train").astype(np.int64))
+        folds(train.labels, train.groups, config.folds, Seeds(config.seed), duplicates=train.duplicates)
+    except DataError as error:
+        what, _, hint = str(error).partition("\n")
+        return [Finding("refused", "wrong", f"sit2 train will refuse this: {what}.", hint)]
+    return []
 
 
 def _left_out(dataset: Dataset, pixels: Pixels, config: Config, listener: Listener) -> FloatArray:

@@ -98,7 +98,9 @@ def compare(
         [
             one
             if isinstance(one, str | Path)
-            else read_dataset(one, groups=config.groups, group_pattern=config.group_pattern)
+            else read_dataset(
+                one, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
+            )
             for one in sources
         ],
         methods,

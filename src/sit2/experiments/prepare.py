@@ -22,7 +22,7 @@ from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
 from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.samples import Samples
-from sit2.data.splits import connected_groups, describe, draw_splits
+from sit2.data.splits import SplitArray, connected_groups, describe, draw_splits
 from sit2.data.words import left_out, listed
 from sit2.errors import DataError
 from sit2.events import DataPrepared, Listener, Note, Progress
@@ -135,7 +135,9 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     found = (
         source
         if isinstance(source, Dataset)
-        else read_dataset(source, groups=config.groups, group_pattern=config.group_pattern)
+        else read_dataset(
+            source, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
+        )
     )
     for note in found.notes:
         listener(Note(note))
@@ -186,14 +188,7 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
         dataset = replace(dataset, splits=())
     for sentence in leak_notes(dataset, allow=config.allow_leaks):
         listener(Note(sentence))
-    splits = draw_splits(
-        dataset,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        labels_per_class=config.labels_per_class,
-        val_per_class=config.val_per_class,
-        seeds=split_seeds(config),
-    )
+    splits = split(dataset, config)
     for sentence in describe(splits, dataset.labels, dataset.classes):
         listener(Note(sentence))
     every = np.full(len(found), "unused", dtype=object)
@@ -224,6 +219,18 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
         )
     )
     return prepared
+
+
+def split(dataset: Dataset, config: Config) -> SplitArray:
+    """(N,) "train", "val", "test" or "unused". Raises :class:`DataError` where that cannot be done."""
+    return draw_splits(
+        dataset,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        labels_per_class=config.labels_per_class,
+        val_per_class=config.val_per_class,
+        seeds=split_seeds(config),
+    )
 
 
 def median_size(found: Dataset, most: int = 200) -> tuple[int, int] | None:

@@ -80,7 +80,9 @@ def train(
     """
     config = make_config(settings)
     if not isinstance(data, str | Path | Dataset):
-        data = read_dataset(data, groups=config.groups, group_pattern=config.group_pattern)
+        data = read_dataset(
+            data, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
+        )
     return run_experiment(
         data, Path(out), config, config.recipes, listener=listener, resume=resume, overwrite=overwrite
     )

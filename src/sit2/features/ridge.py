@@ -63,7 +63,10 @@ def fit_ridge(
         DataError: all samples are of one group.
     """
     if len(groups) and len(set(groups)) == 1:
-        raise DataError("all images are of one group, so none can be left out\nexpected at least two groups")
+        raise DataError(
+            "all images are of one group, so none can be left out\n"
+            "expected at least two groups; --groups none ignores them"
+        )
     device = features.device
     middle = features.mean(dim=0)
     features = features - middle

@@ -47,6 +47,6 @@ class Column:
         if self.manifest is None:
             return groups_from_table(dataset, self.table, self.name).groups
         reader = EMBEDDED if EMBEDDED.accepts(self.manifest) else MANIFEST
-        ids = reader.images(self.manifest, dataset.classes, "").ids  # one for each row
+        ids = reader.images(self.manifest, dataset.classes, "", "").ids  # one for each row
         known = dict(zip(ids, read_table(self.table).columns[self.name], strict=True))
         return tuple(known[name].strip() or "(empty)" for name in dataset.ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
 from sit2.data.pixels import PixelStore, load_pixels_for
 from sit2.data.readers import read_images
+from sit2.data.readers.layout import near_names
 from sit2.data.readers.validate import refuse_missing
 from sit2.data.samples import as_texts, read_samples
 from sit2.data.words import counted, left_out, listed
@@ -25,7 +26,7 @@ from sit2.inference.columns import Column
 from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model, read_spec
 from sit2.inference.seen import run_of, seen_in_training
-from sit2.records import ClassPair, Dataset, Predictions
+from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.storage.run_folder import predictions_file
 
 SENSITIVITY = 0.95
@@ -41,15 +42,18 @@ class Predicted:
     digests: tuple[str, ...] = ()  # of each image's pixels, as the network sees them
 
 
-def predict(sources: Sequence[Path], folder: Path, listener: Listener) -> Predicted:
+def predict(sources: Sequence[Path], folder: Path, listener: Listener, *, layout: str = "auto") -> Predicted:
     """Predict the readable images of some folders, files or manifests; the others are named.
+
+    ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have.
 
     Raises:
         DataError: when there is no image, or none that can be read.
         ModelError: when there is no model, or it is damaged.
     """
     model = Model.load(folder)
-    dataset = read_images(sources, model.spec.classes, layout=model.spec.layout)
+    chosen = "" if layout == "auto" else layout
+    dataset = read_images(sources, model.spec.classes, layout=model.spec.layout, chosen=chosen)
     for note in dataset.notes:
         listener(Note(note))
     refuse_missing(dataset)
@@ -97,6 +101,7 @@ def evaluate(
     folder: Path,
     listener: Listener,
     *,
+    layout: str = "auto",
     by: str | None = None,
     positive: str | None = None,
     sensitivity: float = SENSITIVITY,
@@ -110,6 +115,7 @@ def evaluate(
         sources: as :func:`predict` takes them.
         folder: of a run, or of its model.
         listener: hears of what is left out.
+        layout: what the folders mean, one of LAYOUTS.
         by: a column of the manifest, or ``TABLE.csv:COLUMN``: the figures for each of its values too.
         positive: of two classes, the one that must not be missed: the figures too at the threshold that has the
             ``sensitivity`` on the validation images of the model's run.
@@ -123,7 +129,7 @@ def evaluate(
     """
     chosen = None if positive is None else _threshold(folder, positive, sensitivity)
     column = None if by is None else Column.of(sources, by)
-    found = predict(sources, folder, listener)
+    found = predict(sources, folder, listener, layout=layout)
     dataset, predictions, spec = found.dataset, found.predictions, found.model.spec
     labelled = predictions.labels >= 0
     if not labelled.all():
@@ -135,12 +141,7 @@ def evaluate(
         listener(Note(sentence))
     rows = np.flatnonzero(labelled if every else labelled & ~seen.any).astype(np.int64)
     if not len(rows):
-        hint = (
-            "new images, or --all to count them too"
-            if labelled.any()
-            else "images in folders named like the classes"
-        )
-        raise DataError(f"no labelled image is left to evaluate\nexpected {hint}")
+        raise DataError(_nothing_left(dataset, labelled))
     kept = predictions.take(rows)
     metrics = compute_metrics(kept, _pairs_of(folder, spec.classes))
     return Evaluated(
@@ -152,6 +153,22 @@ def evaluate(
         class_figures(kept, spec.classes),
         () if column is None else subgroups(kept, column.values(dataset.take(rows))),
         None if chosen is None else chosen.tested_on(kept),
+    )
+
+
+def _nothing_left(dataset: Dataset, labelled: BoolArray) -> str:
+    """Say why there is nothing to evaluate, and which folders were found instead of the classes."""
+    if labelled.any():
+        return (
+            "no labelled image is left to evaluate: the model was trained or validated on all of them\n"
+            "expected new images, or --all to count them too"
+        )
+    folders = sorted({name for path in dataset.paths for name in PurePosixPath(path).parts[:-1]})
+    there = f"the folders are {listed(folders)}" if folders else "there are no folders"
+    hints = [*near_names(folders, dataset.classes).values()]
+    return (
+        f"no labelled image is left to evaluate: {listed(hints) if hints else there}\n"
+        f"expected images in folders named like the classes: {listed(dataset.classes)}"
     )
 
 

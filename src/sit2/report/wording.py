@@ -11,6 +11,7 @@ from sit2.config.recipe import Recipe, model_folder
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
 from sit2.evaluation.bootstrap import Difference
+from sit2.evaluation.shares import few_groups
 from sit2.evaluation.statistics import NOT_JUDGED, TestResult
 from sit2.evaluation.words import percent, points
 from sit2.report.about import can_be_repeated, train_command
@@ -154,6 +155,8 @@ def trust(run: RunData) -> list[str]:
         + (", and no pair of classes was chosen with their help." if run.pairs else ".")
     )
     sentences = [f"The figures come from {counted(n, 'test image')}{kept}. {apart}"]
+    if few := few_groups(predictions.groups):
+        sentences.append(few)
     if n < FEW:
         small = "differences can be detected" if test else "changes of the accuracy would be noticed"
         sentences.append(f"That is few: with fewer than {FEW} test images only large {small}.")

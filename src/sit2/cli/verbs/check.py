@@ -98,6 +98,7 @@ VERB = Verb(
     settings=(
         "groups",
         "group_pattern",
+        "layout",
         "backbone",
         "pretrained",
         "channels",
@@ -106,5 +107,5 @@ VERB = Verb(
         "background",
         "max_megapixels",
     ),
-    basic=("groups", "group_pattern", "backbone", "max_megapixels"),
+    basic=("groups", "group_pattern", "layout", "backbone", "max_megapixels"),
 )

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sit2.cli.progress import Screen
-from sit2.cli.verbs.verb import DONE, IMAGES, MODEL, OVERWRITE, Verb, argument, out, require, require_model
+from sit2.cli.verbs.verb import (
+    DONE,
+    IMAGES,
+    MODEL,
+    OVERWRITE,
+    Verb,
+    argument,
+    config_of,
+    out,
+    require,
+    require_model,
+)
 from sit2.errors import ConfigError, RunFolderError
 from sit2.storage.files import atomic
 
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
 def predict(options: argparse.Namespace, screen: Screen) -> int:
     """Write predictions.csv into a folder, or print it."""
+    layout = config_of(options).layout
     target = _target(options.out, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
         require(source)
@@ -33,7 +45,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.storage.escaping import neutral_table
 
     with Terminal(screen) as terminal:
-        found = predict_images(options.data, options.model, terminal)
+        found = predict_images(options.data, options.model, terminal, layout=layout)
     table = neutral_table(predictions_table(found.predictions, found.model.spec.classes, found.dataset.paths))
     if target is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6f", lineterminator="\n")
@@ -47,6 +59,7 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
     """Print and write the metrics of a model on labelled images, leaving out those it was trained on."""
     if options.sensitivity is not None and options.positive is None:
         raise ConfigError("--sensitivity needs the class that must not be missed\nname it with --positive")
+    layout = config_of(options).layout
     target = _target(options.out, "metrics.json", overwrite=options.overwrite)
     for source in options.data:
         require(source)
@@ -63,6 +76,7 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
             options.data,
             options.model,
             terminal,
+            layout=layout,
             by=options.by,
             positive=options.positive,
             sensitivity=wanted,
@@ -130,6 +144,8 @@ PREDICT = Verb(
     predict,
     "write class probabilities of images",
     (IMAGES, MODEL, out("folder for predictions.csv (default: print it)"), OVERWRITE),
+    settings=("layout",),
+    basic=("layout",),
 )
 EVALUATE = Verb(
     evaluate,
@@ -162,4 +178,6 @@ EVALUATE = Verb(
         out("folder for metrics.json, predictions.csv, classes.csv and by.csv"),
         OVERWRITE,
     ),
+    settings=("layout",),
+    basic=("layout",),
 )

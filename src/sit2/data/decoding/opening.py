@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -14,6 +15,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sit2.data.decoding.foreign import FOREIGN, is_foreign, starts_foreign
 from sit2.data.decoding.image import Unreadable, UnreadableNow
 from sit2.records import ByteArray
 
@@ -46,7 +48,20 @@ def reading(path: Path | ByteArray) -> Iterator[IO[bytes]]:
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise nearly anything on a damaged file
+        if isinstance(error, UnidentifiedImageError) and _is_foreign(path):
+            raise Unreadable(FOREIGN) from error
         raise _unreadable(error) from error
+
+
+def _is_foreign(source: Path | ByteArray) -> bool:
+    """Tell whether what could not be read is an image all the same."""
+    if isinstance(source, np.ndarray):
+        return starts_foreign(source[:_HEAD].tobytes())
+    if is_foreign(source.name):
+        return True
+    with contextlib.suppress(OSError), source.open("rb") as file:  # it may have gone since
+        return starts_foreign(head_of(file))
+    return False
 
 
 def _unreadable(error: Exception) -> Unreadable:

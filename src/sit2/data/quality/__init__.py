@@ -39,7 +39,7 @@ def check(
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
             With them labels are examined too.
         credible: a label that they give more than this probability is not suspected.
-        others: findings of those who look at images in other ways.
+        others: what was found elsewhere, or by looking at images in other ways.
 
     Raises:
         ConfigError: when labels are to be examined and cleanlab is not installed.

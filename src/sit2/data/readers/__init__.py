@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from sit2.data.decoding.foreign import CONVERT, is_foreign
 from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
 from sit2.data.readers.handed import read_handed
+from sit2.data.readers.layout import label_notes, labels_in
 from sit2.data.readers.manifest import MANIFEST
-from sit2.data.readers.reader import Reader, class_indices
+from sit2.data.readers.reader import Reader, class_indices, no_layout
 from sit2.data.readers.validate import alike, validate
 from sit2.data.readers.walk import is_dicom_by_content, is_image
 from sit2.errors import ConfigError, DataError, not_found
@@ -31,17 +34,25 @@ READERS: dict[str, Reader] = {
 EXPECTED = "expected " + "; ".join(reader.expects for reader in reversed(READERS.values()))  # the usual first
 
 
-def read_dataset(source: Any, *, groups: str | None = None, group_pattern: str | None = None) -> Dataset:
+def read_dataset(
+    source: Any,
+    *,
+    groups: str | None = None,
+    group_pattern: str | None = None,
+    layout: str = "auto",
+) -> Dataset:
     """Read a labelled set of images for training.
 
     Args:
         source: a folder of classes or splits, a manifest, an ``.npz`` file, or what a program holds in its hands
             (:func:`~sit2.data.readers.handed.read_handed`).
         groups: the manifest's column of patients, slides, …, or ``TABLE.csv:COLUMN``; default: the manifest's
-            column ``group``, where there is one.
+            column ``group``, where there is one; "none": no groups, whatever the source names.
         group_pattern: regular expression that finds the group in each file's name instead.
+        layout: what folders mean, one of LAYOUTS.
 
     Raises:
+        UnclearLayoutError: when a layer of folders above others may be the classes, or may not.
         DataError: when there is no such source, nothing could be trained on it, or an image has no group.
         ConfigError: when the two ways to name groups contradict each other.
     """
@@ -51,8 +62,9 @@ def read_dataset(source: Any, *, groups: str | None = None, group_pattern: str |
     column = None if table else groups
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
-        dataset = _reader_of(path).read(path, column)
+        dataset = _reader_of(path).read(path, column, layout)
     else:
+        no_layout("what is in memory", layout)
         dataset = read_handed(source, column)
     if table is not None:
         dataset = groups_from_table(dataset, *table)
@@ -63,25 +75,33 @@ def read_dataset(source: Any, *, groups: str | None = None, group_pattern: str |
 
 
 def read_images(
-    sources: str | Path | Sequence[str | Path], classes: tuple[str, ...], *, layout: str = ""
+    sources: str | Path | Sequence[str | Path],
+    classes: tuple[str, ...],
+    *,
+    layout: str = "",
+    chosen: str = "",
 ) -> Dataset:
     """Read images to be predicted: folders, image files, manifests or an ``.npz`` file.
 
     An image whose label is not known, or not among ``classes``, has label -1. ``layout`` is what folders meant
-    when the model was trained. The ids of one source are those
-    of :func:`read_dataset`; those of several sources are paths as seen from the working folder.
+    when the model was trained, ``chosen`` what they mean here, "" to find out. Single files are taken together.
+    The ids of one source are those of :func:`read_dataset`; those of several sources are paths as seen from the
+    working folder.
 
     Raises:
         DataError: when a source does not exist, or there is no image.
     """
-    given = [sources] if isinstance(sources, str | Path) else list(sources)
-    parts = [_images_of(Path(source).expanduser(), classes, layout) for source in given]
+    given = [Path(one).expanduser() for one in ([sources] if isinstance(sources, str | Path) else sources)]
+    files = [path for path in given if path.is_file() and (is_image(path.name) or is_dicom_by_content(path))]
+    single, notes = _single_files(files, classes, layout) if files else ({}, [])
+    parts = [single.get(path) or _reader_of(path).images(path, classes, layout, chosen) for path in given]
     if not any(len(part) for part in parts):
         raise DataError(
-            f"no images in {', '.join(str(source) for source in given) or 'an empty list'}\n"
+            f"no images in {', '.join(map(str, given)) or 'an empty list'}\n"
             "expected image files, or a folder that holds some"
         )
-    return parts[0] if len(parts) == 1 else _joined(parts, classes)
+    found = parts[0] if len(parts) == 1 else _joined(parts, classes)
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def _reader_of(path: Path) -> Reader:
@@ -90,21 +110,35 @@ def _reader_of(path: Path) -> Reader:
     for reader in READERS.values():
         if reader.accepts(path):
             return reader
+    if is_foreign(path.name):
+        raise DataError(f"{path} is an image, but not of a kind that is read\n{CONVERT}")
     raise DataError(f"cannot read {path} as a set of images\n{EXPECTED}")
 
 
-def _images_of(path: Path, classes: tuple[str, ...], layout: str) -> Dataset:
-    if not (path.is_file() and (is_image(path.name) or is_dicom_by_content(path))):
-        return _reader_of(path).images(path, classes, layout)
-    name = path.as_posix()
-    return Dataset(
-        name=path.name,
-        root=Path(),
-        classes=classes,
-        ids=(name,),
-        paths=(name,),
-        labels=class_indices([path.absolute().parent.name], classes),
-    )
+def _single_files(
+    files: Sequence[Path], classes: tuple[str, ...], layout: str
+) -> tuple[dict[Path, Dataset], list[str]]:
+    """Return image files that were named one by one, and what to say of their labels.
+
+    These are found for all together, by the folders below the one that holds them all.
+    """
+    places = [os.path.abspath(path) for path in files]  # noqa: PTH100 - without following links
+    top = os.path.commonpath([os.path.dirname(place) for place in places])  # noqa: PTH120
+    below = [Path(place).relative_to(top).as_posix() for place in places]
+    how = below, Path(top).name, classes
+    labels = class_indices(labels_in(*how, layout=layout), classes)
+    single = {
+        path: Dataset(
+            name=path.name,
+            root=Path(),
+            classes=classes,
+            ids=(path.as_posix(),),
+            paths=(path.as_posix(),),
+            labels=labels[n : n + 1],
+        )
+        for n, path in enumerate(files)
+    }
+    return single, label_notes(*how, layout=layout)
 
 
 def _joined(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sit2.data.readers.missing import labels_of, none_missing
 from sit2.data.readers.npz import check_claims
-from sit2.data.readers.reader import Reader, class_indices, no_groups
+from sit2.data.readers.reader import Reader, class_indices, matched, no_groups, no_layout
 from sit2.data.readers.validate import validate
 from sit2.data.words import counted
 from sit2.errors import DataError, did_you_mean
@@ -93,13 +93,15 @@ def from_mapping(arrays: Mapping[str, ArrayLike], name: str) -> Dataset:
     return _dataset(path, parts, _classes(parts))
 
 
-def _read(path: Path, groups: str | None) -> Dataset:
+def _read(path: Path, groups: str | None, layout: str) -> Dataset:
+    no_layout(path, layout)
     no_groups(path, groups, "groups need a .csv or .parquet manifest, or sit2's Python interface")
     parts = _parts(path, need_labels=True)
     return _dataset(path, parts, _classes(parts))
 
 
-def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
+def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
+    no_layout(path, chosen)
     return _dataset(path, _parts(path, need_labels=False), classes)
 
 
@@ -112,7 +114,7 @@ def _dataset(path: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> Dat
         classes=classes,
         ids=tuple(f"{folder}{n:06d}" for folder, n in places),
         paths=tuple(f"{path.name}#{folder}{n}" for folder, n in places),
-        labels=class_indices(labels, classes),
+        labels=class_indices(matched(labels, classes), classes),
         splits=tuple(part.split for part in parts for _ in part.images) if parts[0].split else (),
         arrays=tuple(image for part in parts for image in part.images),
         notes=tuple(note for part in parts for note in part.notes),

@@ -16,7 +16,7 @@ import numpy as np
 
 from sit2.data.parquet import holds_images, image_column, read_arrow
 from sit2.data.readers.manifest import Images, Table, labelled, to_predict
-from sit2.data.readers.reader import Reader
+from sit2.data.readers.reader import Reader, no_layout
 from sit2.errors import DataError
 from sit2.records import ByteArray, Dataset
 
@@ -125,12 +125,14 @@ def _table(path: Path) -> tuple[Table, Images | None]:
     return from_arrow(found, path, class_names(found.schema))
 
 
-def _read(path: Path, groups: str | None) -> Dataset:
+def _read(path: Path, groups: str | None, layout: str) -> Dataset:
+    no_layout(path, layout)
     table, images = _table(path)
     return labelled(table, groups, images)
 
 
-def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
+def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
+    no_layout(path, chosen)
     table, images = _table(path)
     return to_predict(table, classes, images)
 

@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from sit2.data.parquet import holds_images
-from sit2.data.readers.reader import SPLIT_NAMES, Reader, class_indices
+from sit2.data.readers.layout import near_names
+from sit2.data.readers.reader import NO_GROUPS, SPLIT_NAMES, Reader, class_indices, matched, no_layout
 from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean, not_found
 from sit2.records import ByteArray, Dataset
@@ -169,6 +170,8 @@ def _splits(table: Table) -> list[str]:
 
 def _groups(table: Table, name: str | None) -> list[str]:
     """Return each row's group: from the column ``name``, else from ``group`` where it is filled in."""
+    if name == NO_GROUPS:
+        return []
     if name is None:
         return column(table, "group") if any(table.columns.get("group", [])) else []
     if name not in table.columns:
@@ -182,8 +185,9 @@ def _name(table: Table) -> str:
     return table.path.resolve().parent.name if table.path.name in IN_FOLDER else table.path.stem
 
 
-def _read(path: Path, groups: str | None) -> Dataset:
+def _read(path: Path, groups: str | None, layout: str) -> Dataset:
     """Read the rows of a manifest, except those whose split is "unused"."""
+    no_layout(_manifest(path) or path, layout)
     return labelled(_table(path), groups)
 
 
@@ -217,8 +221,9 @@ def labelled(table: Table, groups: str | None, images: Images | None = None) -> 
     )
 
 
-def _images(path: Path, classes: tuple[str, ...], _layout: str) -> Dataset:
+def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
     """Read every row of a manifest, with or without a label."""
+    no_layout(_manifest(path) or path, chosen)
     return to_predict(_table(path), classes)
 
 
@@ -229,24 +234,26 @@ def to_predict(table: Table, classes: tuple[str, ...], images: Images | None = N
     """
     ids, paths = _ids_and_paths(table, images)
     labels = [value.strip() for value in table.columns.get("label", [""] * len(ids))]
-    unknown = sorted(set(labels) - {*classes, ""})
+    known = matched(labels, classes)
+    unknown = Counter(label for label, name in zip(labels, known, strict=True) if label and not name)
     notes = []
     if unknown:
-        rows = sum(label in unknown for label in labels)
-        notes.append(f"{counted(rows, 'label')} unknown to the model, taken as no label: {listed(unknown)}")
+        hints = near_names(unknown, classes)
+        told = listed([hints.get(name, name) for name in sorted(unknown)])
+        notes.append(f"{counted(unknown.total(), 'label')} unknown to the model, taken as no label: {told}")
     unused = {
         row for row, split in enumerate(table.columns.get("split", [])) if split.strip().lower() == UNUSED
     }
     if unused:
         notes.append(f"{counted(len(unused), 'row')} marked {UNUSED}: predicted, but not evaluated")
-        labels = ["" if row in unused else label for row, label in enumerate(labels)]
+        known = ["" if row in unused else name for row, name in enumerate(known)]
     return Dataset(
         name=_name(table),
         root=table.path.parent,
         classes=classes,
         ids=ids,
         paths=paths,
-        labels=class_indices(labels, classes),
+        labels=class_indices(known, classes),
         groups=tuple(_groups(table, None)),
         arrays=images.arrays if images is not None else (),
         notes=tuple(notes),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,25 +14,29 @@ from sit2.records import Dataset, IntArray, Split
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }  # what a source may call its splits, in small letters
+NO_GROUPS = "none"  # instead of a column: groups that the source names are ignored
 
 
 class Reader(NamedTuple):
     """One kind of source: how to recognise it, and how to read it.
 
-    ``read`` takes the source and the name of the column of groups, for training. ``images`` takes the source,
-    the classes of a trained model and the layout that it was trained with, for predicting: a sample whose label
-    is not among the classes has label -1. Both give the same ids.
+    ``read`` takes the source, the name of the column of groups and the layout of its folders ("auto" to find
+    out), for training. ``images`` takes the source, the classes of a trained model, the layout that it was
+    trained with and the one of this source, "" to find out, for predicting: a sample whose label is not among
+    the classes has label -1. Both give the same ids.
     """
 
     expects: str  # the source in words, for error messages
     accepts: Callable[[Path], bool]
-    read: Callable[[Path, str | None], Dataset]
-    images: Callable[[Path, tuple[str, ...], str], Dataset]
+    read: Callable[[Path, str | None, str], Dataset]
+    images: Callable[[Path, tuple[str, ...], str, str], Dataset]
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> IntArray:
@@ -40,7 +45,27 @@ def class_indices(labels: Sequence[str], classes: Sequence[str]) -> IntArray:
     return np.array([place.get(label, -1) for label in labels], dtype=np.int64)
 
 
+def plain_name(name: str) -> str:
+    """Return a name without what a person overlooks: capitals, blanks, and how Unicode spells it."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+
+
+def matched(names: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """Return for each name the class that is called so, in whatever normal form of Unicode; "" for none."""
+    spelled = {unicodedata.normalize("NFC", name): name for name in classes}
+    spelled |= {name: name for name in classes}  # two classes may differ in nothing else
+    return [spelled.get(name) or spelled.get(unicodedata.normalize("NFC", name), "") for name in names]
+
+
 def no_groups(path: Path, groups: str | None, hint: str) -> None:
     """Raise :class:`DataError` if groups are asked of a source that has none."""
-    if groups is not None:
+    if groups not in (None, NO_GROUPS):
         raise DataError(f"no column {groups!r} for groups: {path} has no columns\n{hint}")
+
+
+def no_layout(path: Path | str, layout: str) -> None:
+    """Raise :class:`DataError` if a layout is given for what is not read by its folders."""
+    if layout not in ("", "auto"):
+        raise DataError(
+            f"--layout {layout} says what folders mean, but {path} is not read by its folders\nleave it out"
+        )

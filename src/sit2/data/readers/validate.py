@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from sit2.data.readers.reader import plain_name
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 from sit2.records import Dataset
@@ -69,8 +70,7 @@ def alike(classes: Sequence[str]) -> list[str]:
     """Return a sentence for each set of classes whose names a person would take for one."""
     sets: dict[str, list[str]] = {}
     for name in classes:
-        key = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
-        sets.setdefault(key, []).append(name)
+        sets.setdefault(plain_name(name), []).append(name)
     return [
         f"classes {', '.join(repr(name) for name in names)} differ only in {_difference(names)}: "
         "if they are one, merge them"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sit2.data.decoding.dicom import is_dicom
+from sit2.data.decoding.foreign import CONVERT, is_foreign
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 
@@ -18,7 +19,16 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".dcm", ".dicom"),
     )
 )
-SYSTEM_NAMES = frozenset(("thumbs.db", "desktop.ini", "__macosx", "dicomdir"))  # in small letters
+# Files and folders that systems, network drives and programs leave behind, thumbnails and deleted images among
+# them; in small letters. Names that begin with a point are ignored too.
+SYSTEM_NAMES = frozenset(
+    (
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "dicomdir", "icon\r"),
+        *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "@thumb", "@database"),
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found"),
+        *("network trash folder", "temporary items", "__pycache__", "lost.dir"),
+    )
+)
 
 
 Level = tuple[Iterator[os.DirEntry[str]], str, tuple[str, ...]]
@@ -32,6 +42,7 @@ class Found:
     images: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)  # hidden files and folders, and what systems leave behind
     strangers: list[str] = field(default_factory=list)  # files without the suffix of an image
+    foreign: list[str] = field(default_factory=list)  # images of kinds that are not read
     runs: list[str] = field(default_factory=list)  # folders that sit2 wrote, whose pictures are no data
     loops: list[str] = field(default_factory=list)  # links back to a folder around them
     misnamed: list[str] = field(default_factory=list)  # names that are not UTF-8
@@ -39,7 +50,7 @@ class Found:
     def notes(self) -> list[str]:
         """Return one line for each kind of thing that is ignored."""
         kinds = (
-            (self.hidden, "hidden or system file", "hidden or system files"),
+            (self.hidden, "hidden or system file or folder", "hidden or system files or folders"),
             (self.strangers, "file that is not an image", "files that are not images"),
             (self.runs, "folder that sit2 wrote", "folders that sit2 wrote"),
             (self.loops, "link back to a folder around it", "links back to a folder around them"),
@@ -49,7 +60,11 @@ class Found:
                 "files or folders whose names are not UTF-8",
             ),
         )
-        return [f"ignored {counted(len(n), one, many)}: {listed(n)}" for n, one, many in kinds if n]
+        notes = [f"ignored {counted(len(n), one, many)}: {listed(n)}" for n, one, many in kinds if n]
+        if self.foreign:
+            what = counted(len(self.foreign), "image")
+            notes.append(f"ignored {what} of a kind that is not read: {listed(self.foreign)}; {CONVERT}")
+        return notes
 
 
 def is_image(name: str) -> bool:
@@ -143,4 +158,4 @@ def _add_file(found: Found, entry: os.DirEntry[str], place: str) -> None:
     elif is_image(entry.name) or is_dicom_by_content(entry.path):
         found.images.append(place)  # a broken link too: decoding will name it
     else:
-        found.strangers.append(place)
+        (found.foreign if is_foreign(entry.name) else found.strangers).append(place)
