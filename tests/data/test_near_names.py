@@ -86,12 +86,12 @@ def test_evaluate_names_what_was_found(tmp_path: Path, capsys: Printed) -> None:
     done = finished()
     for names, told in (
         (("DISC", "Oval"), "'DISC' (did you mean 'disc'?), 'Oval' (did you mean 'oval'?)"),
-        (("lorry", "ship"), "the folders are lorry, ship"),
+        (("lorry", "ship"), "lorry, ship"),
     ):
         new = write_folder(tmp_path / names[0], 2, classes=names)
         capsys.readouterr()
         assert command(("evaluate", new, "--model", done.run, "--quiet")) == 2
         assert capsys.readouterr().err == (
-            f"sit2: no labelled image is left to evaluate: {told}\n"
+            f"sit2: no labelled image is left to evaluate: found {told}\n"
             "expected images in folders named like the classes: cross, disc, oval\n"
         )

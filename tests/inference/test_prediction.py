@@ -227,7 +227,10 @@ class TestEvaluate:
         save(tmp_path / "new" / "newt" / "1.png", images[0])
         assert command(("evaluate", tmp_path / "new", "--model", done.run)) == 0
         printed = capsys.readouterr()
-        assert printed.err == "note: 1 image without a label of the model left out\n"
+        assert printed.err == (
+            "note: 1 image without a label, in folders that are no class of the model: 'newt'\n"
+            "note: 1 image without a label of the model left out\n"
+        )
         assert "Test on 12 images" in printed.out
 
     def test_a_class_of_which_there_is_no_image_is_named(
@@ -271,14 +274,15 @@ class TestEvaluate:
         assert command(("evaluate", tmp_path / "heap", "--model", done.run)) == 2
         assert capsys.readouterr().err == (
             "note: 12 images without a label of the model left out\n"
-            "sit2: no labelled image is left to evaluate\n"
-            "expected images in folders named like the classes\n"
+            "sit2: no labelled image is left to evaluate: found heap\n"
+            "expected images in folders named like the classes: cross, disc, oval\n"
         )
         training = list(of_the_run(done, split="val"))
         files = [done.data / name for name in training]
         assert command(("evaluate", *files, "--model", done.run, "--quiet")) == 2
         assert capsys.readouterr().err == (
-            "sit2: no labelled image is left to evaluate\nexpected new images, or --all to count them too\n"
+            "sit2: no labelled image is left to evaluate: the model was trained or validated on all of them\n"
+            "expected new images, or --all to count them too\n"
         )
 
 

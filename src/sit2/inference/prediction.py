@@ -164,10 +164,10 @@ def _nothing_left(dataset: Dataset, labelled: BoolArray) -> str:
             "expected new images, or --all to count them too"
         )
     folders = sorted({name for path in dataset.paths for name in PurePosixPath(path).parts[:-1]})
-    there = f"the folders are {listed(folders)}" if folders else "there are no folders"
+    folders = folders or [dataset.name]
     hints = [*near_names(folders, dataset.classes).values()]
     return (
-        f"no labelled image is left to evaluate: {listed(hints) if hints else there}\n"
+        f"no labelled image is left to evaluate: found {listed(hints or folders)}\n"
         f"expected images in folders named like the classes: {listed(dataset.classes)}"
     )
 
