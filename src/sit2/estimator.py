@@ -227,8 +227,8 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
 # What only a run can do: it splits the images, and compares.
 _OF_A_RUN = (
-    *("allow_leaks", "control", "early_stop", "group_pattern", "groups", "labels_per_class"),
-    *("test_fraction", "val_fraction"),
+    *("allow_leaks", "control", "cv", "early_stop", "group_pattern", "groups", "labels_per_class"),
+    *("refit", "test_fraction", "val_fraction"),
 )
 
 

@@ -76,6 +76,7 @@ class DataPrepared(Event):
     colour: bool
     splits: tuple[tuple[str, int], ...]  # ("train", images), …
     original: tuple[int, int] | None = None  # median height and width of the images as they are
+    folds: int = 0  # of cross-validation, where ``splits`` are those of one of them
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,15 @@ def test_each_epoch_is_a_line_above_the_bar() -> None:
     ]
 
 
+def test_what_is_kept_is_trained_in_lines_too() -> None:
+    screen, shown = on_terminal()
+    with Terminal(screen, Clock()) as terminal:
+        for event in (StageBegan("refit", 5, 6), TrainingBegan("all images: plain", "plain", 200, 32)):
+            terminal(event)
+        terminal(row(1, name="all images: plain", val=False))
+    assert any(line.startswith("all images: plain  epoch  1 of 20") for line in lines_of(shown))
+
+
 def test_a_network_that_was_found_is_one_line() -> None:
     screen, shown = on_terminal()
     with Terminal(screen) as terminal:

@@ -57,6 +57,17 @@ def test_digests_are_kept_of_images_that_can_be_read(tmp_path: Path):
     assert read_samples(tmp_path / "samples.csv") == samples
 
 
+def test_the_fold_that_left_an_image_out(tmp_path: Path):
+    samples = Samples(
+        ("1", "2"), ("1", "2"), ("a", "b"), (), ("test", "unused"), ("", "truncated"), folds=("2", "")
+    )
+    RunFolder(tmp_path).write_table("samples.csv", samples.table())
+    assert (tmp_path / "samples.csv").read_text() == (
+        "id,path,label,group,split,problem,fold\n1,1,a,,test,,2\n2,2,b,,unused,truncated,\n"
+    )
+    assert read_samples(tmp_path / "samples.csv") == samples
+
+
 def test_no_file_is_no_images(tmp_path: Path):
     assert len(read_samples(tmp_path / "samples.csv")) == 0
 

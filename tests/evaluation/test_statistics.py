@@ -17,6 +17,7 @@ from sit2.errors import DataError
 from sit2.evaluation.statistics import (
     COMPARISONS,
     LIMIT,
+    LIMIT_OF_FOLDS,
     TestResult,
     bonferroni,
     compare_all,
@@ -123,6 +124,11 @@ class TestCompareModels:
             "multi-label is better than plain: 84.0 % against 78.0 % of 500 images right, "
             f"a difference of 6.0 points (95 % interval 3.0 to 8.9; p < 0.001). {LIMIT}"
         )
+
+    def test_of_folds_it_says_that_they_share_training_images(self):
+        result = replace(compare(*outcome(380, 40, 10, 70)), folds=5)
+        assert result.sentence.endswith(LIMIT_OF_FOLDS)
+        assert TestResult.from_json("multi-label", result.to_json()) == result
 
     def test_worse(self):
         result = compare(*reversed(outcome(380, 40, 10, 70)))

@@ -6,13 +6,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jobs import LABELS, PREDICT, VAL, make_job, part_of, pixels, run, run_one, timeless, weights
+from jobs import (
+    LABELS,
+    PREDICT,
+    SETTINGS,
+    TRAIN,
+    VAL,
+    make_job,
+    part_of,
+    pixels,
+    run,
+    run_one,
+    timeless,
+    weights,
+)
+from made_run import epochs
 from safetensors.torch import save_file
 
+from sit2.config.schema import make_config
 from sit2.errors import TrainingError
+from sit2.events import EpochEnded, Progress, TrainingEnded
+from sit2.execution.recipe_job import Evaluated
 from sit2.execution.runner import train_here
 from sit2.execution.trained import load_trained
 from sit2.execution.training_job import load_finished
+from sit2.experiments.planning import of_refit
 from sit2.inference.model import Members, Model
 from sit2.inference.predictors.predictor import Known
 from sit2.records import ClassPair
@@ -311,3 +329,80 @@ def test_a_fitted_model_knows_nothing_of_where_it_was_made(tmp_path):
     run_one(job, tmp_path)
     text = (tmp_path / "model" / "model.json").read_text()
     assert str(tmp_path) not in text
+
+
+class TestKept:
+    """What is trained on all images is fitted to what the evaluated network says of images unseen by it."""
+
+    RECIPE = "plain+tta+ensemble+temperature"
+
+    def evaluated(self, **given):
+        return Evaluated(make_job(self.RECIPE, **QUICK, **given), part_of(VAL))
+
+    def kept(self, *evaluated, **given):
+        everything = np.concatenate([TRAIN, VAL, PREDICT])
+        return make_job(
+            self.RECIPE,
+            train=part_of(everything),
+            val=part_of(VAL[:0]),
+            predict=part_of(VAL[:0]),
+            evaluated=evaluated,
+            figures="those of another",
+            **{**QUICK, **given},
+        )
+
+    def test_it_is_a_new_network_with_predictors_fitted_by_the_evaluated_one(self, tmp_path):
+        one = self.evaluated()
+        outcome = run_one(self.kept(one, save_to=tmp_path / "model"), tmp_path)
+        assert outcome.probabilities.shape == outcome.validation.shape == (0, 3)
+        before = trained(one.job, tmp_path).model()[1]
+        alone = trained(self.kept(), tmp_path / "networks")
+        learned = alone._unfitted()[1]
+        images = one.job.trainings[0].store.images
+        expected = learned.fitted(before.observe(images, VAL), LABELS[VAL])
+        made = Model.load(tmp_path / "model")
+        assert made.spec.figures == "those of another"
+        rows = np.arange(47)
+        given = made.probabilities(images, rows, fixed_batch=True)
+        assert np.array_equal(given, expected.probabilities(images, rows, fixed_batch=True))
+        assert not np.array_equal(given, before.probabilities(images, rows, fixed_batch=True))
+        itself = learned.fitted(learned.observe(images, VAL), LABELS[VAL])  # which has seen these
+        assert not np.array_equal(given, itself.probabilities(images, rows, fixed_batch=True))
+
+    def test_several_fit_together(self, tmp_path):
+        first, second = self.evaluated(), self.evaluated(seed=1)
+        second = dataclasses.replace(second, unseen=part_of(PREDICT))
+        key = self.kept(first, second).key
+        assert key not in (self.kept(first).key, self.kept(second).key, self.kept().key)
+        run_one(self.kept(first, second, save_to=tmp_path / "both"), tmp_path)
+        run_one(self.kept(first, save_to=tmp_path / "one"), tmp_path)
+        assert weights(tmp_path / "both") != weights(tmp_path / "one")
+
+    def test_nothing_is_told_of_networks_that_are_there(self, tmp_path):
+        one, heard = self.evaluated(), []
+        run_one(one.job, tmp_path)
+        run_one(self.kept(one, name="all images: ", epochs=2), tmp_path, listener=heard.append)
+        assert {event.name for event in heard if isinstance(event, EpochEnded)} == {"all images: plain"}
+        assert not [event for event in heard if isinstance(event, TrainingEnded) and event.found]
+        first = next(event for event in heard if isinstance(event, Progress))
+        assert first.fraction == 0.5  # of the one training that there is
+
+    def test_where_nothing_is_fitted_nobody_is_asked(self):
+        one = Evaluated(make_job("plain+tta"), part_of(VAL))
+        assert make_job("plain+tta", evaluated=(one,)).evaluated == ()
+
+
+class TestBudgetOfWhatIsKept:
+    def rows(self, *losses):
+        return epochs("plain", *(("train", 10 * n, 0.5, 0.5, loss) for n, loss in enumerate(losses, 1)))
+
+    def test_as_many_epochs_on_more_images(self):
+        config = make_config(SETTINGS, {"epochs": 7})
+        assert of_refit(config, [(10, self.rows(1.0))]).total_steps(20) == 20
+        config = make_config(SETTINGS, {"samples_seen": 70})
+        assert of_refit(config, [(10, self.rows(1.0))]).total_steps(20) == 20
+
+    def test_early_stopping_counts_the_epochs_before_the_best(self):
+        config = make_config(SETTINGS, {"epochs": 7, "early_stop": 2})
+        found = of_refit(config, [(10, self.rows(0.9, 0.5, 0.6, 0.7)), (10, self.rows(0.9, 0.8, 0.7, 0.6))])
+        assert (found.epochs, found.early_stop) == (3.0, 0)

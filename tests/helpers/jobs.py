@@ -44,7 +44,19 @@ def part_of(rows, labels=LABELS, groups=()):
 
 def make_job(recipe="multi-label", *, seed=0, images=None, labels=LABELS, channels=3, **given):
     """Plan a recipe; what ``plan`` takes and the settings may be given by name."""
-    names = ("train", "val", "predict", "chosen", "layout", "trials", "name", "save_to", "store")
+    names = (
+        "train",
+        "val",
+        "predict",
+        "chosen",
+        "layout",
+        "trials",
+        "name",
+        "save_to",
+        "store",
+        "evaluated",
+        "figures",
+    )
     parts = {name: given.pop(name) for name in names if name in given}
     if "store" not in parts:
         parts["store"] = PixelStore.of(pixels(channels) if images is None else images)

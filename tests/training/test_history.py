@@ -46,6 +46,15 @@ def test_recipes_that_share_networks_have_one_history(tmp_path: Path):
     assert len(read_history(tmp_path / "history.csv")) == 1
 
 
+def test_trainings_of_folds_are_told_apart(tmp_path: Path):
+    rows = [epochs("plain", ("train", 10, 0.5, None, None))]
+    table = history_table([(("plain", "1"), rows), (("plain", "2"), rows), ("linear", rows)])
+    RunFolder(tmp_path).write_table("history.csv", table)
+    found = read_history(tmp_path / "history.csv")
+    assert [(row.method, row.fold) for row in found] == [("plain", "1"), ("plain", "2"), ("linear", "")]
+    assert "fold" not in history_table([("plain", rows)])
+
+
 def test_a_loss_that_is_no_number(tmp_path: Path):
     rows = epochs("plain", ("train", 1, math.nan, None, None), ("train", 2, math.inf, None, None))
     RunFolder(tmp_path).write_table("history.csv", history_table([("plain", [rows])]))

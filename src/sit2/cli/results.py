@@ -12,7 +12,6 @@ from sit2.data.words import counted
 from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
 from sit2.evaluation.shares import few_groups
-from sit2.evaluation.statistics import LIMIT
 from sit2.evaluation.subgroups import Subgroup
 from sit2.evaluation.threshold import SHARES, Operating
 from sit2.evaluation.words import ratio
@@ -20,7 +19,7 @@ from sit2.records import ClassPair, Predictions
 from sit2.report.data import RunData, load_run
 from sit2.report.matrix import FEW_OF_A_CLASS
 from sit2.report.outside import outside_sentence
-from sit2.report.quality import absent, how_good, measured_by, recalled, unfinished
+from sit2.report.quality import absent, how_good, kept, measured_by, recalled, unfinished
 from sit2.report.wording import try_strategies
 from sit2.storage.escaping import visible
 
@@ -43,7 +42,7 @@ def print_run(run: Run, screen: Screen) -> None:
         if not any(pair.chosen for pair in run.pairs) and (names := _need_chosen_pairs(run.predictions)):
             screen.say(f"So {', '.join(names)} trained like plain.")
     metrics = {method: splits["test"] for method, splits in run.metrics.items()}
-    print_metrics(run.predictions, metrics, screen)
+    print_metrics(run.predictions, metrics, screen, folds=data.folds)
     _print_judgement(data, screen)
     screen.say("")
     screen.paths({"The model": run.folder / "model", "The report, for a browser": run.folder / "report.html"})
@@ -64,9 +63,12 @@ def _print_judgement(run: RunData, screen: Screen) -> None:
         screen.say(how_good(run, run.method), style="bold")
     for test in run.tests.values():
         screen.say("")
-        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
-    if run.tests:
-        screen.say(LIMIT)
+        screen.say(test.sentence.removesuffix(" " + test.limit), style="bold")
+    for limit in dict.fromkeys(test.limit for test in run.tests.values()):
+        screen.say(limit)
+    if sentence := kept(run):
+        screen.say("")
+        screen.say(sentence)
     if command := try_strategies(run):
         screen.say("")
         screen.say("To find out whether training on the confused pairs helps on these images:")
@@ -137,9 +139,9 @@ def _need_chosen_pairs(recipes: Iterable[str]) -> list[str]:
 
 
 def print_metrics(
-    predictions: Mapping[str, Predictions], metrics: Mapping[str, Metrics], screen: Screen
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Metrics], screen: Screen, *, folds: int = 0
 ) -> None:
-    """Print one row of metrics for each method; fractions in percent."""
+    """Print one row of metrics for each method; fractions in percent. ``folds``: of cross-validation."""
     rows = []
     for method, values in metrics.items():
         low, high = accuracy_interval(predictions[method])
@@ -158,7 +160,10 @@ def print_metrics(
         )
     count = len(next(iter(predictions.values())).ids)
     screen.say("")
-    screen.table(f"Test on {count:,} images, in percent except AUROC and log-loss", _COLUMNS, rows)
+    title = f"Test on {count:,} images"
+    if folds:
+        title = f"Left-out figures by {folds}-fold cross-validation over {count:,} images"
+    screen.table(f"{title}, in percent except AUROC and log-loss", _COLUMNS, rows)
     if few := few_groups(next(iter(predictions.values())).groups):
         screen.say(few)
     screen.say(

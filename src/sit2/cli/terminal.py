@@ -34,7 +34,7 @@ from sit2.events import (
 
 SECONDS = 10.0  # between two lines of a log
 WIDTH = 80  # columns of a line at most
-TRAINING = "training"  # the stage whose epochs are lines
+TRAINING = ("training", "refit")  # the stages whose epochs are lines
 _SPLITS = {"train": "for training", "val": "for validation", "test": "for the test"}
 
 Clock = Callable[[], float]
@@ -101,16 +101,18 @@ class Terminal:
         self.screen.say(f"{data.name}: {counted(data.images, 'image')} in {data.classes} classes")
         kind = "colour" if data.colour else "gray"
         self.screen.say(f"Images{of} are used at {width} × {height}, in {kind}")
+        if data.folds:
+            self.screen.say(f"{data.folds} folds, each with about the following images:")
         self.screen.say(", ".join(f"{count:,} {_SPLITS[name]}" for name, count in data.splits))
 
     def _epoch(self, row: EpochEnded) -> None:
         last, self._epochs[row.name] = self._epochs.get(row.name), row
-        if self._stage == TRAINING and row.name in self._begun:  # not one of a network that was found
+        if self._stage in TRAINING and row.name in self._begun:  # not one of a network that was found
             self._tell(epoch_line(row, last, self._width))
 
     def _ended(self, training: TrainingEnded) -> None:
         row = self._epochs.get(training.name)
-        if row is not None and (training.found or self._stage != TRAINING):
+        if row is not None and (training.found or self._stage not in TRAINING):
             self._tell(training_line(row, self._width, found=training.found))
 
     @property

@@ -60,6 +60,21 @@ class RunSettings:
         topic=METHOD,
         basic=True,
     )
+    cv: int = parameter(
+        0,
+        "K folds instead of one held-out test: figures over all images, each classified by a network that was "
+        "trained without it; what is kept is trained on all; 0: a held-out test",
+        low=0,
+        topic=METHOD,
+        basic=True,
+        value="K",
+    )
+    refit: bool = parameter(
+        False,
+        "after the evaluation, train what is kept once more on all labelled images, those of the test too",
+        topic=METHOD,
+        basic=True,
+    )
     seed: int = parameter(0, "root of all randomness", low=0, topic=RUN, basic=True)
     device: str = parameter(
         "auto", "where to train", choices=("auto", "cpu", "cuda", "mps"), topic=RUN, basic=True
@@ -97,11 +112,27 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
         self.recipe.control(self.control)
         depth_limits(self.depth_window)
         check_channels_from(self.channels_from)
+        self._check_folds()
         if self.val_fraction + self.test_fraction > 0.9:
             raise ConfigError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave less "
                 "than a tenth of the images for training\nexpected a sum of at most 0.9; lower one of them"
             )
+
+    def _check_folds(self) -> None:
+        """Raise :class:`ConfigError` where cross-validation is asked for that cannot be."""
+        if self.cv == 1:
+            raise ConfigError("cv is 1\nexpected at least 2 folds, or 0 for one held-out test")
+        if self.cv and self.labels_per_class is not None:
+            raise ConfigError(
+                "labels_per_class keeps some of the training images, and cv is for using all of them\n"
+                "leave out one of the two"
+            )
+
+    @property
+    def refits(self) -> bool:
+        """Whether the models that are kept are trained on all images, after others were evaluated."""
+        return self.refit or self.cv > 0
 
     def __reduce__(self) -> Any:  # a read-only view cannot be sent to another process
         return make_config, (self.as_dict(),)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("id", "path", "label", "group", "split", "problem")
 DIGEST = "digest"  # one more column, which runs of before do not have
+FOLD = "fold"  # a column more, of a run with cross-validation
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Samples:
     splits: tuple[str, ...] = ()  # each one of SPLITS
     problems: tuple[str, ...] = ()  # why an image cannot be read, or ""
     digests: tuple[str, ...] = ()  # N or none: of its pixels as the network sees them; "" where it has none
+    folds: tuple[str, ...] = ()  # N or none: from "1", the fold that an image was left out in, or ""
 
     @classmethod
     def of(
@@ -61,11 +63,11 @@ class Samples:
         """Return the table that is written."""
         import pandas as pd
 
-        columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems, self.digests)
-        names = (*COLUMNS, DIGEST) if self.digests else COLUMNS
-        cells = {name: list(cells) or [""] * len(self) for name, cells in zip(names, columns, strict=False)}
+        columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems)
+        cells = {name: list(cells) or [""] * len(self) for name, cells in zip(COLUMNS, columns, strict=True)}
+        cells |= {name: list(more) for name, more in ((DIGEST, self.digests), (FOLD, self.folds)) if more}
         # pandas' own strings refuse file names with broken characters
-        return pd.DataFrame(cells, columns=pd.Index(names), dtype=object)
+        return pd.DataFrame(cells, columns=pd.Index(list(cells)), dtype=object)
 
 
 def as_texts(digests: ByteArray) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ def read_samples(path: Path) -> Samples:
         raise damaged(path, f"{unknown[0]!r} is no split")
     groups = cells["group"] if any(cells["group"]) else ()
     digests = tuple(table[DIGEST]) if DIGEST in table.columns and any(table[DIGEST]) else ()
+    folds = tuple(table[FOLD]) if FOLD in table.columns else ()
     return Samples(
         cells["id"],
         cells["path"],
@@ -96,4 +99,5 @@ def read_samples(path: Path) -> Samples:
         cells["split"],
         problems=cells["problem"],
         digests=digests,
+        folds=folds,
     )

@@ -163,13 +163,20 @@ def limit_labels(
 
 
 def folds(
-    labels: IntArray, groups: Sequence[str], count: int, seeds: Seeds, *, duplicates: Sequence[str] = ()
+    labels: IntArray,
+    groups: Sequence[str],
+    count: int,
+    seeds: Seeds,
+    *,
+    duplicates: Sequence[str] = (),
+    exactly: bool = False,
 ) -> list[tuple[IntArray, IntArray]]:
     """Part N samples into folds, each (rows to train on, rows held out). Every row is held out once.
 
     There are ``count`` folds, or as many as the smallest class has samples (with groups: groups), but at
-    least two. ``groups`` is empty where there are none. Images of one name in ``duplicates`` are put into one
-    fold, with the groups that they link.
+    least two; ``exactly``: as many as are asked for, as far as there are samples (groups), so that a fold may
+    hold out no sample of a small class. ``groups`` is empty where there are none. Images of one name in
+    ``duplicates`` are put into one fold, with the groups that they link.
 
     Raises:
         DataError: when there are not two different samples, or groups, to part.
@@ -182,7 +189,7 @@ def folds(
             "expected at least two groups; --groups none ignores them"
         )
     smallest = min(len(np.unique(names[labels == k])) for k in np.unique(labels))
-    number = max(2, min(count, smallest))
+    number = max(2, min(count, len(np.unique(names)) if exactly else smallest))
     fold = _group_folds(labels, names, number, seeds) if len(groups) else _folds(labels, number, seeds)
     if duplicates:
         for part in _parts(connected_groups(groups, duplicates)):

@@ -27,6 +27,10 @@ LIMIT = (
     "This holds for one split and one seed: it covers chance in the test images, not chance in training. "
     "Repeat with more splits and seeds before relying on it."
 )
+LIMIT_OF_FOLDS = (
+    "This holds for one seed. The folds share most of their training images, so the interval is somewhat too "
+    "narrow, and it does not cover chance in training. Repeat with more splits and seeds before relying on it."
+)
 Verdict = Literal["better", "worse", "no evidence"]
 Told = Verdict | Literal["not judged"]
 NOT_JUDGED = "not judged: training looks unfinished"
@@ -66,6 +70,12 @@ class TestResult:
     p_adjusted: float  # by Bonferroni, as the interval of the accuracy is
     comparisons: int = 1  # how many methods were compared together
     unfinished: tuple[str, ...] = ()  # those of the two whose training looks unfinished
+    folds: int = 0  # of cross-validation, where the images were left out fold by fold
+
+    @property
+    def limit(self) -> str:
+        """Say what the verdict does not cover."""
+        return LIMIT_OF_FOLDS if self.folds else LIMIT
 
     @property
     def verdict(self) -> Verdict:
@@ -90,7 +100,7 @@ class TestResult:
         return (
             f"{opening}: {percent(self.accuracy)} against {percent(self.control_accuracy)} of "
             f"{self.n} images right, a difference of {points(gap.difference)} points "
-            f"({how_sure(gap, self.p_adjusted, self.comparisons)}). {LIMIT}"
+            f"({how_sure(gap, self.p_adjusted, self.comparisons)}). {self.limit}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -109,6 +119,7 @@ class TestResult:
             "comparisons": self.comparisons,
             "verdict": self.verdict,
             "unfinished": list(self.unfinished),
+            **({"folds": self.folds} if self.folds else {}),
             "sentence": self.sentence,
             "only_method_right": self.only_method_right,
             "only_control_right": self.only_control_right,
@@ -133,6 +144,7 @@ class TestResult:
             p_adjusted=float(content["p_adjusted"]),
             comparisons=int(content["comparisons"]),
             unfinished=tuple(str(name) for name in content.get("unfinished", ())),
+            folds=int(content.get("folds", 0)),
         )
 
 

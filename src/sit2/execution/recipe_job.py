@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,12 @@ from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.execution.trained import Trained
 from sit2.execution.training_job import TrainingJob, load_finished
+from sit2.inference.chain import Observations
 from sit2.inference.model import Members, Model
 from sit2.inference.model_spec import described
 from sit2.inference.predictors.predictor import Known
 from sit2.parameters import parameters_of
-from sit2.records import ClassPair, FloatArray
+from sit2.records import ClassPair, FloatArray, IntArray
 from sit2.training.backbones import Network
 from sit2.training.device import pick_device, telling_of_memory, threads
 
@@ -32,8 +33,20 @@ RECIPE = 3  # of what comes after training: to be raised when it gives another r
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """A recipe that was evaluated, and images that nothing of it was trained on, nor fitted to."""
+
+    job: RecipeJob
+    unseen: Part
+
+
+@dataclass(frozen=True)
 class RecipeJob:
-    """What determines the answers of one recipe on one split."""
+    """What determines the answers of one recipe on one split.
+
+    Where the same recipe was evaluated before, on fewer training images, and this is what is kept, there are no
+    images left to fit predictors to: they are fitted to what the evaluated ones say of images unseen by them.
+    """
 
     recipe: Recipe
     config: Config
@@ -41,6 +54,21 @@ class RecipeJob:
     predict: Part  # the images to answer for beside the validation images
     pairs: tuple[ClassPair, ...] = ()  # that its predictors use
     save_to: Path | None = None  # where to write the model
+    evaluated: tuple[Evaluated, ...] = ()
+    figures: str = ""  # whose the figures are, for the model; "": its own
+
+    @property
+    def needs(self) -> tuple[TrainingJob, ...]:
+        """Return all trainings whose networks must be there."""
+        return (*self.trainings, *(training for one in self.evaluated for training in one.job.trainings))
+
+    def with_trainings(self, change: Callable[[TrainingJob], TrainingJob]) -> RecipeJob:
+        """Return the job with each of the trainings that it needs changed."""
+        return replace(
+            self,
+            trainings=tuple(change(one) for one in self.trainings),
+            evaluated=tuple(replace(one, job=one.job.with_trainings(change)) for one in self.evaluated),
+        )
 
     @cached_property
     def key(self) -> str:
@@ -52,12 +80,16 @@ class RecipeJob:
             for p in predictors
             for name, given in [described(p)]
         ]
-        known = (
+        known: tuple[object, ...] = (
             (RECIPE, importlib.metadata.version("sit2"), [job.key for job in self.trainings], values),
             [(pair.a, pair.b, pair.score) for pair in self.pairs],
             (first.train.groups, first.val.groups) if predictors else (),
         )
-        return key_of(known, [self.predict.content(first.store)])
+        contents = [self.predict.content(first.store)]
+        if self.figures or self.evaluated:
+            known = (*known, (self.figures, [one.job.key for one in self.evaluated]))
+            contents += [one.unseen.content(first.store) for one in self.evaluated]
+        return key_of(known, contents)
 
     def run(self, listener: Listener = nobody) -> Outcome:
         """Answer for the validation images and those to predict; the networks must be there.
@@ -97,9 +129,20 @@ class RecipeJob:
         """
         first = self.trainings[0]
         trained, model = self._unfitted()
+        if self.evaluated:
+            seen, labels = self._seen_by_the_evaluated()
+            return trained, model.fitted(seen, labels), np.empty((0, len(first.classes)))
         seen = model.observe(first.store.images, first.val.rows)
         validation = model.cross_fitted(seen, first.val.labels, first.val.groups, first.seeds)
         return trained, model.fitted(seen, first.val.labels), validation
+
+    def _seen_by_the_evaluated(self) -> tuple[Observations | None, IntArray]:
+        """Return what the evaluated models observe on their unseen images, and the labels of these."""
+        images = self.trainings[0].store.images
+        parts = [one.job._unfitted()[1].observe(images, one.unseen.rows) for one in self.evaluated]
+        found = [part for part in parts if part is not None]
+        labels = np.concatenate([one.unseen.labels for one in self.evaluated])
+        return Observations.joined(found) if found else None, labels
 
     def _unfitted(self) -> tuple[list[Trained], Model]:
         """Return the model with predictors that have learned from the training images, and are not fitted."""
@@ -113,6 +156,7 @@ class RecipeJob:
             recipe=str(self.recipe),
             networks=len(network.networks) if isinstance(network, Members) else 1,
             predictors=tuple(described(predictor) for predictor in predictors),
+            figures=self.figures,
         )
         known = Known(
             images=first.store.images,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from sit2.events import EpochEnded, Listener, Note, Progress, StepsDone, Trainin
 from sit2.execution.executors import EXECUTORS
 from sit2.execution.executors.executor import Executor
 from sit2.execution.recipe_job import Outcome, RecipeJob
+from sit2.execution.trained import load_trained
 from sit2.execution.training_job import TrainingJob
 from sit2.execution.tuning import tuned
 from sit2.inference.model import Model
@@ -86,11 +87,12 @@ def run_recipes(
     if todo:
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
             planned = [_placed(job, networks, keep) for job in todo]
-            every = [training for job in planned for training in job.trainings]
+            there = {key for job in planned for key in _found(job)}
+            every = [training for job in planned for training in job.needs if training.key not in there]
             meter = _Meter(listener, title, every, plan_workers(config, len(planned)))
             with make_executor(config, len(planned), meter) as executor:
                 shared = _share(planned, executor, Path(scratch))
-                for key, outcome in _run(shared, executor):
+                for key, outcome in _run(shared, executor, there):
                     save_outcome(keep, key, outcome)
                     finish(key, outcome)
             meter.end()
@@ -108,9 +110,17 @@ def train_here(job: RecipeJob, listener: Listener = nobody) -> Model:
         return placed.model()[1]
 
 
-def _run(jobs: Sequence[RecipeJob], executor: Executor) -> Iterator[tuple[str, Outcome]]:
-    """Yield the key of each job and its outcome, in whatever order they come."""
-    plan = _Plan(list(jobs), executor)
+def _found(job: RecipeJob) -> list[str]:
+    """Return the keys of those trainings of evaluated recipes whose networks are there: nothing is told of them."""
+    others = job.needs[len(job.trainings) :]
+    return [training.key for training in others if load_trained(training.network) is not None]
+
+
+def _run(
+    jobs: Sequence[RecipeJob], executor: Executor, there: Iterable[str] = ()
+) -> Iterator[tuple[str, Outcome]]:
+    """Yield the key of each job and its outcome, in whatever order they come; some networks are there."""
+    plan = _Plan(list(jobs), executor, trained=set(there))
     try:
         while plan.busy:
             plan.submit_some()
@@ -142,7 +152,7 @@ class _Plan:
         for job in list(self.waiting):
             if len(self.running) >= 2 * self.executor.workers and self.executor.workers > 1:
                 return
-            missing = [t for t in job.trainings if t.key not in self.trained]
+            missing = [t for t in job.needs if t.key not in self.trained]
             for training in missing:
                 if training.key not in self.begun:
                     self.begun.add(training.key)
@@ -183,20 +193,17 @@ def _placed(job: RecipeJob, networks: Path, keep: Path | None) -> RecipeJob:
         checkpoint = None if keep is None else keep / f"{training.key}.pt"
         return replace(training, network=networks / f"{training.key}.network", checkpoint=checkpoint)
 
-    return replace(job, trainings=tuple(place(training) for training in job.trainings))
+    return job.with_trainings(place)
 
 
 def _share(jobs: Sequence[RecipeJob], executor: Executor, scratch: Path) -> list[RecipeJob]:
     """Return the jobs with their pixels as the executor wants them; each store is handed over once."""
     stores: dict[int, PixelStore] = {}
-    for number, store in enumerate({id(t.store): t.store for job in jobs for t in job.trainings}.values()):
+    for number, store in enumerate({id(t.store): t.store for job in jobs for t in job.needs}.values()):
         folder = scratch / str(number)
         folder.mkdir()
         stores[id(store)] = executor.share(store, folder)
-    return [
-        replace(job, trainings=tuple(replace(t, store=stores[id(t.store)]) for t in job.trainings))
-        for job in jobs
-    ]
+    return [job.with_trainings(lambda t: replace(t, store=stores[id(t.store)])) for job in jobs]
 
 
 def _saved(job: RecipeJob) -> bool:

@@ -29,10 +29,11 @@ from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
 from sit2.events import Cost, Listener, Note, Planned, StageBegan, nobody
-from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, make_grid
+from sit2.experiments.costs import planned
+from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, check_repeats, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.keep_best import keep_best as keep_best_of
-from sit2.experiments.run import Notes, planned
+from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
 from sit2.seeds import Seeds
@@ -131,7 +132,10 @@ def compare_grid(
         Sit2Error: for anything that the caller can mend.
     """
     check_metric(metric)
+    check_repeats(config)
     heard = Notes(listener)
+    if config.refit and not keep_best:
+        heard(Note("a comparison keeps no models: refit does nothing here"))
     with open_comparison(grid, out, config, overwrite=overwrite) as folder:
         networks = networks_folder(config.cache, folder.state)
         work = GridRun(grid, config, folder.path / "cells", networks, heard)
@@ -200,7 +204,7 @@ def _titles(number: int, count: int, cells: int) -> tuple[str, str]:
 
 def _costs(places: Sequence[Place], grid: Grid, rounds: int) -> Iterator[Cost]:
     """Yield what the stages of all rounds are expected to cost, each like the first."""
-    each = [{cost.stage: cost for cost in planned(place, grid.recipes).costs} for place in places]
+    each = [{cost.stage: cost for cost in planned([place], None, grid.recipes).costs} for place in places]
     folds, trained = (sum(costs[stage].samples for costs in each) for stage in ("confusion", "training"))
     for number in range(1, rounds + 1):
         confusion, training = _titles(number, rounds, len(places) * len(grid.recipes))

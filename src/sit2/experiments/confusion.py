@@ -65,8 +65,10 @@ def measure_confusion(
         title: what the progress is called.
     """
     plans = [
-        FoldPlan.of(prepared, config) if needed and config.confusion == "folds" else None
-        for prepared, config, _ in places
+        FoldPlan.of(prepared, config, f" ({number} of {len(places)})" if len(places) > 1 else "")
+        if needed and config.confusion == "folds"
+        else None
+        for number, (prepared, config, _) in enumerate(places, 1)
     ]
     jobs = [job for one in plans if one is not None for job in one.jobs]
     outcomes = iter(
@@ -160,8 +162,8 @@ class FoldPlan:
     shape: tuple[int, int]  # (N training images, K classes)
 
     @classmethod
-    def of(cls, prepared: Prepared, config: Config) -> FoldPlan:
-        """Plan the folds."""
+    def of(cls, prepared: Prepared, config: Config, place: str = "") -> FoldPlan:
+        """Plan the folds; ``place`` tells them from those of others in the names of their trainings."""
         train, seeds = prepared.rows("train"), training_seeds(config)
         dataset = prepared.dataset.take(train)
         parts = folds(
@@ -178,7 +180,7 @@ class FoldPlan:
                 train=prepared.part(train[inside]),
                 val=Part.empty(),
                 predict=prepared.part(train[held_out]),
-                name=f"{prepared.dataset.name}, fold {number + 1}: ",
+                name=f"{prepared.dataset.name}{place}, fold {number + 1}: ",
             )
             for number, (inside, held_out) in enumerate(parts)
         ]

@@ -145,3 +145,12 @@ def check_metric(metric: str) -> None:
     """Raise :class:`ConfigError` for a metric that cannot be tested or ranked."""
     if metric not in RANKED_METRICS:
         raise ConfigError(f"unknown metric {metric!r}\n{did_you_mean(metric, RANKED_METRICS)}")
+
+
+def check_repeats(config: Config) -> None:
+    """Raise :class:`ConfigError` where a comparison is to be by folds: it repeats random splits."""
+    if config.cv:
+        raise ConfigError(
+            f"a comparison repeats random splits, and cv is {config.cv}\nleave out --cv (--cv 0 over a file of "
+            "settings) and choose --splits; or give `sit2 train` --cv, which tests a method against its control"
+        )

@@ -13,26 +13,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.evaluation.metrics import compute_metrics
 from sit2.events import CellEnded, Event, Listener, Note, TrainingEnded, nobody
+from sit2.execution.parts import Part
 from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.execution.runner import run_recipes
 from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.design import Grid
+from sit2.experiments.folds import split_or_folds
 from sit2.experiments.mirrored import warned_of_flips
 from sit2.experiments.planning import plan
-from sit2.experiments.prepare import (
-    Prepared,
-    frozen_features,
-    load_images,
-    split_images,
-    training_seeds,
-)
+from sit2.experiments.prepare import Prepared, frozen_features, load_images, training_seeds
 from sit2.features.frozen import FeatureStore
 from sit2.methods.phases import overlap
 from sit2.records import ClassPair, Predictions
+from sit2.seeds import Seeds
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Cell:
     val_images: int
     images: int  # of the whole data set
     outcome: Outcome
+    fold: int = 0  # of cross-validation, from 1
 
     @property
     def method(self) -> str:
@@ -92,6 +92,21 @@ class Place:
     prepared: Prepared
     features: FeatureStore | None = None  # frozen ones of the training images
     measured: Measured | None = None
+    fold: int = 0  # of cross-validation, from 1; 0: there is none
+
+    @property
+    def seeds(self) -> Seeds:
+        """Return the seeds of its trainings."""
+        seeds = training_seeds(self.config)
+        return seeds.child("cv", self.fold) if self.fold else seeds
+
+    @property
+    def unseen(self) -> Part:
+        """Return the images that what is kept is fitted to, after it was trained on all images.
+
+        Validation images; with cross-validation those that the fold left out.
+        """
+        return self.prepared.part(self.prepared.rows("test" if self.fold else "val"))
 
     @property
     def split(self) -> int:
@@ -103,15 +118,13 @@ class Place:
         """Return all pairs, ranked; none where confusion was not measured."""
         return () if self.measured is None else self.measured.pairs
 
-    def job(
-        self, recipe: Recipe, *, trials: int = 1, name: str = "", save_to: Path | None = None
-    ) -> RecipeJob:
-        """Return everything that has to be done for a recipe here."""
+    def job(self, recipe: Recipe, config: Config | None = None, **more: Any) -> RecipeJob:
+        """Return everything that has to be done for a recipe here; ``more`` as :func:`plan` takes it."""
         train, val, test = (self.prepared.part(self.prepared.rows(s)) for s in ("train", "val", "test"))
         return plan(
             recipe,
-            config=self.config,
-            seeds=training_seeds(self.config),
+            config=config or self.config,
+            seeds=self.seeds,
             classes=self.prepared.dataset.classes,
             store=self.prepared.store,
             train=train,
@@ -121,9 +134,7 @@ class Place:
             features=self.features,
             chosen=() if self.measured is None else self.measured.chosen,
             layout=self.prepared.dataset.layout,
-            trials=trials,
-            name=name,
-            save_to=save_to,
+            **more,
         )
 
     def cell(self, recipe: Recipe, outcome: Outcome) -> Cell:
@@ -143,6 +154,7 @@ class Place:
             len(val),
             len(prepared.dataset),
             outcome,
+            self.fold,
         )
 
 
@@ -190,24 +202,27 @@ class GridRun:
             for source, config, images in zip(self.grid.sources, configs, loaded, strict=True):
                 for labels in self.grid.labels or (config.labels_per_class,):
                     own = replace(config, labels_per_class=labels, split_seed=split, seed=seed)
-                    prepared = split_images(images, own, listener)
+                    parts = split_or_folds(images, own, listener)
                     if number == 0 and labels == (self.grid.labels or (labels,))[0]:  # the same everywhere
-                        prepared = warned_of_flips(prepared, own, listener)
-                    places.append(Place(source.name, labels, own, prepared))
+                        parts[0] = warned_of_flips(parts[0], own, listener)
+                    places += [
+                        Place(source.name, labels, own, part, fold=fold if own.cv else 0)
+                        for fold, part in enumerate(parts, 1)
+                    ]
             yield places
 
     def measure(self, places: Sequence[Place], title: str = "Measuring confusion") -> list[Place]:
-        """Return the places with their confusion, measured on the training images alone."""
-        places = [
-            replace(
-                place,
-                features=frozen_features(place.prepared, place.config, self.networks, self.listener, title),
-            )
-            for place in places
-        ]
+        """Return the places with their confusion, measured on the training images alone.
+
+        Where no recipe uses it, that of the folds is not measured.
+        """
+        places = [replace(place, features=self._features(place, title)) for place in places]
+        needed = any(recipe.needs_confusion for recipe in self.grid.recipes)
+        unmeasured = [] if needed else [place for place in places if place.fold]
+        places = places if needed else [place for place in places if not place.fold]
         measured = measure_confusion(
             [(place.prepared, place.config, place.features) for place in places],
-            needed=any(recipe.needs_confusion for recipe in self.grid.recipes),
+            needed=needed,
             networks=self.networks,
             keep=self.keep,
             listener=self.listener,
@@ -215,8 +230,16 @@ class GridRun:
         )
         found = [replace(place, measured=one) for place, one in zip(places, measured, strict=True)]
         for place in found:
-            self._note_overlap(place)
-        return found
+            if place.fold <= 1:
+                self._note_overlap(place)
+        return [*unmeasured, *found]
+
+    def _features(self, place: Place, title: str) -> FeatureStore | None:
+        """Return frozen features of all images that networks are trained on, sooner or later."""
+        prepared, rows = place.prepared, None
+        if place.config.refits:
+            rows = np.arange(len(prepared.dataset)) if place.config.cv else prepared.used
+        return frozen_features(prepared, place.config, self.networks, self.listener, title, rows=rows)
 
     def _note_overlap(self, place: Place) -> None:
         """Say where random pairs cannot all be others than the chosen ones."""
@@ -253,7 +276,7 @@ class GridRun:
         """
         wanted = [(place, recipe) for place in places for recipe in self.grid.recipes]
         jobs = [
-            place.job(recipe, trials=self.grid.trials, name=self._name(place), save_to=models(recipe))
+            place.job(recipe, trials=self.grid.trials, name=self.name_of(place), save_to=models(recipe))
             for place, recipe in wanted
         ]
         done: dict[int, Cell] = {}
@@ -264,7 +287,7 @@ class GridRun:
             done[n] = place.cell(recipe, outcome)
             grown([done[k] for k in sorted(done)])
             if not self.grid.is_run:
-                name = f"{self._name(place)}{recipe}"
+                name = f"{self.name_of(place)}{recipe}"
                 accuracy = float(done[n].predictions.correct.mean())
                 self.listener(CellEnded(name, before + len(done), every, accuracy))
 
@@ -284,8 +307,10 @@ class GridRun:
         )
         return [done[n] for n in range(len(wanted))]
 
-    def _name(self, place: Place) -> str:
+    def name_of(self, place: Place) -> str:
         """Return what a place's trainings are called, where there are several places."""
+        if place.fold:
+            return f"fold {place.fold}: "
         if len(self.grid.sources) == self.grid.splits == self.grid.seeds == 1 and len(self.grid.labels) < 2:
             return ""
         labels = "" if place.labels is None else f"{place.labels} labels, "

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config
 from sit2.data.pixels import PixelStore
+from sit2.events import EpochEnded
 from sit2.execution.parts import Part
-from sit2.execution.recipe_job import RecipeJob
+from sit2.execution.recipe_job import Evaluated, RecipeJob
 from sit2.execution.training_job import TrainingJob
 from sit2.features.frozen import FeatureStore
+from sit2.inference.predictors import PREDICTORS
 from sit2.methods.phases import pairs_from
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
@@ -36,6 +41,8 @@ def plan(
     trials: int = 1,
     name: str = "",
     save_to: Path | None = None,
+    evaluated: Sequence[Evaluated] = (),
+    figures: str = "",
 ) -> RecipeJob:
     """Return everything that has to be done for one recipe on one split.
 
@@ -55,6 +62,8 @@ def plan(
         trials: trainings to choose among by validation.
         name: what the trainings are called before the recipe's own name, where there are several splits.
         save_to: where to write the model.
+        evaluated: the same recipe on fewer training images, where that was evaluated and this is to be kept.
+        figures: whose the figures are then, in a sentence that goes with the model.
     """
     pairs = tuple(pairs_from(recipe.pairs, chosen, classes, seeds)) if recipe.uses_pairs else ()
     trainings = []
@@ -81,7 +90,9 @@ def plan(
             )
         )
     own = pairs if recipe.uses_pairs else ()
-    return RecipeJob(recipe, config, tuple(trainings), predict, own, save_to)
+    if not any(PREDICTORS[name].is_fitted for name in recipe.predictors):
+        evaluated = ()  # there is nothing to ask them for
+    return RecipeJob(recipe, config, tuple(trainings), predict, own, save_to, tuple(evaluated), figures)
 
 
 def of_fold(config: Config, images: int) -> Config:
@@ -91,3 +102,25 @@ def of_fold(config: Config, images: int) -> Config:
     samples = None if config.samples_seen is None else max(1, config.samples_seen // 2)
     epochs = max(0.01, config.epochs_of(images) / 2)
     return replace(config, epochs=epochs, samples_seen=samples, early_stop=0)
+
+
+def of_refit(config: Config, evaluated: Sequence[tuple[int, Sequence[EpochEnded]]]) -> Config:
+    """Return how what is kept is trained: as many epochs as what was evaluated, without early stopping.
+
+    Args:
+        config: every setting.
+        evaluated: (training images, history) of each evaluated training of the recipe. Where one was stopped
+            early, its epochs are those before its best validation log-loss.
+    """
+    epochs = float(np.mean([_epochs(config, count, history) for count, history in evaluated]))
+    return replace(config, epochs=max(0.01, epochs), samples_seen=None, early_stop=0)
+
+
+def _epochs(config: Config, images: int, history: Sequence[EpochEnded]) -> float:
+    """Return how often a training read its images, in effect."""
+    if config.early_stop and history[-1].val_log_loss is not None:
+        last = [row for row in history if row.phase == history[-1].phase]
+        best = min(last, key=lambda row: math.inf if row.val_log_loss is None else row.val_log_loss)
+        return best.samples_seen / images
+    seen = config.samples_seen
+    return config.epochs_of(images) if seen is None else seen / images

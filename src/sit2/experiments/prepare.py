@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sit2.config.schema import Config
 from sit2.data.cache import cache_folder
+from sit2.data.cross_validation import check_free
 from sit2.data.decoding.header import size_of
 from sit2.data.decoding.image import Unreadable
 from sit2.data.duplicates import name_duplicates
@@ -74,6 +75,25 @@ class Prepared:
     start: Start = Start()  # what networks start from
     original: tuple[int, int] | None = None  # the median height and width of the images as they are
     findings: tuple[Finding, ...] = ()  # of the quick check
+
+    @property
+    def used(self) -> IntArray:
+        """Return the rows of the images of all splits but "unused"."""
+        return np.flatnonzero(self.splits != "unused").astype(np.int64)
+
+    def told(self, splits: tuple[tuple[str, int], ...], *, folds: int = 0) -> DataPrepared:
+        """Return what there is to tell of the images."""
+        channels, height, width = self.store.images.shape[1:]
+        return DataPrepared(
+            self.dataset.name,
+            len(self.dataset),
+            len(self.dataset.classes),
+            (height, width),
+            channels == 3,
+            splits,
+            self.original,
+            folds,
+        )
 
     def rows(self, split: str) -> IntArray:
         """Return the rows of a split, in the dataset's order."""
@@ -142,6 +162,8 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     for note in found.notes:
         listener(Note(note))
     refuse_missing(found)
+    if config.cv and not config.resplit:
+        check_free(found)
     original = median_size(found)
     config = fitting(config, original)
     pixels = load_pixels_for(
@@ -182,43 +204,46 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
     Raises:
         DataError: when that cannot be done, or the given splits leak and that is not allowed.
     """
+    dataset = labelled(loaded, config, listener)
+    splits = split(dataset, config)
+    for sentence in describe(splits, dataset.labels, dataset.classes):
+        listener(Note(sentence))
+    prepared = in_splits(loaded, dataset, splits)
+    listener(prepared.told(tuple((name, len(prepared.rows(name))) for name in ("train", "val", "test"))))
+    return prepared
+
+
+def labelled(loaded: Loaded, config: Config, listener: Listener) -> Dataset:
+    """Return the readable images, with the splits that they are to keep.
+
+    Raises:
+        DataError: when the given splits leak and that is not allowed.
+    """
     found, index = loaded.found, loaded.readable
     dataset = found if len(index) == len(found) else found.take(index)
     if config.resplit:
         dataset = replace(dataset, splits=())
     for sentence in leak_notes(dataset, allow=config.allow_leaks):
         listener(Note(sentence))
-    splits = split(dataset, config)
-    for sentence in describe(splits, dataset.labels, dataset.classes):
-        listener(Note(sentence))
+    return dataset
+
+
+def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Prepared:
+    """Put every image of :func:`labelled` into its split."""
+    found, index = loaded.found, loaded.readable
     every = np.full(len(found), "unused", dtype=object)
     every[index] = splits
-    samples = Samples.of(found, every.tolist(), loaded.problems, loaded.store.digests)
-    findings = quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)
-    prepared = Prepared(
+    return Prepared(
         dataset,
         loaded.store,
         index,
         splits,
-        samples,
+        Samples.of(found, every.tolist(), loaded.problems, loaded.store.digests),
         loaded.fingerprint,
         loaded.start,
         loaded.original,
-        findings,
+        tuple(quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)),
     )
-    channels, height, width = loaded.store.images.shape[1:]
-    listener(
-        DataPrepared(
-            dataset.name,
-            len(dataset),
-            len(dataset.classes),
-            (height, width),
-            channels == 3,
-            tuple((name, len(prepared.rows(name))) for name in ("train", "val", "test")),
-            loaded.original,
-        )
-    )
-    return prepared
 
 
 def split(dataset: Dataset, config: Config) -> SplitArray:
@@ -283,19 +308,25 @@ def _start(store: PixelStore, config: Config, listener: Listener) -> Start:
 
 
 def frozen_features(
-    prepared: Prepared, config: Config, folder: Path, listener: Listener, title: str
+    prepared: Prepared,
+    config: Config,
+    folder: Path,
+    listener: Listener,
+    title: str,
+    *,
+    rows: IntArray | None = None,
 ) -> FeatureStore | None:
-    """Return frozen features of the training images; None where no network is trained that could give some.
+    """Return frozen features of the images ``rows``, by default those for training.
 
-    They are kept in ``folder``, where an earlier run may have left them.
+    None where no network is trained that could give some. They are kept in ``folder``, where an earlier run may
+    have left them.
     """
     channels, _, size = prepared.store.images.shape[1:]
     device = pick_device(config.device)
     extractor = frozen_extractor(config, prepared.start, channels=channels, image_size=size, device=device)
     if extractor is None:
         return None
-    train = prepared.part(prepared.rows("train"))
-    rows = np.unique(train.rows)
+    rows = np.unique(prepared.index[prepared.rows("train") if rows is None else rows])
     known = (FEATURES, prepared.start, extractor.mirror, size, version("torch"), device)
     path = folder / f"{key_of(known, [prepared.store.digests[rows].tobytes()])}.features.npy"
 

@@ -10,34 +10,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sit2.config.recipe import Recipe, model_folder
 from sit2.config.schema import Config, make_config
-from sit2.confusion.matrix_file import matrix_table
-from sit2.confusion.pairs_file import pairs_table
-from sit2.confusion.predictions_file import predictions_table
 from sit2.data.cache import networks_folder
-from sit2.data.quality.findings import class_warnings, findings_json
+from sit2.data.quality.findings import class_warnings
 from sit2.data.readers import read_dataset
-from sit2.data.thumbnails import write_thumbnails
 from sit2.errors import RunFolderError
-from sit2.evaluation.metrics import Metrics, compute_metrics
-from sit2.evaluation.statistics import TestResult, compare_all
-from sit2.events import Cost, Event, Listener, Note, Planned, StageBegan, nobody
-from sit2.experiments.artifacts import write_batches, write_examples
-from sit2.experiments.confusion import Measured
+from sit2.evaluation.metrics import Metrics
+from sit2.evaluation.statistics import TestResult
+from sit2.events import Event, Listener, Note, StageBegan, nobody
+from sit2.execution.recipe_job import Outcome, RecipeJob
+from sit2.experiments.artifacts import write_examples
+from sit2.experiments.costs import planned
 from sit2.experiments.design import Grid, Source
+from sit2.experiments.folds import judged as judged_images
 from sit2.experiments.grid import Cell, GridRun, Place
-from sit2.experiments.planning import of_fold
-from sit2.experiments.prepare import Prepared, training_seeds
+from sit2.experiments.kept import KEPT, kept_place, pooled, refit, refit_jobs
+from sit2.experiments.recording import record_batches, record_confusion, record_data, record_evaluation
 from sit2.methods.method import Mixing
-from sit2.methods.phases import make_phases, pairs_from
 from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
-from sit2.seeds import Seeds
-from sit2.storage.run_folder import RunFolder, predictions_file
-from sit2.training.history import GrowingHistory, history_table
+from sit2.storage.run_folder import RunFolder
+from sit2.training.history import ALL, GrowingHistory, Training
 
 
 @dataclass(frozen=True)
@@ -167,186 +161,103 @@ class Notes:
         self.listener(event)
 
 
-STAGES = ("images", "confusion", "training", "evaluation", "report")
+STAGES = ("images", "confusion", "training", "evaluation", "refit", "report")
 
 
 def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> Run:
-    """Run the stages of a grid of one place in order."""
+    """Run the stages of a run in order.
+
+    Recipes are evaluated at one place, or in each fold. What is kept are these, or models of all images.
+    """
+    stages = [name for name in STAGES if config.refits or name != "refit"]
+    recipes = work.grid.recipes
+
+    def models(recipe: Recipe) -> Path:
+        return model_folder(folder.path, recipe, config.recipe)
 
     def stage(name: str) -> contextlib.AbstractContextManager[None]:
-        heard(StageBegan(name, STAGES.index(name) + 1, len(STAGES)))
+        heard(StageBegan(name, stages.index(name) + 1, len(stages)))
         return folder.stage(name)
 
     with stage("images"):
-        (place,) = next(work.rounds())
+        places = next(work.rounds())
+        judged = replace(places[0], prepared=judged_images([place.prepared for place in places]), fold=0)
+        kept = kept_place(places) if config.refits else None
         folder.begin()
-        record_data(folder, place.prepared)
-        for warning in class_warnings(place.prepared.findings):
+        record_data(folder, judged.prepared)
+        for warning in class_warnings(judged.prepared.findings):
             heard(Note(warning))
-        heard(planned(place, work.grid.recipes))
+        heard(planned(places, kept, recipes))
     with folder.running():
         with stage("confusion"):
-            (place,) = work.measure([place])
-            if place.measured is not None:
-                record_confusion(folder, place.measured)
-                mixing = [r for r in work.grid.recipes if isinstance(config.make_method(r.method), Mixing)]
+            # Where there are folds, the pairs that are shown and kept are those of all images.
+            *places, main = work.measure([*places, kept] if kept is not None and config.cv else places)
+            places = places or [main]
+            judged = replace(judged, measured=main.measured)
+            if kept is not None:
+                kept = replace(kept, features=main.features, measured=main.measured)
+            if main.measured is not None:
+                record_confusion(folder, main.measured)
+                mixing = [r for r in recipes if isinstance(config.make_method(r.method), Mixing)]
                 if any(recipe.pairs != "random" for recipe in mixing):
-                    training_set = place.prepared.training_set(config)
-                    write_examples(folder.path / "synthesis", training_set, place.measured.chosen, config)
+                    training_set = main.prepared.training_set(config)
+                    write_examples(folder.path / "synthesis", training_set, main.measured.chosen, config)
         with stage("training"):
-            _record_batches(folder, place, work.grid.recipes)
-            cells = _answer(work, place, folder)
+            record_batches(folder, main, recipes)
+            history = _history(work, folder, places, kept)
+            work = replace(work, listener=_both(history, heard))
+            cells = work.answer(
+                places,
+                grown=lambda cells: _finish(history, cells),
+                models=models if kept is None else lambda _recipe: None,
+            )
         with stage("evaluation"):
-            run = evaluate(folder, place, cells)
+            answers = pooled(cells, places, judged)
+            folds = len(places) if config.cv else 0
+            metrics, comparison = record_evaluation(folder, judged, answers, folds=folds)
+        if kept is not None:
+            with stage("refit"):
+                jobs = refit_jobs(work, places, kept, cells, models)
+                refit(work, jobs, done=lambda n, outcome: _finish_kept(history, jobs[n].recipe, outcome))
         with stage("report"):
             folder.save_info(notes=heard.notes)
             write_report(folder.path, last=True)
     folder.finish()
-    return run
+    predictions = {cell.method: cell.predictions for cell in answers}
+    classes = judged.prepared.dataset.classes
+    return Run(folder.path, classes, judged.pairs, predictions, metrics, comparison)
 
 
-def _answer(work: GridRun, place: Place, folder: RunFolder) -> list[Cell]:
-    """Train and answer, while history.csv grows."""
-    jobs = {recipe.training: place.job(recipe) for recipe in work.grid.recipes}
-    history = GrowingHistory(
+def _history(work: GridRun, folder: RunFolder, places: Sequence[Place], kept: Place | None) -> GrowingHistory:
+    """Return what lets history.csv grow."""
+    jobs: dict[Training, RecipeJob] = {}
+    for place in places:
+        for recipe in work.grid.recipes:
+            jobs[_training(recipe, place.fold)] = place.job(recipe, name=work.name_of(place))
+    if kept is not None:
+        jobs |= {(recipe.training, ALL): kept.job(recipe, name=KEPT) for recipe in work.grid.recipes}
+    return GrowingHistory(
         lambda table: folder.write_table("history.csv", table),
         {training: [one.name for one in job.trainings] for training, job in jobs.items()},
     )
 
-    def listener(event: Event) -> None:
-        history(event)
-        work.listener(event)
 
-    def grown(cells: Sequence[Cell]) -> None:
-        for cell in cells:
-            history.finish(cell.recipe.training, cell.outcome.histories)
-
-    return replace(work, listener=listener).answer(
-        [place],
-        grown=grown,
-        models=lambda recipe: model_folder(folder.path, recipe, work.config.recipe),
-    )
+def _training(recipe: Recipe, fold: int) -> Training:
+    return (recipe.training, str(fold)) if fold else recipe.training
 
 
-# Of a training step on the same images, and of nothing in particular: they only weigh the parts of a bar.
-_ASKING, _VIEWS = 1 / 3, 4
-_EVALUATION, _REPORT = 3.0, 6.0  # seconds, as most runs on record took
-
-
-def planned(place: Place, recipes: Sequence[Recipe]) -> Planned:
-    """Return what the stages after the images are expected to cost."""
-    config, prepared = place.config, place.prepared
-    train, asked = len(prepared.rows("train")), len(prepared.rows("val")) + len(prepared.rows("test"))
-    solved = {recipe for recipe in recipes if config.make_method(recipe.method).in_closed_form}
-    members: dict[tuple[str, str], int] = {}  # of what is trained: those of a smaller ensemble are shared
-    for recipe in set(recipes) - solved:
-        trained = recipe.method, recipe.pairs if recipe.trains_with_pairs else ""
-        members[trained] = max(members.get(trained, 0), recipe.members)
-    samples = sum(members.values()) * config.total_steps(train) * config.step_size + len(solved) * train
-    views = sum((_VIEWS if "tta" in recipe.predictors else 1) * recipe.members for recipe in recipes)
-    return Planned(
-        (
-            Cost("confusion", _cost_of_folds(config, train, recipes)),
-            Cost("training", samples),
-            Cost("evaluation", asked * views * _ASKING, _EVALUATION),  # and the answers, which come before it
-            Cost("report", seconds=_REPORT),
-        )
-    )
-
-
-def _cost_of_folds(config: Config, train: int, recipes: Sequence[Recipe]) -> float:
-    """Return the samples that the folds are trained on; whatever else measures confusion trains on none."""
-    if config.confusion != "folds" or not any(recipe.needs_confusion for recipe in recipes):
-        return 0.0
-    inside = max(1, train * (config.folds - 1) // config.folds)
-    fold = of_fold(config, inside)
-    return config.folds * fold.total_steps(inside) * fold.step_size
-
-
-def record_data(folder: RunFolder, prepared: Prepared) -> None:
-    """Write samples.csv and check.json; refuse to go on with a run whose images have changed.
-
-    Raises:
-        RunFolderError: when the unfinished run saw other images, labels or splits.
-    """
-    before = folder.info.get("dataset", {}).get("fingerprint")
-    if before not in (None, prepared.fingerprint):
-        raise RunFolderError(
-            f"the images or labels have changed since the run in {folder.path} began\n"
-            "use --overwrite to begin again, or another -o"
-        )
-    folder.write_table("samples.csv", prepared.samples.table())
-    folder.write_json("check.json", findings_json(prepared.findings))
-    folder.save_info(
-        root=str(prepared.dataset.root.resolve()),
-        dataset={
-            "name": prepared.dataset.name,
-            "fingerprint": prepared.fingerprint,
-            "classes": list(prepared.dataset.classes),
-            "images": len(prepared.dataset),
-            "left_out": len(prepared.samples) - len(prepared.dataset),
-            "bytes": int(prepared.store.images.nbytes),
-        },
-    )
-
-
-def _record_batches(folder: RunFolder, place: Place, recipes: Sequence[Recipe]) -> None:
-    """Write the beginning of every phase's first batch, and small copies of images that are in no file."""
-    prepared, config, classes = place.prepared, place.config, place.prepared.dataset.classes
-    chosen = () if place.measured is None else place.measured.chosen
-    for recipe in {recipe.training: recipe for recipe in recipes}.values():
-        pairs = pairs_from(recipe.pairs, chosen, classes, training_seeds(config))
-        phases = make_phases(config.make_method(recipe.method), pairs, len(classes))
-        training_set = prepared.training_set(config, "training")
-        write_batches(folder.path / "batches", training_set, recipe, phases, config)
-    if prepared.dataset.arrays:
-        rows = np.concatenate([prepared.rows("train"), prepared.rows("test")])
-        write_thumbnails(folder.path / "thumbnails.npz", prepared.dataset.take(rows), config)
-
-
-def record_confusion(folder: RunFolder, measured: Measured, place: str = "confusion/") -> None:
-    """Write matrix.csv and pairs.csv, and how good what measured them is."""
-    folder.write_table(f"{place}matrix.csv", matrix_table(measured.confusion))
-    folder.write_table(f"{place}pairs.csv", pairs_table(measured.pairs))
-    if measured.by is not None:
-        folder.save_info(confusion=measured.by.to_json())
-
-
-def evaluate(folder: RunFolder, place: Place, cells: Sequence[Cell]) -> Run:
-    """Write predictions, metrics, history and the comparison of each recipe with its control."""
-    prepared = place.prepared
-    paths = [prepared.dataset.paths[n] for split in ("val", "test") for n in prepared.rows(split)]
-    classes, metrics = prepared.dataset.classes, dict[str, dict[str, Metrics]]()
+def _finish(history: GrowingHistory, cells: Sequence[Cell]) -> None:
     for cell in cells:
-        both = Predictions(
-            cell.validation.ids + cell.predictions.ids,
-            np.concatenate([cell.validation.labels, cell.predictions.labels]),
-            np.concatenate([cell.validation.probabilities, cell.predictions.probabilities]),
-        )
-        table = predictions_table(both, classes, paths)
-        folder.write_table(str(predictions_file(Path(), cell.method)), table)
-        parts = {"val": cell.validation, "test": cell.predictions}
-        metrics[cell.method] = {
-            split: compute_metrics(part, place.pairs) for split, part in parts.items() if len(part.ids)
-        }
-    folder.write_table(
-        "history.csv", history_table([(cell.recipe.training, cell.outcome.histories) for cell in cells])
-    )
-    tests = {cell.method: cell.predictions for cell in cells}
-    comparison = compare_all(
-        tests, _controls(cells, place.config.control), seeds=Seeds(place.config.seed).child("statistics")
-    )
-    folder.write_json("metrics.json", metrics)
-    folder.write_json("comparison.json", {method: test.to_json() for method, test in comparison.items()})
-    folder.save_info(
-        samples_seen={cell.method: cell.outcome.budget for cell in cells},
-        training_seconds={cell.method: round(cell.outcome.seconds, 2) for cell in cells},
-    )
-    return Run(folder.path, classes, place.pairs, tests, metrics, comparison)
+        history.finish(_training(cell.recipe, cell.fold), cell.outcome.histories)
 
 
-def _controls(cells: Sequence[Cell], asked: str) -> dict[str, str]:
-    """Return the control of each recipe that has one among the cells."""
-    there = {cell.recipe for cell in cells}
-    controls = {cell.method: cell.recipe.control(asked) for cell in cells}
-    return {method: str(control) for method, control in controls.items() if control in there}
+def _finish_kept(history: GrowingHistory, recipe: Recipe, outcome: Outcome) -> None:
+    history.finish((recipe.training, ALL), outcome.histories)
+
+
+def _both(history: GrowingHistory, listener: Listener) -> Listener:
+    def heard(event: Event) -> None:
+        history(event)
+        listener(event)
+
+    return heard

@@ -55,6 +55,7 @@ class ModelSpec:
     weights: str = ""  # what its encoder started from; "": chance
     weights_digest: str = ""
     stages: bool = False  # whether its head sees features of several depths
+    figures: str = ""  # whose the figures of its run are, where another model was evaluated than this one
     layout: str = ""  # how labels were found in folders; "" where they came from elsewhere
     networks: int = 1  # whose answers are averaged
     predictors: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=())  # (name, settings) in order
@@ -186,6 +187,7 @@ def _texts(spec: ModelSpec) -> tuple[str, ...]:
         spec.depth_window,
         spec.background,
         spec.layout,
+        spec.figures,
         spec.weights,
     )
 

@@ -21,7 +21,7 @@ from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.subgroups import Subgroup, subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
-from sit2.events import Listener, Note, Progress
+from sit2.events import Listener, Note, Progress, nobody
 from sit2.inference.columns import Column
 from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model, read_spec
@@ -42,10 +42,13 @@ class Predicted:
     digests: tuple[str, ...] = ()  # of each image's pixels, as the network sees them
 
 
-def predict(sources: Sequence[Path], folder: Path, listener: Listener, *, layout: str = "auto") -> Predicted:
+def predict(
+    sources: Sequence[Path], folder: Path, listener: Listener, *, layout: str = "auto", warn: bool = True
+) -> Predicted:
     """Predict the readable images of some folders, files or manifests; the others are named.
 
-    ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have.
+    ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have. With ``warn``,
+    images that trained a model of all images are counted.
 
     Raises:
         DataError: when there is no image, or none that can be read.
@@ -74,12 +77,22 @@ def predict(sources: Sequence[Path], folder: Path, listener: Listener, *, layout
         listener(Note(missing))
     readable = dataset.take(good)
     probabilities = model.probabilities(pixels.images, good)
-    return Predicted(
-        model,
-        readable,
-        Predictions(readable.ids, readable.labels, probabilities, readable.groups),
-        as_texts(PixelStore.of(pixels.images).digests[good]),
-    )
+    digests = as_texts(PixelStore.of(pixels.images).digests[good])
+    if warn and model.spec.figures:
+
+        def column(name: str) -> tuple[str, ...]:
+            return Column.of(sources, name).values(readable)
+
+        known = seen_in_training(readable, digests, folder, nobody, column).itself
+        if known.any():
+            listener(
+                Note(
+                    f"{counted(int(known.sum()), 'image')} trained this model, as all images of its run did: what "
+                    "it says of them does not show how good it is"
+                )
+            )
+    found = Predictions(readable.ids, readable.labels, probabilities, readable.groups)
+    return Predicted(model, readable, found, digests)
 
 
 @dataclass(frozen=True)
@@ -128,8 +141,15 @@ def evaluate(
         RunFolderError: when there are no validation images to choose a threshold on.
     """
     chosen = None if positive is None else _threshold(folder, positive, sensitivity)
+    if chosen is not None and chosen.left_out:
+        listener(
+            Note(
+                "the run has no validation images apart: the threshold is chosen on what its folds say of the "
+                "images that they left out"
+            )
+        )
     column = None if by is None else Column.of(sources, by)
-    found = predict(sources, folder, listener, layout=layout)
+    found = predict(sources, folder, listener, layout=layout, warn=False)
     dataset, predictions, spec = found.dataset, found.predictions, found.model.spec
     labelled = predictions.labels >= 0
     if not labelled.all():
@@ -181,6 +201,7 @@ class _Chosen:
     asked: float
     threshold: float
     validation: AtThreshold
+    left_out: bool  # whether it was chosen on images that folds left out
 
     def tested_on(self, predictions: Predictions) -> Operating:
         test = AtThreshold.of(predictions, self.place, self.threshold)
@@ -207,7 +228,9 @@ def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
         )
     path = predictions_file(run, spec.recipe)
     file, samples = read_run_predictions(path), read_samples(run / "samples.csv")
-    validation = {samples.ids[n]: samples.groups[n] if samples.groups else "" for n in samples.rows("val")}
+    # By cross-validation every image was left out of the training of what predicts it.
+    unseen = samples.rows("test" if samples.folds else "val")
+    validation = {samples.ids[n]: samples.groups[n] if samples.groups else "" for n in unseen}
     if file is None or file.classes != spec.classes:
         raise RunFolderError(f"{path} is missing or of other classes\nrestore it, or train again")
     own = file.predictions.take(
@@ -222,7 +245,9 @@ def _threshold(model: Path, positive: str, sensitivity: float) -> _Chosen:
             "train with a larger --val-fraction"
         )
     threshold = threshold_for(scores, sensitivity, ROUNDED / 2)
-    return _Chosen(positive, place, sensitivity, threshold, AtThreshold.of(own, place, threshold))
+    return _Chosen(
+        positive, place, sensitivity, threshold, AtThreshold.of(own, place, threshold), bool(samples.folds)
+    )
 
 
 def _pairs_of(model: Path, classes: Sequence[str]) -> list[ClassPair]:

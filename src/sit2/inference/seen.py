@@ -19,7 +19,7 @@ from sit2.data.samples import read_samples
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError, DataError, RunFolderError
 from sit2.events import Listener, Note
-from sit2.inference.model_spec import find_model
+from sit2.inference.model_spec import find_model, read_spec
 from sit2.records import BoolArray, Dataset
 from sit2.storage.reading import read_settings
 from sit2.storage.run_info import read_info
@@ -76,6 +76,8 @@ def seen_in_training(
 ) -> Seen:
     """Find what the run of a model has in training or validation, by places, contents and groups.
 
+    Of a model of all images, what it has in the test too.
+
     Args:
         dataset: N images.
         digests: of each image's pixels, decoded as the model wants them.
@@ -104,7 +106,10 @@ def seen_in_training(
             f"{run} does not say what the model was trained on: {reason}\nrestore its run.json and "
             "samples.csv, or move the model folder out of it"
         ) from None
-    used = [*samples.rows("train").tolist(), *samples.rows("val").tolist()]
+    of_all = bool(
+        read_spec(find_model(model) / "model.json").figures
+    )  # trained once more, on the test images too
+    used = [*samples.rows("train"), *samples.rows("val"), *(samples.rows("test") if of_all else ())]
     places = {_real(Path(root), samples.paths[n]) for n in used}
     in_place = np.array([_real(dataset.root, path) in places for path in dataset.paths], dtype=np.bool_)
     contents = {samples.digests[n] for n in used} if samples.digests else set()

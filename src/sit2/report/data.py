@@ -50,7 +50,7 @@ class RunData:
     tests: Mapping[str, TestResult]  # recipe → its test against its control
     pairs: tuple[ClassPair, ...]  # ranked
     confusion: Confusion | None  # out of fold, on the training images
-    history: tuple[Epoch, ...]
+    history: tuple[Epoch, ...]  # with cross-validation, of the first fold
     findings: tuple[Finding, ...] | None  # None: the data set was not checked
 
     @cached_property
@@ -96,6 +96,16 @@ class RunData:
     def figures(self) -> tuple[ClassFigures, ...]:
         """How well the run's main recipe does on each class; nothing before there are predictions."""
         return () if self.method is None else class_figures(self.predictions[self.method], self.classes)
+
+    @cached_property
+    def folds(self) -> int:
+        """How many folds of cross-validation the figures are of; 0: a held-out test."""
+        return len(set(self.samples.folds) - {""})
+
+    @property
+    def refit(self) -> bool:
+        """Whether the models that are kept were trained on all images, after others were evaluated."""
+        return self.settings.get("refit") is True or self.folds > 0
 
     @property
     def test(self) -> TestResult | None:
@@ -162,7 +172,7 @@ def load_run(folder: Path) -> RunData:
         tests=read_tests(folder / "comparison.json"),
         pairs=_pairs(measured / "pairs.csv", classes),
         confusion=confusion,
-        history=read_history(folder / "history.csv"),
+        history=tuple(row for row in read_history(folder / "history.csv") if row.fold in ("", "1")),
         findings=read_findings(folder / "check.json"),
     )
     return replace(run, tests={name: _with_signs(test, run) for name, test in run.tests.items()})

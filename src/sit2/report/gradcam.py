@@ -117,6 +117,9 @@ class HeatMaps:
     @cached_property
     def _explainers(self) -> tuple[Explainer, ...]:
         """Load the models of the recipes that are shown; none, and ``why``, where there are no maps of them."""
+        if self.run.refit:
+            self.why = "the predictions are of other models than those that are kept"
+            return ()
         try:
             folders = {recipe: self._folder(recipe) for recipe in self.run.shown}
         except ConfigError:

@@ -128,7 +128,7 @@ def stories(run: RunData, rows: Sequence[PairRow], album: Album, heat: HeatMaps)
     """Return the first pairs with images, and with heat maps of the first errors of each kind."""
     # synthesis/001_….png is of the first chosen pair.
     sheets = {int(path.name[:3]): path for path in (run.folder / "synthesis").glob("[0-9][0-9][0-9]_*.png")}
-    samples, training = run.samples, run.samples.rows("train")
+    samples, training = run.samples, run.samples.rows("test" if run.folds else "train")
 
     def examples(name: str) -> tuple[tuple[str, str | None], ...]:
         of_class = [(samples.ids[n], samples.paths[n]) for n in training if samples.labels[n] == name]

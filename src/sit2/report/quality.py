@@ -47,13 +47,40 @@ def measured_by(one: MeasuredBy) -> str:
     return f"Confusion is that of {one.by}: {share} of {images} classified correctly ({interval})."
 
 
+def left_out(run: RunData) -> str:
+    """Say what the figures of a run by cross-validation are; "" for one held-out test."""
+    if not run.folds or run.method is None:
+        return ""
+    return (
+        f"These are left-out figures by {run.folds}-fold cross-validation over "
+        f"{counted(len(run.predictions[run.method].ids), 'image')}: each is a test image once, of a model that was "
+        "trained without it."
+    )
+
+
+def kept(run: RunData) -> str:
+    """Say what model is kept, where it is not the one that was evaluated; "" where it is."""
+    if not run.refit or run.method is None:
+        return ""
+    whose = (
+        "models that were each trained without a part of the images, and are"
+        if run.folds
+        else "the model that was trained without the test images, and is"
+    )
+    return (
+        "The model that is kept was trained once more, on all labelled images. The figures are those of "
+        f"{whose} expected to be no better than it; it was never measured itself."
+    )
+
+
 def facts(run: RunData) -> list[str]:
     """Return the other figures of the main recipe, and what stands in the run for reference."""
     if run.method is None:
         return []
     value, low, high = balanced_accuracy(run.figures)
     balanced = f"{percent(value)} (95 % interval: {percent(low)} to {percent(high)})"
-    told = [f"Balanced accuracy, in which every class counts the same: {balanced}."]
+    told = [sentence for sentence in (left_out(run), kept(run)) if sentence]
+    told.append(f"Balanced accuracy, in which every class counts the same: {balanced}.")
     known = [one.auroc for one in run.figures if not math.isnan(one.auroc)]
     if known:
         told.append(

@@ -154,16 +154,20 @@ def trust(run: RunData) -> list[str]:
         else "No network was trained on them"
         + (", and no pair of classes was chosen with their help." if run.pairs else ".")
     )
+    if run.folds and not leaks:
+        apart = "Each was classified by a network that was not trained on it" + (
+            ". The pairs of classes that are shown were chosen on all images; no fold used pairs that the images "
+            "it left out helped to choose."
+            if run.pairs
+            else "."
+        )
     sentences = [f"The figures come from {counted(n, 'test image')}{kept}. {apart}"]
     if few := few_groups(predictions.groups):
         sentences.append(few)
     if n < FEW:
         small = "differences can be detected" if test else "changes of the accuracy would be noticed"
         sentences.append(f"That is few: with fewer than {FEW} test images only large {small}.")
-    sentences.append(
-        "They hold for one split and one seed. The interval covers chance in the choice of the test images, not "
-        "chance in training: another training run can differ by several points."
-    )
+    sentences.append(_limit(run.folds))
     if test is not None and test.comparisons > 1:
         sentences.append(
             f"{test.comparisons} methods were compared: the intervals and p are corrected for that."
@@ -175,6 +179,20 @@ def trust(run: RunData) -> list[str]:
             "No image has an exact duplicate in another class, and no training image has one in the test."
         )
     return sentences
+
+
+def _limit(folds: int) -> str:
+    """Say what the intervals do not cover."""
+    if folds:
+        return (
+            f"They hold for one seed. The {folds} folds share most of their training images, and the interval "
+            "takes all images for independent, so it is somewhat too narrow. It does not cover chance in training: "
+            "another training run can differ by several points."
+        )
+    return (
+        "They hold for one split and one seed. The interval covers chance in the choice of the test images, not "
+        "chance in training: another training run can differ by several points."
+    )
 
 
 def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
@@ -282,7 +300,8 @@ def _source(run: RunData) -> str:
 
 def _compare(run: RunData, source: str, recipes: Sequence[str]) -> str:
     methods, config = ",".join(dict.fromkeys(recipes)), str(run.folder / "config.yaml")
-    words = ("-o", f"{run.folder}-compared", "--methods", methods, "--splits", "5", "--config", config)
+    words = ["-o", f"{run.folder}-compared", "--methods", methods, "--splits", "5", "--config", config]
+    words += ["--cv", "0"] if run.settings.get("cv") else []  # whose folds a comparison cannot have
     return _command("compare", source, *words)
 
 

@@ -20,6 +20,9 @@ COLUMNS = (
     *("method", "member", "phase", "epoch", "samples_seen", "loss", "lr"),
     *("val_accuracy", "val_log_loss", "seconds"),
 )
+FOLD = "fold"  # a column more, where one method is trained on several parts of the images
+ALL = "all"  # in this column: what is kept, on all images
+Training = str | tuple[str, str]  # a method; or (method, fold), of cross-validation from "1"
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,23 @@ class Epoch:
     val_accuracy: float | None  # None where it was not measured
     val_log_loss: float | None
     seconds: float  # since the training began
+    fold: str = ""  # "" where there are none
 
 
-def history_table(trainings: Sequence[tuple[str, Sequence[Sequence[EpochEnded]]]]) -> pd.DataFrame:
-    """Return the table of (method, the histories of its members); recipes that share networks have one."""
+def history_table(trainings: Sequence[tuple[Training, Sequence[Sequence[EpochEnded]]]]) -> pd.DataFrame:
+    """Return the table of (training, the histories of its members); recipes that share networks have one."""
     import pandas as pd
 
+    folds = any(isinstance(training, tuple) for training, _ in trainings)
+    columns = (*COLUMNS, FOLD) if folds else COLUMNS
     rows = []
-    for method, members in dict(trainings).items():
+    for training, members in dict(trainings).items():
+        method, fold = training if isinstance(training, tuple) else (training, "")
         for member, history in enumerate(members, 1):
             for row in history:
-                values = {**vars(row), "method": method, "member": member}
-                rows.append([values[name] for name in COLUMNS])
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+                values = {**vars(row), "method": method, "member": member, FOLD: fold}
+                rows.append([values[name] for name in columns])
+    return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
 class GrowingHistory:
@@ -61,7 +68,7 @@ class GrowingHistory:
     def __init__(
         self,
         write: Callable[[pd.DataFrame], object],
-        trainings: Mapping[str, Sequence[str]],
+        trainings: Mapping[Training, Sequence[str]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,19 +76,19 @@ class GrowingHistory:
 
         Args:
             write: puts the table where it belongs.
-            trainings: what the events of each method's members are called; methods in the table's order.
+            trainings: what the events of each training's members are called, in the table's order.
             clock: in seconds.
         """
         self._write, self._clock = write, clock
-        self._rows: dict[str, list[list[EpochEnded]]] = {
-            method: [[] for _ in members] for method, members in trainings.items()
+        self._rows: dict[Training, list[list[EpochEnded]]] = {
+            training: [[] for _ in members] for training, members in trainings.items()
         }
         self._rows_of = {
-            name: self._rows[method][n]
-            for method, members in trainings.items()
+            name: self._rows[training][n]
+            for training, members in trainings.items()
             for n, name in enumerate(members)
         }
-        self._finished: set[str] = set()
+        self._finished: set[Training] = set()
         self._written: float | None = None
         self._lock = threading.Lock()
 
@@ -94,12 +101,12 @@ class GrowingHistory:
                 if self._written is None or self._clock() - self._written >= SECONDS:
                     self._save()
 
-    def finish(self, method: str, histories: Sequence[Sequence[EpochEnded]]) -> None:
-        """Put what a method's members left behind in place of what was heard of them; once."""
+    def finish(self, training: Training, histories: Sequence[Sequence[EpochEnded]]) -> None:
+        """Put what a training's members left behind in place of what was heard of them; once."""
         with self._lock:
-            if method not in self._finished:
-                self._finished.add(method)
-                self._rows[method] = [
+            if training not in self._finished:
+                self._finished.add(training)
+                self._rows[training] = [
                     list(history) for history in histories
                 ]  # what comes late is not of these
                 self._save()
@@ -131,6 +138,7 @@ def read_history(path: Path) -> tuple[Epoch, ...]:
                 val_accuracy=_optional(row["val_accuracy"]),
                 val_log_loss=_optional(row["val_log_loss"]),
                 seconds=number(row["seconds"]),
+                fold=row.get(FOLD, ""),
             )
             for row in table.to_dict("records")
         )

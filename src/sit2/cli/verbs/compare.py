@@ -20,7 +20,7 @@ from sit2.cli.verbs.verb import (
     words,
 )
 from sit2.errors import ConfigError
-from sit2.experiments.design import DEFAULT_METHODS, check_metric, make_grid
+from sit2.experiments.design import DEFAULT_METHODS, check_metric, check_repeats, make_grid
 from sit2.storage.output_folder import refuse_taken
 
 
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         )
     if options.out is None:
         raise ConfigError("-o is missing\nname a folder for results.csv and the report")
+    check_repeats(config)
     try:
         numbers = tuple(int(word) for word in words(options.labels))
     except ValueError:

@@ -34,7 +34,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
 
     from sit2.cli.terminal import Terminal
     from sit2.confusion.foreign import Columns
-    from sit2.experiments.run import open_folder, record_confusion, record_data
+    from sit2.experiments.recording import record_confusion, record_data
+    from sit2.experiments.run import open_folder
     from sit2.report.page import write_report
 
     columns = Columns(options.label_column, options.predicted_column, options.probability_prefix)

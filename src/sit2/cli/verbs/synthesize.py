@@ -25,7 +25,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.confusion.pairs_file import read_pairs
     from sit2.experiments.artifacts import write_composites
     from sit2.experiments.prepare import prepare
-    from sit2.experiments.run import open_folder, record_confusion, record_data
+    from sit2.experiments.recording import record_confusion, record_data
+    from sit2.experiments.run import open_folder
 
     with (
         Terminal(screen) as terminal,
