@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ from sit2.confusion.predictions_file import read_predictions_for
 from sit2.data.duplicates import name_duplicates
 from sit2.data.pixels import Pixels, load_pixels_for
 from sit2.data.quality import SIZE, Checkup, Finding, check
-from sit2.data.readers import read_dataset
 from sit2.data.readers.layout import UnclearLayoutError
 from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.splits import connected_groups, folds
 from sit2.errors import DataError
 from sit2.events import Listener, Note, Progress
 from sit2.experiments.mirrored import exchanged_classes, readable_rows
-from sit2.experiments.prepare import fitting, median_size, split
+from sit2.experiments.prepare import fitting, median_size, read_as, split
 from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.opinion import fit_opinion
 from sit2.records import ByteArray, Dataset, FloatArray
@@ -85,13 +85,12 @@ def check_data(
 
 def _read(source: Path, config: Config) -> tuple[Dataset, list[Finding]]:
     """Return the images and, where their folders have two readings, that; the likelier one is then taken."""
-    how = {"groups": config.groups, "group_pattern": config.group_pattern}
     try:
-        return read_dataset(source, **how, layout=config.layout), []
+        return read_as(config, source), []
     except UnclearLayoutError as error:
         what, _, readings = str(error).partition("\n")
         finding = Finding("layout", "wrong", what, readings.replace("\n", "\n  "))
-        return read_dataset(source, **how, layout=error.readings[0]), [finding]
+        return read_as(replace(config, layout=error.readings[0]), source), [finding]
 
 
 def refused(dataset: Dataset, problems: Sequence[str], config: Config) -> list[Finding]:

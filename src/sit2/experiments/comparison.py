@@ -20,7 +20,6 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
-from sit2.data.readers import read_dataset
 from sit2.data.readers.handed import is_one_source
 from sit2.data.words import counted
 from sit2.errors import RunFolderError
@@ -33,6 +32,7 @@ from sit2.experiments.costs import planned
 from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, check_repeats, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.keep_best import keep_best as keep_best_of
+from sit2.experiments.prepare import read_as
 from sit2.experiments.run import Notes
 from sit2.report.page import write_report
 from sit2.report.ranks import draw_ranks
@@ -96,14 +96,7 @@ def compare(
     config = make_config(settings)
     sources = [data] if is_one_source(data) else list(data)
     grid = make_grid(
-        [
-            one
-            if isinstance(one, str | Path)
-            else read_dataset(
-                one, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
-            )
-            for one in sources
-        ],
+        [one if isinstance(one, str | Path) else read_as(config, one) for one in sources],
         methods,
         splits=splits,
         seeds=seeds,

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,13 @@ def training_seeds(config: Config) -> Seeds:
     return seeds if config.split_seed is None else seeds.child("split", config.split_seed)
 
 
+def read_as(config: Config, source: Any) -> Dataset:
+    """Read images as the settings say. Raises what :func:`~sit2.data.readers.read_dataset` raises."""
+    return read_dataset(
+        source, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
+    )
+
+
 def prepare(source: str | Path | Dataset, config: Config, listener: Listener) -> Prepared:
     """Find the images, decode them, leave out the unreadable, split the rest.
 
@@ -152,13 +160,7 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     """Find the images and decode them. Raises :class:`DataError` when nothing could be trained on."""
     pick_device(config.device)
     check_backbone(config.backbone, pretrained=config.pretrained and config.weights is None)
-    found = (
-        source
-        if isinstance(source, Dataset)
-        else read_dataset(
-            source, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
-        )
-    )
+    found = source if isinstance(source, Dataset) else read_as(config, source)
     for note in found.notes:
         listener(Note(note))
     refuse_missing(found)

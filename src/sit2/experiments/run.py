@@ -14,7 +14,6 @@ from sit2.config.recipe import Recipe, model_folder
 from sit2.config.schema import Config, make_config
 from sit2.data.cache import networks_folder
 from sit2.data.quality.findings import class_warnings
-from sit2.data.readers import read_dataset
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import Metrics
 from sit2.evaluation.statistics import TestResult
@@ -26,6 +25,7 @@ from sit2.experiments.design import Grid, Source
 from sit2.experiments.folds import judged as judged_images
 from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.kept import KEPT, kept_place, pooled, refit, refit_jobs
+from sit2.experiments.prepare import read_as
 from sit2.experiments.recording import record_batches, record_confusion, record_data, record_evaluation
 from sit2.methods.method import Mixing
 from sit2.records import ClassPair, Dataset, Predictions
@@ -74,9 +74,7 @@ def train(
     """
     config = make_config(settings)
     if not isinstance(data, str | Path | Dataset):
-        data = read_dataset(
-            data, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
-        )
+        data = read_as(config, data)
     return run_experiment(
         data, Path(out), config, config.recipes, listener=listener, resume=resume, overwrite=overwrite
     )
