@@ -126,8 +126,9 @@ def test_no_such_folder(save_image, tmp_path):
     gone = tmp_path / "zzz"
     assert error(gone) == (
         f"no such file or folder: {gone}\n"
-        "expected a .csv or .parquet manifest with the columns path,label; an .npz file with images and "
-        "labels; a folder with one folder of images for each class"
+        "expected a folder with one folder of images for each class; an .npz file with images and labels; a .csv "
+        "or .parquet manifest with the columns path,label; a .parquet file with images in it, as Hugging Face "
+        "writes them"
     )
 
 

@@ -16,7 +16,6 @@ from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
-from sit2.data.readers.handed import read_handed
 from sit2.data.readers.layout import label_notes, labels_in
 from sit2.data.readers.manifest import MANIFEST
 from sit2.data.readers.reader import Reader, class_indices, no_layout
@@ -64,6 +63,8 @@ def read_dataset(
         path = Path(source).expanduser()
         dataset = _reader_of(path).read(path, column, layout)
     else:
+        from sit2.data.readers.handed import read_handed  # loads Pillow; commands that refuse paths need none
+
         no_layout("what is in memory", layout)
         dataset = read_handed(source, column)
     if table is not None:
