@@ -132,7 +132,8 @@ def test_an_output_folder_on_another_file_system(done: Finished, tmp_path: Path)
     out = Path("/dev/shm") / f"sit2-test-{os.getpid()}"
     try:
         assert command(["confusion", done.data, "-o", out, *MEASURED, "--quiet"]) == 0
-        assert contents(out, "confusion/*.csv") == contents(done.run, "confusion/*.csv")
+        for name in ("matrix.csv", "pairs.csv"):
+            assert (out / name).read_bytes() == (done.run / "confusion" / name).read_bytes()
     finally:
         subprocess.run(["rm", "-r", str(out)], check=True)
 

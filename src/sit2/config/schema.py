@@ -73,12 +73,9 @@ class RunSettings:
         False,
         "after the evaluation, train what is kept once more on all labelled images, those of the test too",
         topic=METHOD,
-        basic=True,
     )
     seed: int = parameter(0, "root of all randomness", low=0, topic=RUN, basic=True)
-    device: str = parameter(
-        "auto", "where to train", choices=("auto", "cpu", "cuda", "mps"), topic=RUN, basic=True
-    )
+    device: str = parameter("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"), topic=RUN)
     executor: str = parameter(
         "joblib",
         "what runs several trainings: joblib (processes of this machine) or serial (one after the other)",
