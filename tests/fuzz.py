@@ -45,7 +45,7 @@ from sit2.data.quality.findings import Finding, findings_json, read_findings
 from sit2.data.readers import read_dataset, read_images
 from sit2.data.samples import read_samples
 from sit2.data.thumbnails import read_thumbnails
-from sit2.errors import Sit2Error
+from sit2.errors import DataError, Sit2Error
 from sit2.evaluation.metrics import read_metrics
 from sit2.evaluation.ranks import read_ranks
 from sit2.evaluation.results import read_results, read_summary
@@ -55,9 +55,9 @@ from sit2.events import nobody
 from sit2.execution.runner import load_outcome
 from sit2.inference.model import Model, empty_network
 from sit2.inference.model_spec import PREPROCESSING, ModelSpec, described, read_spec
-from sit2.inference.prediction import _seen_in_training
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
+from sit2.inference.seen import seen_in_training
 from sit2.records import Dataset
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, load_state, save_state
@@ -289,7 +289,11 @@ def _resume(path: Path) -> None:
 
 def _evaluate(path: Path) -> None:
     dataset = Dataset("x", Path(), CLASSES, ("a",), ("a.png",), np.zeros(1, np.int64))
-    _seen_in_training(dataset, path.parent, nobody)
+
+    def column(name: str) -> tuple[str, ...]:
+        raise DataError(f"no column {name}")
+
+    seen_in_training(dataset, ("0" * 32,), path.parent, nobody, column)
 
 
 def _predictions(path: Path) -> None:
