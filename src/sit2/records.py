@@ -105,6 +105,8 @@ class Predictions:
     labels: IntArray  # (N,) int64
     probabilities: FloatArray  # (N, K) float64, rows sum to 1
     groups: tuple[str, ...] = ()  # N or none
+    p_values: FloatArray | None = None  # (N, K): classes above 1 − coverage are possible; None: not known
+    unlike: BoolArray | None = None  # (N,): unlike the training images; None: not known
 
     @property
     def predicted(self) -> IntArray:
@@ -126,4 +128,6 @@ class Predictions:
             self.labels[index],
             self.probabilities[index],
             tuple(self.groups[i] for i in index) if self.groups else (),
+            None if self.p_values is None else self.p_values[index],
+            None if self.unlike is None else self.unlike[index],
         )

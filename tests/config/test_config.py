@@ -38,6 +38,7 @@ def other_value(name):
         "seed": 7,
         "labels_per_class": 5,
         "val_per_class": 3,
+        "calibration_fraction": 0.1,
         "groups": "patient",
         "group_pattern": r"^(\d+)_",
         "cache": "some/folder",

@@ -76,7 +76,7 @@ class TestGrammar:
     @pytest.mark.parametrize("order", list(itertools.permutations(PREDICTORS)))
     def test_predictors_have_one_order_however_they_are_written(self, order):
         recipe = Recipe.parse("not-sure+" + "+".join(order))
-        assert str(recipe) == "not-sure+tta+ensemble+pairwise+temperature"
+        assert str(recipe) == "not-sure+tta+ensemble+pairwise+temperature+conformal+ood"
         stages = [PREDICTORS[name].stage for name in recipe.predictors]
         assert stages == sorted(stages)
 

@@ -31,7 +31,8 @@ from sit2.execution.runner import train_here
 from sit2.execution.trained import load_trained
 from sit2.execution.training_job import load_finished
 from sit2.experiments.planning import of_refit
-from sit2.inference.model import Members, Model
+from sit2.inference.asking import Members
+from sit2.inference.model import Model
 from sit2.inference.predictors.predictor import Known
 from sit2.records import ClassPair
 from sit2.training.backbones import Network, build_network

@@ -146,7 +146,7 @@ class TestKept:
         assert trainings == ["plain", "mixup", "multi-label@all"]
         for before, after in zip(first, again, strict=False):
             assert same_answers(before, after)
-            arrays = {"probabilities": None, "validation": None}
+            arrays = {"answers": None, "validation": None}
             assert timeless(before.histories[0]) == timeless(after.histories[0])
             one, other = (dataclasses.replace(o, histories=(), notes=(), **arrays) for o in (before, after))
             assert one == other

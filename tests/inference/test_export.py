@@ -14,8 +14,9 @@ from synthetic import CLASSES, Finished, command, finished
 import sit2.inference.export
 from sit2.errors import ModelError
 from sit2.features.frozen import Extractor
+from sit2.inference.asking import Members
 from sit2.inference.export import NEAR, export_onnx, to_onnx
-from sit2.inference.model import Members, Model, empty_network
+from sit2.inference.model import Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
@@ -91,7 +92,8 @@ def with_predictors(model: Model, *names: str, known: int = 29, frozen: bool = F
         )
     )
     rows = np.arange(known, known + 20)
-    return learned.fitted(learned.observe(images, rows), rows % 5)
+    seen = learned.observe(images, rows)
+    return learned.fitted(seen, rows % 5).calibrated(seen, rows % 5, (), Seeds(0), unfitted=learned)
 
 
 def session(content: bytes | str):
@@ -134,11 +136,17 @@ def test_every_predictor_is_part_of_the_file(names: list[str]) -> None:
     draw = np.random.default_rng(3)
     for count in (1, 17, 500):
         images = draw.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
-        (given,) = network.run(["probabilities"], {"images": images})
-        assert given == pytest.approx(model.probabilities(images), abs=1e-5)
-    plain = replace(model, predictors=())
-    # Pairs alone refine nothing: there is no other opinion.
-    assert np.allclose(given, plain.probabilities(images), atol=1e-5) == (names == ["pairwise"])
+        outputs = [one.name for one in network.get_outputs()]
+        given, *more = network.run(outputs, {"images": images})
+        expected = model.answers(images)
+        assert given == pytest.approx(expected.probabilities, abs=1e-5)
+        assert outputs[1:] == [name for name in ("p_values", "unlike") if getattr(expected, name) is not None]
+        for name, values in zip(outputs[1:], more, strict=True):
+            assert (values == getattr(expected, name)).mean() > 0.99
+    plain = replace(model, predictors=(), variants=())
+    # Pairs alone refine nothing: there is no other opinion. Others say something else than probabilities.
+    unchanged = set(names) <= {"pairwise", "conformal", "ood"}
+    assert np.allclose(given, plain.probabilities(images), atol=1e-5) == unchanged
 
 
 def test_few_landmarks_are_compared_as_many_are() -> None:

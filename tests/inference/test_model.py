@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ModelError
 from sit2.inference import chain
-from sit2.inference.model import PREDICT_BATCH, Members, Model, empty_network
+from sit2.inference.asking import Members
+from sit2.inference.model import PREDICT_BATCH, Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known
@@ -117,10 +118,9 @@ class TestPrediction:
     @pytest.mark.parametrize("count", [1, 3, PREDICT_BATCH, COUNT])
     def test_one_image_costs_one(self, plain, images, count, monkeypatch):
         """Unless batches are to be of one size."""
-        sizes, forward = [], type(plain.network).forward
-        monkeypatch.setattr(
-            type(plain.network), "forward", lambda net, x: (sizes.append(len(x)), forward(net, x))[1]
-        )
+        sizes, encoder = [], type(plain.network.encoder)
+        forward = encoder.forward
+        monkeypatch.setattr(encoder, "forward", lambda net, x: (sizes.append(len(x)), forward(net, x))[1])
         plain.probabilities(images[:count])
         assert sizes == [min(count, PREDICT_BATCH), *([COUNT - PREDICT_BATCH] if count == COUNT else [])]
         sizes.clear()
@@ -163,7 +163,7 @@ class TestPrediction:
         with torch.inference_mode():
             first = torch.from_numpy(plain.probabilities(images[:5])).log()
             mirrored = torch.from_numpy(plain.probabilities(images[:5, :, :, ::-1])).log()
-            tta, ensemble, _, temperature = whole.predictors
+            tta, ensemble, _, temperature, *_ = whole.predictors
             answer = (first + mirrored) / 2
             answer = (1 - ensemble.weight) * answer + ensemble.weight * ensemble.classifier(pixels)
             answer = (answer * ensemble.inverse_temperature).softmax(dim=1)
@@ -192,12 +192,13 @@ class TestPrediction:
 class TestFitting:
     def unfitted(self, whole):
         """The model, its predictors as they were before they were fitted."""
-        tta, ensemble, pairwise, temperature = whole.predictors
+        tta, ensemble, pairwise, temperature, *rest = whole.predictors
         predictors = (
             tta,
             replace(ensemble, weight=0.3, inverse_temperature=1.0),
             pairwise,
             type(temperature)(),
+            *rest,
         )
         return replace(whole, predictors=predictors)
 
@@ -208,7 +209,7 @@ class TestFitting:
         seen = before.observe(images, rows)
         with torch.inference_mode():
             pixels = torch.from_numpy(images[rows]).float() / 255
-            at_once = chain.Observations.of(before.predictors, pixels, before.ask)
+            at_once = chain.Observations.of(before.predictors, pixels, before.asking())
         torch.testing.assert_close(seen.first, at_once.first)
         fitted = before.fitted(seen, rows % 3)
         expected = chain.fitted(before.predictors, at_once, torch.from_numpy(rows % 3))
@@ -315,6 +316,8 @@ class TestKept:
                 {"name": "ensemble", "settings": {"ensemble_weight": None}},
                 {"name": "pairwise", "settings": {}},
                 {"name": "temperature", "settings": {}},
+                {"name": "conformal", "settings": {"coverage_per_class": False}},
+                {"name": "ood", "settings": {"false_alarms": 0.05}},
             ],
             "weights": "",
             "weights_digest": "",

@@ -35,21 +35,17 @@ def _done() -> Finished:
     return finished()
 
 
-def rows(text: str) -> dict[str, str]:
-    """Return the lines of a CSV by their first cell, without the header."""
-    return {line.split(",")[0]: line for line in text.splitlines()[1:]}
+def rows(text: str) -> dict[str, list[str]]:
+    """Return what a table says of each path: the predicted class and the probabilities."""
+    return {
+        row["path"]: [row["predicted"], *(cell for name, cell in row.items() if name.startswith("p_"))]
+        for row in csv.DictReader(io.StringIO(text))
+    }
 
 
 def probabilities(text: str) -> dict[str, list[str]]:
-    """Return what is printed for each file's name: the predicted class and the probabilities."""
-    table = csv.reader(io.StringIO(text))
-    next(table)
-    return {Path(row[1]).name: row[3:] for row in table}
-
-
-def cells(lines: dict[str, str]) -> dict[str, list[str]]:
-    """Return the cells of lines."""
-    return {name: line.split(",") for name, line in lines.items()}
+    """Return the same for each file's name."""
+    return {Path(path).name: row for path, row in rows(text).items()}
 
 
 def assert_same(found: dict[str, list[str]], expected: dict[str, list[str]]) -> None:
@@ -63,10 +59,10 @@ def assert_same(found: dict[str, list[str]], expected: dict[str, list[str]]) -> 
         assert [float(p) for p in found[name][-3:]] == pytest.approx([float(p) for p in row[-3:]], abs=2e-6)
 
 
-def of_the_run(done: Finished, method: str = "multi-label", split: str = "test") -> dict[str, str]:
-    """Return the run's own lines of one split."""
+def of_the_run(done: Finished, method: str = "multi-label", split: str = "test") -> dict[str, list[str]]:
+    """Return what the run itself says of one split."""
     samples = pd.read_csv(done.run / "samples.csv")
-    wanted = set(samples[samples["split"] == split]["id"])
+    wanted = set(samples[samples["split"] == split]["path"])
     own = rows((done.run / "predictions" / f"{method}.csv").read_text())
     return {name: line for name, line in own.items() if name in wanted}
 
@@ -76,12 +72,15 @@ class TestPredict:
         assert command(("predict", done.data, "--model", done.run)) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert printed.out.splitlines()[0] == "id,path,label,predicted,p_cross,p_disc,p_oval"
+        assert (
+            printed.out.splitlines()[0]
+            == "path,predicted,confidence,decision,set,p_cross,p_disc,p_oval,problem"
+        )
         lines = rows(printed.out)
         assert len(lines) == 36
         own = of_the_run(done) | of_the_run(done, split="val")
         assert len(own) == 13
-        assert_same(cells({name: lines[name] for name in own}), cells(own))
+        assert_same({name: lines[name] for name in own}, own)
 
     @pytest.mark.parametrize(("folder", "method"), [("model", "multi-label"), ("model/plain", "plain")])
     def test_a_model_folder_does_as_well(
@@ -90,17 +89,17 @@ class TestPredict:
         assert command(("predict", done.data, "--model", done.run / folder)) == 0
         lines = rows(capsys.readouterr().out)
         own = of_the_run(done, method)
-        assert_same(cells({name: lines[name] for name in own}), cells(own))
+        assert_same({name: lines[name] for name in own}, own)
 
     def test_a_moved_model_needs_nothing_else(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         shutil.copytree(done.run / "model", tmp_path / "elsewhere")
         assert command(("predict", done.data, "--model", tmp_path / "elsewhere")) == 0
         lines = rows(capsys.readouterr().out)
         own = of_the_run(done)
-        assert_same(cells({name: lines[name] for name in own}), cells(own))
+        assert_same({name: lines[name] for name in own}, own)
 
     def test_files_in_any_order_and_company(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
-        own = {Path(name).name: line.split(",")[3:] for name, line in of_the_run(done).items()}
+        own = {Path(name).name: line for name, line in of_the_run(done).items()}
         files = [done.data / name for name in of_the_run(done)]
         assert command(("predict", *files[::-1], "--model", done.run)) == 0
         printed = capsys.readouterr().out
@@ -128,9 +127,8 @@ class TestPredict:
         assert command(("predict", heap, "--model", done.run)) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        own = {Path(name).name: line.split(",")[3:] for name, line in of_the_run(done).items()}
+        own = {Path(name).name: line for name, line in of_the_run(done).items()}
         assert_same(probabilities(printed.out), own)
-        assert [row["label"] for row in csv.DictReader(io.StringIO(printed.out))] == [""] * len(own)
 
     def test_a_manifest(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         own = of_the_run(done)
@@ -140,7 +138,7 @@ class TestPredict:
         assert command(("predict", manifest, "--model", done.run)) == 0
         printed = capsys.readouterr()
         assert printed.err == "note: 1 label unknown to the model, taken as no label: newt\n"
-        expected = {Path(name).name: line.split(",")[3:] for name, line in own.items()}
+        expected = {Path(name).name: line for name, line in own.items()}
         assert_same(probabilities(printed.out), expected)
 
     def test_into_a_folder(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
@@ -158,7 +156,7 @@ class TestPredict:
         assert command(("predict", done.data, "--model", done.run, "-o", out, "--overwrite", "--quiet")) == 0
         assert capsys.readouterr() == ("", "")
 
-    def test_what_cannot_be_read_is_named_and_left_out(
+    def test_what_cannot_be_read_is_named_and_has_its_row(
         self, done: Finished, tmp_path: Path, capsys: Printed
     ) -> None:
         data = tmp_path / "data"
@@ -167,7 +165,14 @@ class TestPredict:
         assert command(("predict", data, "--model", done.run)) == 0
         printed = capsys.readouterr()
         assert printed.err == "note: 1 image cannot be read and is left out: disc_00.png (an empty file)\n"
-        assert len(rows(printed.out)) == 11
+        table = {row["path"]: row for row in csv.DictReader(io.StringIO(printed.out))}
+        assert len(table) == 12
+        assert table.pop("disc_00.png") == dict.fromkeys([*table["disc_01.png"]], "") | {
+            "path": "disc_00.png",
+            "problem": "an empty file",
+        }
+        assert all(row["decision"] == row["predicted"] and not row["set"] for row in table.values())
+        assert all(float(row["confidence"]) == float(row[f"p_{row['predicted']}"]) for row in table.values())
         assert command(("predict", data / "disc_00.png", "--model", done.run)) == 2
         assert capsys.readouterr().err == (
             f"sit2: no image can be read: {data / 'disc_00.png'} (an empty file)\n"
@@ -182,7 +187,7 @@ class TestPredict:
         with_them = Finished(done.data, run.folder)
         own = of_the_run(with_them, recipe)
         assert len(own) == 7
-        assert_same(cells({name: lines[name] for name in own}), cells(own))
+        assert_same({name: lines[name] for name in own}, own)
         # For the validation images the run answers by predictors that were fitted without each of them.
         val = of_the_run(with_them, recipe, split="val")
         assert {name: lines[name] for name in val} != val
@@ -194,7 +199,7 @@ class TestPredict:
         assert command(("predict", tmp_path / "shapes.npz", "--model", run.folder)) == 0
         lines = rows(capsys.readouterr().out)
         own = rows((run.folder / "predictions" / "mixup.csv").read_text())
-        assert_same(cells({name: lines[name] for name in own}), cells(own))
+        assert_same({name: lines[name] for name in own}, own)
 
         # An .npz that the model was trained on is no better a test than a folder it was trained on.
         assert command(("evaluate", tmp_path / "shapes.npz", "--model", run.folder)) == 0
@@ -217,8 +222,11 @@ class TestEvaluate:
         assert printed.out.startswith("\nTest on 7 images, in percent except AUROC and log-loss\n")
         own = json.loads((done.run / "metrics.json").read_text())["multi-label"]["test"]
         (found,) = json.loads((out / "metrics.json").read_text()).items()
+        sets = found[1]["test"].pop("sets")
         assert found == ("multi-label", {"test": pytest.approx(own, abs=1e-6)})
-        assert_same(cells(rows((out / "predictions.csv").read_text())), cells(of_the_run(done)))
+        assert sets["coverage"] is None
+        assert sets["all"]["right"]["value"] == pytest.approx(own["accuracy"])
+        assert_same(rows((out / "predictions.csv").read_text()), of_the_run(done))
 
     def test_images_that_are_new_to_it(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         images, labels = arrays(4, seed=8)

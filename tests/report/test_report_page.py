@@ -160,7 +160,7 @@ def test_the_verdict_and_every_metric_are_the_runs(tmp_path):
 def test_figures_and_tables_for_papers(tmp_path):
     run = random_run(tmp_path / "run", 3, 60)
     write_report(run)
-    stems = {"difference", "loss-0", "loss-1", "validation-accuracy", "calibration"}
+    stems = {"difference", "loss-0", "loss-1", "validation-accuracy", "calibration", "risk-coverage"}
     stems |= {"confusion-0", "confusion-1"}
     assert {p.name for p in (run / "figures").iterdir()} == {
         f"{s}.{kind}" for s in stems for kind in ("png", "svg")

@@ -6,18 +6,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sit2.cli.progress import Screen
 from sit2.config.recipe import Recipe
 from sit2.data.words import counted
 from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
+from sit2.evaluation.selective import SetReport
 from sit2.evaluation.shares import few_groups
 from sit2.evaluation.subgroups import Subgroup
 from sit2.evaluation.threshold import SHARES, Operating
 from sit2.evaluation.words import ratio
 from sit2.records import ClassPair, Predictions
 from sit2.report.data import RunData, load_run
-from sit2.report.matrix import FEW_OF_A_CLASS
+from sit2.report.matrix import FEW_OF_A_CLASS, matrix_of
 from sit2.report.outside import outside_sentence
 from sit2.report.quality import absent, how_good, kept, measured_by, recalled, unfinished
 from sit2.report.wording import try_strategies
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("method", "accuracy (95 %)", "macro-F1", "balanced", "AUROC", "log-loss", "ECE", "pairs", "other")
 MOST_PAIRS = 10  # that are shown
+MOST_COLUMNS = 8  # of a matrix
+MOST_CLASSES = 20  # that are shown
 WEAKEST = 3  # classes that are shown
 
 
@@ -55,6 +60,8 @@ def _print_judgement(run: RunData, screen: Screen) -> None:
     for recipe in run.references:
         screen.say(f"{recipe}: what no training at all reaches, for reference.", style="dim")
     print_weakest(run.figures, screen)
+    if run.method is not None and run.method in run.sets:
+        print_sets(run.sets[run.method], screen)
     for sentence in unfinished(run):
         screen.say("")
         screen.say(sentence, style="yellow")
@@ -83,6 +90,76 @@ def print_weakest(figures: Sequence[ClassFigures], screen: Screen) -> None:
         screen.say(f"Weakest classes, by recall: {', '.join(worst)}")
     if missing := absent(figures):
         screen.say(missing, style="yellow")
+
+
+def print_matrix(predictions: Predictions, classes: Sequence[str], screen: Screen) -> None:
+    """Print how many images of each class were predicted as each; of many classes, where the errors are."""
+    matrix = matrix_of(predictions)
+    screen.say("")
+    if len(classes) <= MOST_COLUMNS:
+        rows = [
+            (name, *(str(n) if n else "·" for n in row)) for name, row in zip(classes, matrix, strict=True)
+        ]
+        screen.table("Images by true class (rows) and predicted class (columns)", ("", *classes), rows)
+        return
+    wrong = sorted(
+        ((int(n), i, j) for (i, j), n in np.ndenumerate(matrix) if n and i != j), key=lambda one: -one[0]
+    )
+    rows = [(classes[i], classes[j], str(n)) for n, i, j in wrong[:MOST_PAIRS]]
+    screen.table("The most frequent errors", ("true class", "predicted class", "images"), rows)
+
+
+def print_classes(figures: Sequence[ClassFigures], screen: Screen) -> None:
+    """Print recall, specificity and AUROC of every class, the weakest first."""
+    known = weakest(figures)
+    rows = [
+        (
+            one.name,
+            f"{one.images:,}",
+            _with_interval(one.recall.value, one.recall.lower, one.recall.upper),
+            _with_interval(one.specificity.value, one.specificity.lower, one.specificity.upper),
+            "–" if math.isnan(one.auroc) else ratio(one.auroc),
+        )
+        for one in known[:MOST_CLASSES]
+    ]
+    screen.say("")
+    columns = ("class", "images", "recall (95 %)", "specificity (95 %)", "AUROC")
+    screen.table("Class by class, the weakest first, in percent except AUROC", columns, rows)
+    if len(known) > MOST_CLASSES:
+        screen.say(f"… and {len(known) - MOST_CLASSES} more, which are recognised better")
+    if missing := absent(figures):
+        screen.say(missing, style="yellow")
+
+
+def print_sets(report: SetReport, screen: Screen) -> None:
+    """Print how often the sets hold the true class, how large they are, and how good the decisions are."""
+    screen.say("")
+    if report.coverage is not None or report.unlike is not None:
+        rows = [
+            (
+                one.name,
+                f"{one.decided.n:,}",
+                _with_interval(one.covered.value, one.covered.lower, one.covered.upper),
+                "–" if math.isnan(one.size) else f"{one.size:.2f}",
+                _with_interval(one.decided.value, one.decided.lower, one.decided.upper),
+                _with_interval(one.right.value, one.right.lower, one.right.upper),
+            )
+            for one in report.rows[: 1 + MOST_CLASSES]
+        ]
+        asked = "" if report.coverage is None else f" for {100 * report.coverage:.4g} %"
+        columns = ("images of", "images", "covered (95 %)", "set size", "decided (95 %)", "correct of these")
+        screen.table(f"Sets of possible classes{asked}, in percent", columns, rows)
+        screen.say(
+            "Covered: the true class is in the set. Decided: one class is named, not “not sure”.", style="dim"
+        )
+        if report.unlike is not None:
+            share = report.unlike
+            screen.say(f"Unlike the training images: {share.hits:,} of {share.n:,} images.")
+    screen.say(
+        f"Area under the risk–coverage curve: {100 * report.area:.2f} % (the mean error when only the most "
+        "confident images are answered; the lower, the better confidence tells errors).",
+        style="dim",
+    )
 
 
 def print_subgroups(by: str, found: Sequence[Subgroup], screen: Screen) -> None:

@@ -35,7 +35,12 @@ from sit2.events import (
 SECONDS = 10.0  # between two lines of a log
 WIDTH = 80  # columns of a line at most
 TRAINING = ("training", "refit")  # the stages whose epochs are lines
-_SPLITS = {"train": "for training", "val": "for validation", "test": "for the test"}
+_SPLITS = {
+    "train": "for training",
+    "val": "for validation",
+    "calibration": "for calibration",
+    "test": "for the test",
+}
 
 Clock = Callable[[], float]
 

@@ -21,7 +21,6 @@ from sit2.storage.run_folder import file_name
 
 MOST_MEMBERS = 16
 AUTO, NONE = "auto", "none"  # what a control may be beside a recipe
-_OF_REFERENCE = ("tta", "temperature")
 EXPECTED = "expected method[@pairs][*members][+predictor…], such as plain+tta or not-sure@random*4"
 # What was a method of its own before there were predictors.
 _RENAMED = {
@@ -84,6 +83,11 @@ class Recipe:
         return METHODS[self.method].uses_pairs
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether one of its predictors needs images that chose neither network nor predictors."""
+        return any(PREDICTORS[name].is_calibrated for name in self.predictors)
+
+    @property
     def needs_confusion(self) -> bool:
         """Whether confusion must be measured for it."""
         return self.uses_pairs and self.pairs != "all"
@@ -96,7 +100,12 @@ class Recipe:
     @property
     def reference(self) -> Recipe:
         """Return the linear classifier on frozen features, with those predictors that suit it."""
-        return Recipe("linear", predictors=tuple(name for name in self.predictors if name in _OF_REFERENCE))
+        suits = (
+            name
+            for name in self.predictors
+            if not (PREDICTORS[name].uses_features or PREDICTORS[name].uses_pairs)
+        )
+        return Recipe("linear", predictors=tuple(suits))
 
     def control(self, asked: str = AUTO) -> Recipe | None:
         """Return what it is compared with, always with the same predictors; None for nothing.

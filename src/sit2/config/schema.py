@@ -110,10 +110,25 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
         depth_limits(self.depth_window)
         check_channels_from(self.channels_from)
         self._check_folds()
-        if self.val_fraction + self.test_fraction > 0.9:
+        if self.val_fraction + self.test_fraction + self.calibration_fraction > 0.9:
+            more = f", calibration_fraction {self.calibration_fraction}" if self.calibration_fraction else ""
             raise ConfigError(
-                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave less "
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction}{more} leave less "
                 "than a tenth of the images for training\nexpected a sum of at most 0.9; lower one of them"
+            )
+        self.refuse_uncalibrated(self.recipe)
+
+    def refuse_uncalibrated(self, recipe: Recipe) -> None:
+        """Raise :class:`ConfigError` where no image is left that a recipe's predictors could be calibrated to."""
+        if recipe.is_calibrated and self.refits:
+            raise ConfigError(
+                f"{recipe}: what cv and refit keep is trained on all images, so none is left to calibrate it\n"
+                "leave out --cv and --refit, or the predictors that are calibrated"
+            )
+        if recipe.is_calibrated and self.early_stop and not self.calibration_fraction:
+            raise ConfigError(
+                f"{recipe}: with early_stop the validation images choose the network, so nothing can be "
+                "promised by them\nkeep others with --calibration-fraction 0.1, or leave out --early-stop"
             )
 
     def _check_folds(self) -> None:

@@ -10,9 +10,9 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,9 @@ class Pixels:
     problems: tuple[str, ...]  # N, "" where the image is fine, else why it cannot be read
     notes: tuple[str, ...] = ()  # sentences about images that can be read, for the screen
     path: Path | None = None  # the .npy file (N, size, size, C) that holds them, where there is one
+    told: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # the same notes, each with its images' paths
 
 
 def load_pixels(
@@ -79,7 +82,8 @@ def load_pixels(
             general.append(_SHORT_OF_MEMORY)
             pixels = _mapped(shape, cache)
             told = _decode_all(dataset, pixels, how, progress=progress, sparing=True)
-    problems, notes = tuple(one.problem for one in told), (*general, *_notes(dataset, told))
+    noted = _noted(dataset, told)
+    problems, notes = tuple(one.problem for one in told), (*general, *note_sentences(noted))
     # What is so only today, or of a file that has changed meanwhile, must not be remembered.
     lasting = all(one.lasting for one in told)
     if cache is not None and key is not None and lasting and key == key_of(dataset, how, channels):
@@ -88,7 +92,7 @@ def load_pixels(
             return Pixels(*found)  # mapped from where it lies now
         return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes, kept)
     path = Path(pixels.filename) if isinstance(pixels, np.memmap) and pixels.filename else None
-    return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes, path)
+    return Pixels(pixels.transpose(0, 3, 1, 2), problems, notes, path, noted)
 
 
 def load_pixels_for(
@@ -242,13 +246,18 @@ def _decode_all(
     return told
 
 
-def _notes(dataset: Dataset, told: Sequence[_Told]) -> list[str]:
-    """Return one sentence for each thing that was told of some images."""
+def _noted(dataset: Dataset, told: Sequence[_Told]) -> dict[str, list[str]]:
+    """Return each thing that was told of some images, with their paths."""
     paths: dict[str, list[str]] = {}
     for path, one in zip(dataset.paths, told, strict=True):
         for note in one.notes:
             paths.setdefault(note, []).append(path)
-    return [f"{counted(len(which), 'image')} {note}: {listed(which)}" for note, which in paths.items()]
+    return paths
+
+
+def note_sentences(noted: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one sentence for each thing that was told of some images, by their paths."""
+    return [f"{counted(len(which), 'image')} {note}: {listed(which)}" for note, which in noted.items()]
 
 
 def source_of(dataset: Dataset, n: int) -> Path | ByteArray:

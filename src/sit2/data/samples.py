@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "path", "label", "group", "split", "problem")
 DIGEST = "digest"  # one more column, which runs of before do not have
 FOLD = "fold"  # a column more, of a run with cross-validation
+CALIBRATION = (
+    "calibration"  # a column more, where images are kept for that: of "val", those that only calibrate
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Samples:
     problems: tuple[str, ...] = ()  # why an image cannot be read, or ""
     digests: tuple[str, ...] = ()  # N or none: of its pixels as the network sees them; "" where it has none
     folds: tuple[str, ...] = ()  # N or none: from "1", the fold that an image was left out in, or ""
+    calibrates: tuple[bool, ...] = ()  # N or none: the "val" that neither choose nor fit anything
 
     @classmethod
     def of(
@@ -45,7 +49,10 @@ class Samples:
         labels = tuple(found.classes[n] for n in found.labels)
         texts = () if digests is None else as_texts(digests)
         texts = tuple("" if bad else text for text, bad in zip(texts, problems, strict=False))
-        return cls(found.ids, found.paths, labels, found.groups, tuple(splits), tuple(problems), texts)
+        only = tuple(split == CALIBRATION for split in splits)
+        named = tuple("val" if split == CALIBRATION else split for split in splits)
+        known = found.ids, found.paths, labels, found.groups
+        return cls(*known, named, tuple(problems), texts, calibrates=only if any(only) else ())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,6 +73,8 @@ class Samples:
         columns = (self.ids, self.paths, self.labels, self.groups, self.splits, self.problems)
         cells = {name: list(cells) or [""] * len(self) for name, cells in zip(COLUMNS, columns, strict=True)}
         cells |= {name: list(more) for name, more in ((DIGEST, self.digests), (FOLD, self.folds)) if more}
+        if self.calibrates:
+            cells[CALIBRATION] = ["yes" if only else "" for only in self.calibrates]
         # pandas' own strings refuse file names with broken characters
         return pd.DataFrame(cells, columns=pd.Index(list(cells)), dtype=object)
 
@@ -91,6 +100,7 @@ def read_samples(path: Path) -> Samples:
     groups = cells["group"] if any(cells["group"]) else ()
     digests = tuple(table[DIGEST]) if DIGEST in table.columns and any(table[DIGEST]) else ()
     folds = tuple(table[FOLD]) if FOLD in table.columns else ()
+    only = tuple(cell == "yes" for cell in table[CALIBRATION]) if CALIBRATION in table.columns else ()
     return Samples(
         cells["id"],
         cells["path"],
@@ -100,4 +110,5 @@ def read_samples(path: Path) -> Samples:
         problems=cells["problem"],
         digests=digests,
         folds=folds,
+        calibrates=only,
     )

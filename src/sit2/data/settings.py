@@ -108,6 +108,14 @@ class DataSettings:
         low=1,
         topic=SPLITTING,
     )
+    calibration_fraction: float = parameter(
+        0.0,
+        "fraction of the images kept for calibration alone: the sets of possible classes then have the full "
+        "guarantee; 0: validation images serve",
+        low=0.0,
+        high=0.5,
+        topic=SPLITTING,
+    )
     test_fraction: float = parameter(
         0.2,
         "fraction of the images for the test, where no split is given",

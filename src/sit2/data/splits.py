@@ -21,7 +21,7 @@ from sit2.seeds import Seeds
 from sit2.storage.process_state import quiet_libraries
 
 _REMOVE = "remove the copies; `sit2 check` lists them"
-SplitArray = NDArray[np.str_]  # (N,) "train", "val", "test" or "unused"
+SplitArray = NDArray[np.str_]  # (N,) "train", "val", "test", "calibration" or "unused"
 
 
 def draw_splits(
@@ -31,9 +31,10 @@ def draw_splits(
     test_fraction: float,
     labels_per_class: int | None = None,
     val_per_class: int | None = None,
+    calibration_fraction: float = 0.0,
     seeds: Seeds,
 ) -> SplitArray:
-    """Return (N,) "train", "val", "test" or "unused": the splits of a run.
+    """Return (N,) "train", "val", "test", "calibration" or "unused": the splits of a run.
 
     Those of :func:`make_splits`, with the duplicates of an image in one of them, and limited labels.
 
@@ -41,11 +42,23 @@ def draw_splits(
         DataError: when there is too little to make a split of, or a class has no image to train on.
     """
     drawn = make_splits(
-        dataset, val_fraction=val_fraction, test_fraction=test_fraction, seeds=seeds.child("splits")
+        dataset,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        calibration_fraction=calibration_fraction,
+        seeds=seeds.child("splits"),
     )
     splits = unite_duplicates(drawn, dataset)
     if labels_per_class is not None:
         splits = limit_labels(splits, dataset.labels, labels_per_class, seeds.child("labels"), drawn=drawn)
+        splits = limit_labels(  # they are labels too
+            splits,
+            dataset.labels,
+            labels_per_class,
+            seeds.child("calibration labels"),
+            drawn=drawn,
+            split="calibration",
+        )
     if val_per_class is not None:
         splits = limit_labels(
             splits, dataset.labels, val_per_class, seeds.child("val labels"), drawn=drawn, split="val"
@@ -53,22 +66,31 @@ def draw_splits(
     return splits
 
 
-def make_splits(dataset: Dataset, *, val_fraction: float, test_fraction: float, seeds: Seeds) -> SplitArray:
-    """Return (N,) "train", "val" or "test". Splits that the source gives are kept; missing ones are made.
+def make_splits(
+    dataset: Dataset,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    calibration_fraction: float = 0.0,
+    seeds: Seeds,
+) -> SplitArray:
+    """Return (N,) "train", "val", "test" or "calibration".
 
-    A fraction is a share of the images that the source does not keep for a test or validation of its own.
-    Every class keeps an image to train on, and no group stands in two of the splits that are made here.
+    Splits that the source gives are kept; missing ones are made. A fraction is a share of the images that the
+    source does not keep for a test or validation of its own. Every class keeps an image to train on, and no group
+    stands in two of the splits that are made here.
 
     Raises:
         DataError: when there is too little to make a split of, or a class has no image to train on.
     """
-    splits = np.array(dataset.splits or ["train"] * len(dataset), dtype="<U6")
+    splits = np.array(dataset.splits or ["train"] * len(dataset), dtype="<U11")
     _check_trained(dataset, splits)
     given = set(dataset.splits)
     groups = np.array(dataset.groups)
     free = int((splits == "train").sum())
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if name in given:
+    fractions = {"test": test_fraction, "val": val_fraction, "calibration": calibration_fraction}
+    for name, fraction in fractions.items():
+        if name in given or not fraction:
             continue
         rows = np.flatnonzero(splits == "train")
         held = _hold_out(
@@ -204,8 +226,10 @@ def folds(
 def describe(splits: SplitArray, labels: IntArray, classes: Sequence[str]) -> list[str]:
     """Return a sentence for each split, validation and test, that lacks classes."""
     sentences = []
-    for split, task in (("val", "validation"), ("test", "test")):
+    for split, task in (("val", "validation"), ("test", "test"), ("calibration", "calibration")):
         there = set(labels[splits == split].tolist())
+        if split == "calibration" and not there:
+            continue
         missing = [name for k, name in enumerate(classes) if k not in there]
         if missing:
             absent = counted(len(missing), "class", "classes")

@@ -20,10 +20,12 @@ from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.execution.trained import Trained
 from sit2.execution.training_job import TrainingJob, load_finished
+from sit2.inference.asking import Members
 from sit2.inference.chain import Observations
-from sit2.inference.model import Members, Model
+from sit2.inference.decisions import Answers
+from sit2.inference.model import Model
 from sit2.inference.model_spec import described
-from sit2.inference.predictors.predictor import Known
+from sit2.inference.predictors.predictor import Known, Promise
 from sit2.parameters import parameters_of
 from sit2.records import ClassPair, FloatArray, IntArray
 from sit2.training.backbones import Network
@@ -53,6 +55,7 @@ class RecipeJob:
     trainings: tuple[TrainingJob, ...]  # one for each member
     predict: Part  # the images to answer for beside the validation images
     pairs: tuple[ClassPair, ...] = ()  # that its predictors use
+    calibration: Part = field(default_factory=Part.empty)  # images that calibrate and do nothing else
     save_to: Path | None = None  # where to write the model
     evaluated: tuple[Evaluated, ...] = ()
     figures: str = ""  # whose the figures are, for the model; "": its own
@@ -89,6 +92,9 @@ class RecipeJob:
         if self.figures or self.evaluated:
             known = (*known, (self.figures, [one.job.key for one in self.evaluated]))
             contents += [one.unseen.content(first.store) for one in self.evaluated]
+        if self.recipe.is_calibrated and len(self.calibration):
+            contents.append(self.calibration.content(first.store))
+            contents.append(repr(self.calibration.groups).encode())
         return key_of(known, contents)
 
     def run(self, listener: Listener = nobody) -> Outcome:
@@ -106,7 +112,8 @@ class RecipeJob:
         trained, model, validation = self.model()
         outcome = Outcome(
             validation=validation,
-            probabilities=model.probabilities(store.images, self.predict.rows, fixed_batch=True),
+            answers=model.answers(store.images, self.predict.rows, fixed_batch=True),
+            promise=model.promise,
             budget=sum(one.budget for one in trained),
             seconds=sum(one.seconds for one in trained) + time.monotonic() - began,
             histories=tuple(tuple(one.history) for one in trained),
@@ -134,7 +141,19 @@ class RecipeJob:
             return trained, model.fitted(seen, labels), np.empty((0, len(first.classes)))
         seen = model.observe(first.store.images, first.val.rows)
         validation = model.cross_fitted(seen, first.val.labels, first.val.groups, first.seeds)
-        return trained, model.fitted(seen, first.val.labels), validation
+        fitted = model.fitted(seen, first.val.labels)
+        return trained, self._calibrated(fitted, model, seen), validation
+
+    def _calibrated(self, fitted: Model, unfitted: Model, validation: Observations | None) -> Model:
+        """Return the model calibrated to the images that are kept for that, or else to the validation images."""
+        first, kept = self.trainings[0], self.calibration
+        if not self.recipe.is_calibrated:
+            return fitted
+        if len(kept):
+            seen = fitted.observe(first.store.images, kept.rows)
+            return fitted.calibrated(seen, kept.labels, kept.groups, first.seeds)
+        val = first.val
+        return fitted.calibrated(validation, val.labels, val.groups, first.seeds, unfitted=unfitted)
 
     def _seen_by_the_evaluated(self) -> tuple[Observations | None, IntArray]:
         """Return what the evaluated models observe on their unseen images, and the labels of these."""
@@ -178,12 +197,18 @@ class Outcome:
     """What one recipe leaves behind."""
 
     validation: FloatArray  # (len(val), K) float64: of predictors that were fitted without each image
-    probabilities: FloatArray  # (len(predict), K) float64
+    answers: Answers  # of the len(predict) images
     budget: int  # training samples seen, of all members
     seconds: float
     histories: Sequence[Sequence[EpochEnded]] = ()  # of each member
     chosen: dict[str, Any] = field(default_factory=dict)  # the settings that tuning chose
     notes: Sequence[str] = ()  # what went wrong on the way, and what was done about it
+    promise: Promise | None = None  # what its sets of possible classes hold, where it gives some
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """(len(predict), K) float64."""
+        return self.answers.probabilities
 
 
 def together(networks: Sequence[Network], *, averaged: bool) -> Network | Members:

@@ -23,7 +23,9 @@ from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.execution.trained import load_trained
 from sit2.execution.training_job import TrainingJob
 from sit2.execution.tuning import tuned
+from sit2.inference.decisions import Answers
 from sit2.inference.model import Model
+from sit2.inference.predictors.predictor import Promise
 from sit2.storage.files import atomic
 from sit2.storage.untrusted import read_json, to_json
 from sit2.training.device import pick_device, threads
@@ -303,7 +305,8 @@ def save_outcome(keep: Path | None, name: str, outcome: Outcome) -> None:
     if keep is None:
         return
     with atomic(keep / f"{name}.npz") as path, path.open("wb") as file:
-        np.savez(file, validation=outcome.validation, probabilities=outcome.probabilities)
+        given = {name: values for name, values in vars(outcome.answers).items() if values is not None}
+        np.savez(file, validation=outcome.validation, **given)
     content = {
         "budget": outcome.budget,
         "seconds": outcome.seconds,
@@ -311,6 +314,8 @@ def save_outcome(keep: Path | None, name: str, outcome: Outcome) -> None:
         "chosen": outcome.chosen,
         "notes": list(outcome.notes),
     }
+    if outcome.promise is not None:
+        content["promise"] = vars(outcome.promise)
     with atomic(keep / f"{name}.json") as path:
         path.write_text(to_json(content, indent=None), encoding="utf-8")
 
@@ -335,10 +340,14 @@ def load_outcome(keep: Path | None, name: str) -> Outcome | None:
         content = read_json(keep / f"{name}.json")
         content["histories"] = [[EpochEnded(**row) for row in one] for one in content["histories"]]
         with np.load(keep / f"{name}.npz", allow_pickle=False) as arrays:
-            kept = {part: arrays[part] for part in ("validation", "probabilities")}
+            kept = {part: arrays[part] for part in arrays.files}
         for part, values in kept.items():
+            if part == "unlike":
+                continue
             if values.ndim != 2 or not np.isfinite(values).all():
                 raise ValueError(f"{part} holds no probabilities")
-        return Outcome(**kept, **content)
+        if "promise" in content:
+            content["promise"] = Promise(**content["promise"])
+        return Outcome(kept.pop("validation"), Answers(**kept), **content)
     except Exception:  # NumPy raises nearly anything on a damaged header
         raise ModelError(f"what was kept as {keep / name} is damaged") from None

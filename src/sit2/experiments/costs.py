@@ -9,6 +9,8 @@ from sit2.config.schema import Config
 from sit2.events import Cost, Planned
 from sit2.experiments.grid import Place
 from sit2.experiments.planning import of_fold
+from sit2.inference.predictors import PREDICTORS
+from sit2.inference.predictors.predictor import Stage
 
 # Of a training step on the same images, and of nothing in particular: they only weigh the parts of a bar.
 _ASKING, _VIEWS = 1 / 3, 4
@@ -24,7 +26,7 @@ def planned(places: Sequence[Place], kept: Place | None, recipes: Sequence[Recip
         recipes: what is trained.
     """
     asked = sum(len(place.prepared.rows(split)) for place in places for split in ("val", "test"))
-    views = sum((_VIEWS if "tta" in recipe.predictors else 1) * recipe.members for recipe in recipes)
+    views = sum(_views(recipe) * recipe.members for recipe in recipes)
     again = 0.0
     if kept is not None:
         epochs = len(kept.prepared.rows("train")) / max(1, len(places[0].prepared.rows("train")))
@@ -40,6 +42,10 @@ def planned(places: Sequence[Place], kept: Place | None, recipes: Sequence[Recip
         Cost("report", seconds=_REPORT),
     )
     return Planned(costs)
+
+
+def _views(recipe: Recipe) -> int:
+    return _VIEWS if any(PREDICTORS[name].stage is Stage.VIEWS for name in recipe.predictors) else 1
 
 
 def _samples(place: Place, recipes: Sequence[Recipe]) -> float:

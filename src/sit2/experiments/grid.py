@@ -26,9 +26,10 @@ from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.design import Grid
 from sit2.experiments.folds import split_or_folds
 from sit2.experiments.mirrored import warned_of_flips
-from sit2.experiments.planning import plan
+from sit2.experiments.planning import check_calibration, plan
 from sit2.experiments.prepare import Prepared, frozen_features, load_images, training_seeds
 from sit2.features.frozen import FeatureStore
+from sit2.inference.decisions import Answers
 from sit2.methods.phases import overlap
 from sit2.records import ClassPair, Predictions
 from sit2.seeds import Seeds
@@ -130,6 +131,7 @@ class Place:
             train=train,
             val=val,
             predict=test,
+            calibration=self.prepared.part(self.prepared.rows("calibration")),
             start=self.prepared.start,
             features=self.features,
             chosen=() if self.measured is None else self.measured.chosen,
@@ -147,8 +149,8 @@ class Place:
             recipe,
             self.split,
             self.config.seed,
-            prepared.predictions(test, outcome.probabilities),
-            prepared.predictions(val, outcome.validation),
+            prepared.predictions(test, outcome.answers),
+            prepared.predictions(val, Answers(outcome.validation)),
             self.pairs,
             len(prepared.rows("train")),
             len(val),
@@ -203,6 +205,9 @@ class GridRun:
                 for labels in self.grid.labels or (config.labels_per_class,):
                     own = replace(config, labels_per_class=labels, split_seed=split, seed=seed)
                     parts = split_or_folds(images, own, listener)
+                    for part in parts:
+                        val, kept = (part.part(part.rows(split)) for split in ("val", "calibration"))
+                        check_calibration(self.grid.recipes, own, val, kept, trials=self.grid.trials)
                     if number == 0 and labels == (self.grid.labels or (labels,))[0]:  # the same everywhere
                         parts[0] = warned_of_flips(parts[0], own, listener)
                     places += [

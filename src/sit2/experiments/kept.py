@@ -16,6 +16,7 @@ from sit2.execution.runner import run_recipes
 from sit2.experiments.folds import all_to_train, figures_of, in_order
 from sit2.experiments.grid import Cell, GridRun, Models, Place
 from sit2.experiments.planning import of_refit
+from sit2.inference.decisions import Answers
 
 KEPT = "all images: "  # before the names of these trainings
 
@@ -95,7 +96,7 @@ def pooled(cells: Sequence[Cell], places: Sequence[Place], judged: Place) -> lis
         answers = in_order(folds, [cell.outcome.probabilities for cell in own])
         outcome = Outcome(
             validation=np.empty((0, answers.shape[1])),
-            probabilities=answers,
+            answers=Answers(answers),
             budget=sum(cell.outcome.budget for cell in own),
             seconds=sum(cell.outcome.seconds for cell in own),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from sit2.config.recipe import Recipe
 from sit2.config.schema import Config
 from sit2.data.pixels import PixelStore
+from sit2.errors import ConfigError
 from sit2.events import EpochEnded
 from sit2.execution.parts import Part
 from sit2.execution.recipe_job import Evaluated, RecipeJob
@@ -34,6 +35,7 @@ def plan(
     train: Part,
     val: Part,
     predict: Part,
+    calibration: Part | None = None,
     start: Start,
     features: FeatureStore | None = None,
     chosen: Sequence[ClassPair] = (),
@@ -57,6 +59,7 @@ def plan(
         train: images to train on.
         val: images to validate on, and to fit predictors on.
         predict: images to answer for.
+        calibration: images that calibrate predictors and do nothing else; None: the validation images do.
         chosen: the chosen pairs of classes.
         layout: what the folders of the images mean, for the model.
         trials: trainings to choose among by validation.
@@ -92,7 +95,40 @@ def plan(
     own = pairs if recipe.uses_pairs else ()
     if not any(PREDICTORS[name].is_fitted for name in recipe.predictors):
         evaluated = ()  # there is nothing to ask them for
-    return RecipeJob(recipe, config, tuple(trainings), predict, own, save_to, tuple(evaluated), figures)
+    return RecipeJob(
+        recipe,
+        config,
+        tuple(trainings),
+        predict,
+        own,
+        calibration if calibration is not None else Part.empty(),
+        save_to,
+        tuple(evaluated),
+        figures,
+    )
+
+
+def check_calibration(
+    recipes: Iterable[Recipe], config: Config, val: Part, calibration: Part, *, trials: int = 1
+) -> None:
+    """Refuse, before anything is trained, recipes whose predictors cannot be calibrated.
+
+    Raises:
+        ConfigError: there are too few images, or the validation images will have chosen the network.
+    """
+    for recipe in recipes:
+        config.refuse_uncalibrated(recipe)
+        if not recipe.is_calibrated:
+            continue
+        if trials > 1 and not len(calibration):
+            raise ConfigError(
+                f"{recipe}: tuning chooses by the validation images, so nothing can be promised by them\n"
+                "keep others with --calibration-fraction 0.1"
+            )
+        part = calibration if len(calibration) else val
+        images = len(set(part.groups)) if part.groups else len(part)
+        for predictor in config.make_predictors(recipe.predictors):
+            predictor.refuse_few(images)
 
 
 def of_fold(config: Config, images: int) -> Config:

@@ -30,6 +30,7 @@ from sit2.errors import DataError
 from sit2.events import DataPrepared, Listener, Note, Progress
 from sit2.execution.parts import Part, key_of
 from sit2.features.frozen import FeatureStore
+from sit2.inference.decisions import Answers
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.seeds import Seeds
 from sit2.training.backbones import check_backbone, weights_channels
@@ -70,7 +71,7 @@ class Prepared:
     dataset: Dataset  # N readable images
     store: PixelStore  # of all images that were found
     index: IntArray  # (N,) where each image of the dataset lies in the store
-    splits: NDArray[np.str_]  # (N,) of "train", "val", "test", "unused"
+    splits: NDArray[np.str_]  # (N,) of "train", "val", "test", "calibration", "unused"
     samples: Samples  # every image that was found
     fingerprint: str
     start: Start = Start()  # what networks start from
@@ -105,10 +106,11 @@ class Prepared:
         chosen = self.dataset.take(rows)
         return Part(self.index[rows], chosen.labels, connected_groups(chosen.groups, chosen.duplicates))
 
-    def predictions(self, rows: IntArray, probabilities: FloatArray) -> Predictions:
-        """Put a model's probabilities (len(rows), K) beside the truth."""
+    def predictions(self, rows: IntArray, answers: Answers) -> Predictions:
+        """Put what a model says of len(rows) images beside the truth."""
         part = self.dataset.take(rows)
-        return Predictions(part.ids, part.labels, probabilities, part.groups)
+        said = answers.probabilities, part.groups, answers.p_values, answers.unlike
+        return Predictions(part.ids, part.labels, *said)
 
     def training_set(self, config: Config, draws: str = "examples") -> TrainingSet:
         """Return the training images as a phase draws them, but not normalised: they can be looked at.
@@ -211,7 +213,8 @@ def split_images(loaded: Loaded, config: Config, listener: Listener) -> Prepared
     for sentence in describe(splits, dataset.labels, dataset.classes):
         listener(Note(sentence))
     prepared = in_splits(loaded, dataset, splits)
-    listener(prepared.told(tuple((name, len(prepared.rows(name))) for name in ("train", "val", "test"))))
+    sizes = [(name, len(prepared.rows(name))) for name in ("train", "val", "calibration", "test")]
+    listener(prepared.told(tuple((name, n) for name, n in sizes if n or name != "calibration")))
     return prepared
 
 
@@ -256,6 +259,7 @@ def split(dataset: Dataset, config: Config) -> SplitArray:
         test_fraction=config.test_fraction,
         labels_per_class=config.labels_per_class,
         val_per_class=config.val_per_class,
+        calibration_fraction=config.calibration_fraction,
         seeds=split_seeds(config),
     )
 

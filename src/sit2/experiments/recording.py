@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from sit2.data.quality.findings import findings_json
 from sit2.data.thumbnails import write_thumbnails
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import Metrics, compute_metrics
+from sit2.evaluation.selective import SetReport
 from sit2.evaluation.statistics import TestResult, compare_all
 from sit2.experiments.artifacts import write_batches
 from sit2.experiments.confusion import Measured
 from sit2.experiments.grid import Cell, Place
 from sit2.experiments.prepare import Prepared, training_seeds
+from sit2.inference.decisions import level, set_report
+from sit2.inference.predictions_writer import with_decisions
 from sit2.methods.phases import make_phases, pairs_from
 from sit2.records import Predictions
 from sit2.seeds import Seeds
@@ -90,6 +94,7 @@ def record_evaluation(
     prepared = place.prepared
     paths = [prepared.dataset.paths[n] for split in ("val", "test") for n in prepared.rows(split)]
     classes, metrics = prepared.dataset.classes, dict[str, dict[str, Metrics]]()
+    sets: dict[str, Any] = {}
     for cell in cells:
         both = Predictions(
             cell.validation.ids + cell.predictions.ids,
@@ -97,6 +102,9 @@ def record_evaluation(
             np.concatenate([cell.validation.probabilities, cell.predictions.probabilities]),
         )
         table = predictions_table(both, classes, paths)
+        if (report := _sets(cell, place)) is not None:
+            sets[cell.method] = report.to_json()
+            table = with_decisions(table, cell.predictions, classes, report.coverage)
         folder.write_table(str(predictions_file(Path(), cell.method)), table)
         parts = {"val": cell.validation, "test": cell.predictions}
         metrics[cell.method] = {
@@ -107,12 +115,23 @@ def record_evaluation(
     compared = compare_all(tests, controls, seeds=seeds)
     comparison = {method: replace(test, folds=folds) for method, test in compared.items()}
     folder.write_json("metrics.json", metrics)
+    if sets:
+        folder.write_json("sets.json", sets)
     folder.write_json("comparison.json", {method: test.to_json() for method, test in comparison.items()})
     folder.save_info(
         samples_seen={cell.method: cell.outcome.budget for cell in cells},
         training_seconds={cell.method: round(cell.outcome.seconds, 2) for cell in cells},
     )
     return metrics, comparison
+
+
+def _sets(cell: Cell, place: Place) -> SetReport | None:
+    """Return how good a recipe's sets and decisions are on the test images; None where it makes none."""
+    promise, said = cell.outcome.promise, cell.predictions
+    if said.unlike is None and said.p_values is None:
+        return None
+    coverage = level(promise, None, place.prepared.dataset.classes)
+    return set_report(said, place.prepared.dataset.classes, place.pairs, promise, coverage)
 
 
 def _controls(cells: Sequence[Cell], asked: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ Letters: N images, K classes, C×H×W pixels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,25 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
 from sit2.errors import ModelError, Sit2Error
 from sit2.inference import chain
-from sit2.inference.chain import Observations
+from sit2.inference.asking import Asking, Members
+from sit2.inference.chain import Observations, Variants
+from sit2.inference.decisions import Answers, Decision, decide, level
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
-from sit2.inference.predictors.predictor import Context, Known, Predictor
+from sit2.inference.predictors.predictor import (
+    Context,
+    Known,
+    Outputs,
+    Predictor,
+    Promise,
+    changed,
+    changes,
+)
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.storage.files import atomic
@@ -33,19 +44,6 @@ from sit2.training.training_set import Normalisation
 PREDICT_BATCH = 64  # images at once, at most
 
 
-class Members(nn.Module):
-    """Several networks as one: what it returns is the logarithm of their mean probability."""
-
-    def __init__(self, networks: Sequence[Network]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, K) log-probabilities."""
-        answers = torch.stack([network(images).log_softmax(dim=1) for network in self.networks])
-        return answers.logsumexp(dim=0)
-
-
 @dataclass(frozen=True)
 class Model:
     """What gives the probabilities of named classes: a network and its predictors."""
@@ -53,6 +51,30 @@ class Model:
     spec: ModelSpec
     network: Network | Members
     predictors: tuple[Predictor, ...] = ()
+    variants: Variants = ()  # of the first predictors: fitted without each part of the calibration images
+
+    @property
+    def promise(self) -> Promise | None:
+        """Return what the model's sets of possible classes hold; None where it gives none."""
+        given = (predictor.promise() for predictor in self.predictors)
+        return next((one for one in given if one is not None), None)
+
+    def predict(self, images: Any, coverage: float | None = None) -> list[Decision]:
+        """Return what the model says of each image: a class, "not sure: A or B", or "unlike the training images".
+
+        Args:
+            images: as :meth:`predict_proba` takes them.
+            coverage: how often the set of possible classes shall hold the true one, above 0 and below 1; None:
+                0.95, or the highest that can be promised where that is lower. Only for models with a predictor
+                that gives sets.
+
+        Raises:
+            ConfigError: the model gives no sets, or cannot promise this coverage.
+            DataError: images of another shape or type, or one that cannot be read.
+        """
+        classes = self.spec.classes
+        asked = level(self.promise, coverage, classes)
+        return decide(self.answers(self._decoded(images)), classes, asked)
 
     def predict_proba(self, images: Any) -> FloatArray:
         """Return class probabilities of images as they are, in the order of ``spec.classes``.
@@ -67,11 +89,15 @@ class Model:
         Raises:
             DataError: images of another shape or type, or one that cannot be read.
         """
-        given, classes = as_sequence(images), self.spec.classes
+        return self.probabilities(self._decoded(images))
+
+    def _decoded(self, images: Any) -> ByteArray:
+        """Return images as they are as the network takes them, (N, C, size, size) uint8."""
+        given, spec = as_sequence(images), self.spec
         if len(given) == 0:
-            return np.empty((0, len(classes)))
-        dataset = dataset_of(given, np.full(len(given), -1, np.int64), list(classes), None)
-        return self.probabilities(pixels_or_error(dataset, self.spec))
+            return np.empty((0, spec.channels, spec.image_size, spec.image_size), np.uint8)
+        dataset = dataset_of(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
+        return pixels_or_error(dataset, spec)
 
     def probabilities(
         self, images: ByteArray, rows: IntArray | None = None, *, fixed_batch: bool = False
@@ -87,29 +113,46 @@ class Model:
         Returns:
             (N, K) float64; rows sum to 1. Computed in float32, whatever precision trained the network.
         """
-        rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
-        out = np.empty((len(rows), len(self.spec.classes)))
-        start = 0
-        for batch, count in self._batches(images, rows, fixed_batch=fixed_batch):
-            out[start : start + count] = self.answer(batch)[:count].numpy()
-            start += count
-        return out
+        return self.answers(images, rows, fixed_batch=fixed_batch).probabilities
 
-    @torch.inference_mode()
+    def answers(
+        self, images: ByteArray, rows: IntArray | None = None, *, fixed_batch: bool = False
+    ) -> Answers:
+        """Return all that the model says of the N images ``rows``; arguments as of :meth:`probabilities`."""
+        rows = np.arange(len(images), dtype=np.int64) if rows is None else rows
+        found = Answers(
+            np.empty((len(rows), len(self.spec.classes))),
+            None if self.promise is None else np.empty((len(rows), len(self.spec.classes))),
+        )
+        unlike, start = list[Tensor](), 0
+        for batch, count in self._batches(images, rows, fixed_batch=fixed_batch):
+            outputs = self.outputs(batch)
+            found.probabilities[start : start + count] = outputs.log_probabilities.exp()[:count].numpy()
+            if found.p_values is not None and outputs.p_values is not None:
+                found.p_values[start : start + count] = outputs.p_values[:count].numpy()
+            if outputs.unlike is not None:
+                unlike.append(outputs.unlike[:count])
+            start += count
+        return replace(found, unlike=torch.cat(unlike).numpy()) if unlike else found
+
     def answer(self, pixels: Tensor) -> Tensor:
         """Return probabilities (N, K) float64, on the CPU, of (N, C, H, W) float32 in [0, 1]."""
+        return self.outputs(pixels).log_probabilities.exp()
+
+    @torch.inference_mode()
+    def outputs(self, pixels: Tensor) -> Outputs:
+        """Return what network and predictors say, on the CPU, of (N, C, H, W) float32 in [0, 1]."""
         self.network.eval()
         return self.traced(pixels)
 
-    def traced(self, pixels: Tensor) -> Tensor:
-        """Do what :meth:`answer` does; the export follows this."""
-        seen = Observations.of(self.predictors, pixels, self.ask)
-        return chain.apply(self.predictors, seen).log_probabilities.exp()
+    def traced(self, pixels: Tensor) -> Outputs:
+        """Do what :meth:`outputs` does; the export follows this."""
+        seen = Observations.of(self.predictors, pixels, self.asking())
+        return chain.apply(self.predictors, seen, self.variants)
 
-    def ask(self, pixels: Tensor) -> Tensor:
-        """Return the network's log-probabilities (N, K) float64, of (N, C, H, W) float32 in [0, 1]."""
-        scores: Tensor = self.network(self.prepare(pixels))
-        return scores.cpu().double().log_softmax(dim=1)  # in this order: not every accelerator has float64
+    def asking(self) -> Asking:
+        """Return the network as predictors ask it."""
+        return Asking(self.network, Normalisation(self.spec.mean, self.spec.std))
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Return what the network is given of (N, C, H, W) float32 in [0, 1]."""
@@ -123,7 +166,9 @@ class Model:
 
     def learned(self, known: Known) -> Model:
         """Return the model with what its predictors take from the training images."""
-        return replace(self, predictors=tuple(predictor.learn(known) for predictor in self.predictors))
+        self.network.eval()
+        asked = replace(known, ask=self.asking())
+        return replace(self, predictors=tuple(predictor.learn(asked) for predictor in self.predictors))
 
     def observe(self, images: ByteArray, rows: IntArray) -> Observations | None:
         """Look at the N images ``rows``, for fitting; None where there are none."""
@@ -131,7 +176,7 @@ class Model:
             self.network.eval()
             parts = []
             for batch, count in self._batches(images, rows, fixed_batch=True):
-                parts.append(Observations.of(self.predictors, batch, self.ask).take(torch.arange(count)))
+                parts.append(Observations.of(self.predictors, batch, self.asking()).take(torch.arange(count)))
         return Observations.joined(parts) if parts else None
 
     def fitted(self, seen: Observations | None, labels: IntArray) -> Model:
@@ -140,6 +185,30 @@ class Model:
             return self
         targets = torch.from_numpy(labels.astype(np.int64))
         return replace(self, predictors=chain.fitted(self.predictors, seen, targets))
+
+    def calibrated(
+        self,
+        seen: Observations | None,
+        labels: IntArray,
+        groups: Sequence[str],
+        seeds: Seeds,
+        *,
+        unfitted: Model | None = None,
+    ) -> Model:
+        """Return the model, which is fitted, with its predictors calibrated to N images.
+
+        Args:
+            seen: of images that neither trained nor chose the network.
+            labels: (N,) int64 in [0, K).
+            groups: N names of images that are not independent of each other, or none.
+            seeds: of what is drawn.
+            unfitted: the model before its predictors were fitted, where that was done to these very images.
+        """
+        if seen is None:
+            return self
+        targets, before = torch.from_numpy(labels.astype(np.int64)), unfitted.predictors if unfitted else ()
+        found = chain.calibrated(self.predictors, seen, targets, groups, seeds, unfitted=before)
+        return replace(self, predictors=found[0], variants=found[1])
 
     def cross_fitted(
         self, seen: Observations | None, labels: IntArray, groups: Sequence[str], seeds: Seeds
@@ -170,6 +239,12 @@ class Model:
         for predictor in self.predictors:
             name = described(predictor)[0]
             state |= {f"{_PREDICTOR}{name}.{key}": value for key, value in predictor.state().items()}
+        for f, variant in enumerate(self.variants):
+            for one, fitted in zip(variant, self.predictors, strict=False):
+                start = f"{_VARIANT}{f}.{described(fitted)[0]}."
+                state |= {f"{start}{key}": value for key, value in changes(one, fitted).items()}
+        if self.variants:
+            state[_PARTS] = torch.tensor(len(self.variants))
         state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         with atomic(folder / "model.safetensors") as path:
             path.write_bytes(to_bytes(state))
@@ -186,20 +261,52 @@ class Model:
         spec = read_spec(folder / "model.json")
         try:
             state = load_file(folder / "model.safetensors")
-            predictors = []
+            parts = _parts(state)
+            own_of = [
+                {
+                    k.removeprefix(f"{_VARIANT}{f}."): state.pop(k)
+                    for k in list(state)
+                    if k.startswith(f"{_VARIANT}{f}.")
+                }
+                for f in range(parts)
+            ]
+            context, predictors = replace(context_of(spec), parts=parts), list[Predictor]()
             for name, settings in spec.predictors:
                 start = f"{_PREDICTOR}{name}."
                 own = {k.removeprefix(start): state.pop(k) for k in list(state) if k.startswith(start)}
-                predictors.append(PREDICTORS[name].from_state(settings, own, context_of(spec)))
+                predictors.append(PREDICTORS[name].from_state(settings, own, context))
+            variants = tuple(_variant(predictors, own) for own in own_of)
             network = empty_network(spec)
             network.load_state_dict(state)
         except (OSError, RuntimeError, ValueError, SafetensorError, Sit2Error) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
-        return cls(spec, network.eval(), tuple(predictors))
+        return cls(spec, network.eval(), tuple(predictors), variants)
 
 
 _PREDICTOR = "predictor."  # in front of the names of predictors' tensors
+_VARIANT, _PARTS = "variant.", "parts"  # and of what differs where predictors were fitted without a part
+
+
+def _parts(state: dict[str, Tensor]) -> int:
+    """Take the number of variants out of a model's tensors. Raises ValueError for one that cannot be."""
+    parts = state.pop(_PARTS, torch.tensor(0))
+    if parts.shape != () or parts.dtype != torch.int64 or not 0 <= int(parts) <= chain.PARTS:
+        raise ValueError("it has a number of parts that cannot be")
+    return int(parts)
+
+
+def _variant(predictors: Sequence[Predictor], given: dict[str, Tensor]) -> tuple[Predictor, ...]:
+    """Return the predictors before the first that is calibrated, with what differs in them."""
+    found, used = [], 0
+    for predictor in itertools.takewhile(lambda one: not one.is_calibrated, predictors):
+        start = f"{described(predictor)[0]}."
+        own = {k.removeprefix(start): v for k, v in given.items() if k.startswith(start)}
+        used += len(own)
+        found.append(changed(predictor, own))
+    if used != len(given):
+        raise ValueError("it has variants of predictors that it does not have")
+    return tuple(found)
 
 
 def context_of(spec: ModelSpec) -> Context:

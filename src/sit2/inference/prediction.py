@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
-from sit2.data.pixels import PixelStore, load_pixels_for
 from sit2.data.readers import read_images
 from sit2.data.readers.layout import near_names
 from sit2.data.readers.validate import refuse_missing
-from sit2.data.samples import as_texts, read_samples
+from sit2.data.samples import read_samples
 from sit2.data.words import counted, left_out, listed
 from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import compute_metrics
+from sit2.evaluation.selective import SetReport
 from sit2.evaluation.subgroups import Subgroup, subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
-from sit2.events import Listener, Note, Progress, nobody
+from sit2.events import Listener, Note, nobody
 from sit2.inference.columns import Column
+from sit2.inference.decisions import COVERAGE, guarantee, joined, level, set_report
 from sit2.inference.model import Model
-from sit2.inference.model_spec import find_model, read_spec
+from sit2.inference.model_spec import ModelSpec, find_model, read_spec
 from sit2.inference.seen import run_of, seen_in_training
-from sit2.records import BoolArray, ClassPair, Dataset, Predictions
+from sit2.inference.streaming import Chunk, stream
+from sit2.records import BoolArray, ClassPair, Dataset, IntArray, Predictions
 from sit2.storage.run_folder import predictions_file
 
 SENSITIVITY = 0.95
@@ -40,50 +42,86 @@ class Predicted:
     dataset: Dataset  # the readable images
     predictions: Predictions
     digests: tuple[str, ...] = ()  # of each image's pixels, as the network sees them
+    coverage: float | None = None  # of the sets of possible classes; None: there are none
 
 
-def predict(
-    sources: Sequence[Path], folder: Path, listener: Listener, *, layout: str = "auto", warn: bool = True
-) -> Predicted:
-    """Predict the readable images of some folders, files or manifests; the others are named.
+@dataclass
+class Done:
+    """What is remembered of images that were predicted: little for each."""
 
-    ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have. With ``warn``,
-    images that trained a model of all images are counted.
+    problems: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)  # of the readable ones
 
-    Raises:
-        DataError: when there is no image, or none that can be read.
-        ModelError: when there is no model, or it is damaged.
-    """
-    model = Model.load(folder)
-    chosen = "" if layout == "auto" else layout
-    dataset = read_images(sources, model.spec.classes, layout=model.spec.layout, chosen=chosen)
-    for note in dataset.notes:
-        listener(Note(note))
-    refuse_missing(dataset)
-    pixels = load_pixels_for(
-        model.spec,
-        dataset,
-        progress=lambda done, total: listener(
-            Progress("Reading images", done / total, f"{done:,} of {total:,}")
-        ),
-    )
-    for note in pixels.notes:
-        listener(Note(note))
-    good = np.array([n for n, problem in enumerate(pixels.problems) if not problem], np.int64)
-    if not len(good):
-        bad = [f"{p} ({why})" for p, why in zip(dataset.paths, pixels.problems, strict=True)]
-        raise DataError(f"no image can be read: {listed(bad)}\nexpected at least one that can")
-    if missing := left_out(dataset.paths, pixels.problems):
-        listener(Note(missing))
-    readable = dataset.take(good)
-    probabilities = model.probabilities(pixels.images, good)
-    digests = as_texts(PixelStore.of(pixels.images).digests[good])
-    if warn and model.spec.figures:
+    def add(self, chunk: Chunk) -> None:
+        """Take in the next images."""
+        self.problems += chunk.problems
+        self.digests += chunk.digests
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, the images that it is asked about, and the coverage of its sets; nothing is decoded yet."""
+
+    model: Model
+    dataset: Dataset
+    coverage: float | None
+    sources: tuple[Path, ...]
+    folder: Path  # of the model
+
+    @classmethod
+    def of(
+        cls,
+        sources: Sequence[Path],
+        folder: Path,
+        listener: Listener,
+        *,
+        layout: str = "auto",
+        coverage: float | None = None,
+    ) -> Asked:
+        """Load the model, find the images, and say what the coverage means.
+
+        ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have.
+
+        Raises:
+            ConfigError: the model cannot promise this coverage.
+            DataError: when there is no image.
+            ModelError: when there is no model, or it is damaged.
+        """
+        model = Model.load(folder)
+        promise, classes = model.promise, model.spec.classes
+        used = level(promise, coverage, classes)
+        chosen = "" if layout == "auto" else layout
+        dataset = read_images(sources, classes, layout=model.spec.layout, chosen=chosen)
+        for note in dataset.notes:
+            listener(Note(note))
+        refuse_missing(dataset)
+        if promise is not None and used is not None:
+            if coverage is None and used < COVERAGE:
+                few = f"{100 * COVERAGE:g} % cannot be promised with so few calibration images"
+                listener(Note(f"{few}: sets are made for {100 * used:.1f} %, the highest that can"))
+            listener(Note(guarantee(promise, used)))
+        return cls(model, dataset, used, tuple(sources), folder)
+
+    def stream(self, listener: Listener, *, start: int = 0) -> Iterator[Chunk]:
+        """Yield what the model says, some images at a time; see :func:`~sit2.inference.streaming.stream`."""
+        return stream(self.model, self.dataset, listener, start=start)
+
+    def tell(self, done: Done, listener: Listener, *, warn: bool = True) -> None:
+        """Say which images cannot be read and, with ``warn``, how many trained a model of all images.
+
+        Where an interrupted prediction was gone on with, this is about the images that were predicted now.
+        """
+        start = len(self.dataset) - len(done.problems)
+        if missing := left_out(self.dataset.paths[start:], done.problems):
+            listener(Note(missing))
+        if not (warn and self.model.spec.figures):
+            return
+        readable = self.dataset.take(start + good_rows(done.problems))
 
         def column(name: str) -> tuple[str, ...]:
-            return Column.of(sources, name).values(readable)
+            return Column.of(self.sources, name).values(readable)
 
-        known = seen_in_training(readable, digests, folder, nobody, column).itself
+        known = seen_in_training(readable, tuple(done.digests), self.folder, nobody, column).itself
         if known.any():
             listener(
                 Note(
@@ -91,8 +129,43 @@ def predict(
                     "it says of them does not show how good it is"
                 )
             )
-    found = Predictions(readable.ids, readable.labels, probabilities, readable.groups)
-    return Predicted(model, readable, found, digests)
+
+
+def good_rows(problems: Sequence[str]) -> IntArray:
+    """Return the rows of the images that can be read."""
+    return np.array([n for n, problem in enumerate(problems) if not problem], np.int64)
+
+
+def predict(
+    sources: Sequence[Path],
+    folder: Path,
+    listener: Listener,
+    *,
+    layout: str = "auto",
+    warn: bool = True,
+    coverage: float | None = None,
+) -> Predicted:
+    """Predict the readable images of some folders, files or manifests; the others are named.
+
+    ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have. With ``warn``,
+    images that trained a model of all images are counted.
+
+    Raises:
+        ConfigError: the model cannot promise this coverage.
+        DataError: when there is no image, or none that can be read.
+        ModelError: when there is no model, or it is damaged.
+    """
+    asked, done = Asked.of(sources, folder, listener, layout=layout, coverage=coverage), Done()
+    parts = []
+    for chunk in asked.stream(listener):
+        parts.append(chunk.answers)
+        done.add(chunk)
+    asked.tell(done, listener, warn=warn)
+    readable, said = asked.dataset.take(good_rows(done.problems)), joined(parts)
+    found = Predictions(
+        readable.ids, readable.labels, said.probabilities, readable.groups, said.p_values, said.unlike
+    )
+    return Predicted(asked.model, readable, found, tuple(done.digests), asked.coverage)
 
 
 @dataclass(frozen=True)
@@ -105,6 +178,10 @@ class Evaluated:
     predictions: Predictions
     metrics: dict[str, float | None]
     figures: tuple[ClassFigures, ...]
+    sets: SetReport
+    dataset: Dataset  # the images
+    spec: ModelSpec
+    pairs: tuple[ClassPair, ...] = ()  # ranked
     subgroups: tuple[Subgroup, ...] = ()
     operating: Operating | None = None
 
@@ -119,6 +196,7 @@ def evaluate(
     positive: str | None = None,
     sensitivity: float = SENSITIVITY,
     every: bool = False,
+    coverage: float | None = None,
 ) -> Evaluated:
     """Return the metrics of a model on labelled images, leaving out those it was trained on, and their copies.
 
@@ -134,6 +212,7 @@ def evaluate(
             ``sensitivity`` on the validation images of the model's run.
         sensitivity: above 0, at most 1.
         every: leave none of them out; how many there are is said.
+        coverage: of the sets of possible classes, as :meth:`Model.predict` takes it.
 
     Raises:
         DataError: when no labelled image is left, or an image has no value of ``by``.
@@ -149,7 +228,7 @@ def evaluate(
             )
         )
     column = None if by is None else Column.of(sources, by)
-    found = predict(sources, folder, listener, layout=layout, warn=False)
+    found = predict(sources, folder, listener, layout=layout, warn=False, coverage=coverage)
     dataset, predictions, spec = found.dataset, found.predictions, found.model.spec
     labelled = predictions.labels >= 0
     if not labelled.all():
@@ -163,14 +242,18 @@ def evaluate(
     if not len(rows):
         raise DataError(_nothing_left(dataset, labelled))
     kept = predictions.take(rows)
-    metrics = compute_metrics(kept, _pairs_of(folder, spec.classes))
+    pairs = _pairs_of(folder, spec.classes)
     return Evaluated(
         spec.recipe,
         spec.classes,
         tuple(dataset.paths[n] for n in rows),
         kept,
-        metrics,
+        compute_metrics(kept, pairs),
         class_figures(kept, spec.classes),
+        set_report(kept, spec.classes, pairs, found.model.promise, found.coverage),
+        dataset.take(rows),
+        spec,
+        tuple(pairs),
         () if column is None else subgroups(kept, column.values(dataset.take(rows))),
         None if chosen is None else chosen.tested_on(kept),
     )

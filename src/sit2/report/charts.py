@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from sit2.evaluation.bootstrap import Difference
+from sit2.evaluation.selective import risk_coverage
 from sit2.evaluation.words import points
 from sit2.records import Predictions
 from sit2.report.data import RunData
@@ -260,6 +261,35 @@ def calibration(run: RunData) -> Plot | None:
         scale,
         diagonal=True,
         dots=True,
+    )
+
+
+def risk(run: RunData) -> Plot | None:
+    """Return the errors of each recipe when only the most confident images are answered."""
+    lines = [_risk(recipe, predictions) for recipe, predictions in run.predictions.items()]
+    if not lines:
+        return None
+    return Plot(
+        "risk-coverage",
+        "Errors among the most confident images",
+        "images answered (%), the most confident first",
+        "errors (%)",
+        tuple(lines),
+        (0.0, 20.0, 40.0, 60.0, 80.0, 100.0),
+        ticks(0, max(value for line in lines for value in line.y)),
+    )
+
+
+RISK_POINTS = 200  # of a line, at most
+
+
+def _risk(recipe: str, predictions: Predictions) -> Line:
+    answered, errors, _ = risk_coverage(predictions)
+    shown = np.unique(np.linspace(0, len(errors) - 1, min(RISK_POINTS, len(errors))).round().astype(int))
+    return Line(
+        recipe,
+        tuple(round(100 * float(value), 2) for value in answered[shown]),
+        tuple(round(100 * float(value), 2) for value in errors[shown]),
     )
 
 

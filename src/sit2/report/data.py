@@ -6,7 +6,7 @@ N test images, K classes. This module never imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import Metrics, read_metrics
 from sit2.evaluation.ranks import Ranks, read_ranks
 from sit2.evaluation.results import CellResult, Summary, read_results, read_summary
+from sit2.evaluation.selective import SetReport, read_set_reports
 from sit2.evaluation.statistics import TestResult, read_tests
 from sit2.evaluation.verdicts import RepeatedResult, read_verdicts
 from sit2.methods import METHODS
@@ -52,6 +53,9 @@ class RunData:
     confusion: Confusion | None  # out of fold, on the training images
     history: tuple[Epoch, ...]  # with cross-validation, of the first fold
     findings: tuple[Finding, ...] | None  # None: the data set was not checked
+    sets: Mapping[str, SetReport] = field(
+        default_factory=dict
+    )  # by recipe, of those that give sets or decide
 
     @cached_property
     def method(self) -> str | None:
@@ -174,6 +178,7 @@ def load_run(folder: Path) -> RunData:
         confusion=confusion,
         history=tuple(row for row in read_history(folder / "history.csv") if row.fold in ("", "1")),
         findings=read_findings(folder / "check.json"),
+        sets=read_set_reports(folder / "sets.json"),
     )
     return replace(run, tests={name: _with_signs(test, run) for name, test in run.tests.items()})
 

@@ -10,6 +10,7 @@ from typing import Any
 from sit2.config.recipe import Recipe
 from sit2.errors import ConfigError
 from sit2.evaluation.metrics import METRICS, RANKED, Metrics, accuracy_interval
+from sit2.evaluation.selective import risk_coverage
 from sit2.evaluation.words import percent, ratio
 from sit2.records import SPLITS
 from sit2.report import charts, quality, wording
@@ -37,7 +38,7 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
     view = matrix_view(run, behind) if run.predictions else None
     order = order_of(run)
     accuracy = charts.validation_accuracy(run)
-    plots = [*charts.losses(run), *filter(None, [accuracy, charts.calibration(run)])]
+    plots = [*charts.losses(run), *filter(None, [accuracy, charts.calibration(run), charts.risk(run)])]
     differences = charts.differences(run) if run.tests else None
     matrices = {recipe: matrix_of(one) for recipe, one in run.predictions.items()}
     drawn = run.method is not None and len(run.classes) >= GRAPH_FROM
@@ -58,6 +59,8 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "next": wording.what_next(run, pairs),
         "metrics": metric_rows(run),
         "metric_titles": [METRIC_TITLES[name] for name in measured_metrics(run)],
+        "sets": None if run.method is None else run.sets.get(run.method),
+        "areas": [(recipe, risk_coverage(one)[2]) for recipe, one in run.predictions.items()],
         "rows": rows,
         "pairs": pairs,
         "measured_by": None if run.info.confusion is None else quality.measured_by(run.info.confusion),

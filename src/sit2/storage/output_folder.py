@@ -53,8 +53,13 @@ def free_folder(base: Path) -> Path:
     return path
 
 
+PARTIAL = "predictions.partial.csv"  # what `sit2 predict` has written so far
+
+
 def unfinished(path: Path) -> bool:
-    """Say whether a folder holds a run that was begun, and neither finished nor failed."""
+    """Say whether a folder holds a run or predictions that were begun, and neither finished nor failed."""
+    if (path / PARTIAL).is_file():
+        return True
     try:
         return read_json(path / "run.json").get("status") in (RUNNING, BEGINNING)
     except (OSError, ValueError):

@@ -51,14 +51,14 @@ def test_predict_sees_the_pixels_of_the_training(scans, tmp_path, window):
         main(["predict", str(scans), "--model", str(run.folder), "-o", str(tmp_path / "p"), "--quiet"]) == 0
     )
     then = pd.read_csv(run.folder / "predictions" / "plain.csv", index_col="id")
-    now = pd.read_csv(tmp_path / "p" / "predictions.csv", index_col="id").loc[then.index]
+    now = pd.read_csv(tmp_path / "p" / "predictions.csv", index_col="path").loc[then.index]
     columns = ["p_low", "p_mid", "p_top"]
     np.testing.assert_allclose(now[columns], then[columns], atol=2e-6)  # six digits are written
     spec = json.loads((run.folder / "model" / "model.json").read_text())
     del spec["preprocessing"]["depth_window"]  # another rule, so other probabilities
     (run.folder / "model" / "model.json").write_text(json.dumps(spec))
     main(["predict", str(scans), "--model", str(run.folder), "-o", str(tmp_path / "q"), "--quiet"])
-    other = pd.read_csv(tmp_path / "q" / "predictions.csv", index_col="id").loc[then.index]
+    other = pd.read_csv(tmp_path / "q" / "predictions.csv", index_col="path").loc[then.index]
     assert np.abs(other[columns] - then[columns]).to_numpy().max() > 1e-3
 
 

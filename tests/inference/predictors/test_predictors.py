@@ -98,7 +98,13 @@ class TestContract:
 
     def test_the_views_are_those_that_it_asks_about(self, name, augment):
         predictor, images, views = learned(name, *SOME_PAIRS, augment=augment), images_to_predict(), []
-        predictor.observe(images, lambda view: (views.append(view), asked(view))[1])
+
+        def ask(view):
+            views.append(view)
+            return asked(view)
+
+        ask.features = asked.features
+        predictor.observe(images, ask)
         told = list(predictor.views(images))
         assert torch.equal(told[0], images)
         assert len(views) in (0, len(told))
@@ -147,7 +153,8 @@ class TestEach:
     def test_settings_are_kept_by_all_that_is_done_to_it(self, name):
         labels = torch.arange(11) % 4
         for one in parameters_of(PREDICTORS[name]):
-            value = one.rule.high if one.rule.high is not None else one.rule.low
+            limits = (one.rule.high, one.rule.low, True)  # the last for a switch
+            value = next(limit for limit in limits if limit is not None)
             predictor = PREDICTORS[name](**{one.name: value}).learn(known(*SOME_PAIRS))
             fitted, _ = fitted_to(predictor, images_to_predict(), labels)
             assert described(fitted)[1][one.name] == value

@@ -17,12 +17,14 @@ from sit2.cli.verbs.verb import (
     Verb,
     argument,
     config_of,
+    one_way,
     out,
     require,
     require_model,
 )
 from sit2.errors import ConfigError, RunFolderError
 from sit2.storage.files import atomic
+from sit2.storage.output_folder import PARTIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,27 +33,41 @@ if TYPE_CHECKING:
 
 
 def predict(options: argparse.Namespace, screen: Screen) -> int:
-    """Write predictions.csv into a folder, or print it."""
+    """Write predictions.csv into a folder, or print it: row by row, so that an interruption loses nothing."""
     layout = config_of(options).layout
-    target = _target(options.out, "predictions.csv", overwrite=options.overwrite)
+    one_way(options)
+    if options.resume and options.out is None:
+        raise ConfigError("--resume needs the folder of the predictions\nname it with -o")
+    folder = options.out
+    if not (options.resume and folder is not None and (folder / PARTIAL).is_file()):
+        _target(folder, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
         require(source)
     require_model(options.model)
 
     from sit2.cli.terminal import Terminal
-    from sit2.confusion.predictions_file import predictions_table
     from sit2.data.words import counted
-    from sit2.inference.prediction import predict as predict_images
-    from sit2.storage.escaping import neutral_table
+    from sit2.inference.prediction import Asked, Done
+    from sit2.inference.predictions_writer import PredictionsFile, columns, rows_of, write_rows
 
     with Terminal(screen) as terminal:
-        found = predict_images(options.data, options.model, terminal, layout=layout)
-    table = neutral_table(predictions_table(found.predictions, found.model.spec.classes, found.dataset.paths))
-    if target is None:
-        table.to_csv(sys.stdout, index=False, float_format="%.6f", lineterminator="\n")
-        return DONE
-    _write_csv(target, table)
-    screen.say(f"{counted(len(found.predictions.ids), 'image')} predicted: {target}")
+        asked = Asked.of(options.data, options.model, terminal, layout=layout, coverage=options.coverage)
+        classes, paths, done = asked.model.spec.classes, asked.dataset.paths, Done()
+        if folder is None:
+            header = [columns(classes)]
+            for chunk in asked.stream(terminal):
+                write_rows(sys.stdout, header + rows_of(chunk, classes, asked.coverage))
+                header = []
+                done.add(chunk)
+            asked.tell(done, terminal)
+            return DONE
+        with PredictionsFile(folder, options.model, paths, asked.coverage, resume=options.resume) as file:
+            file.header(classes)
+            for chunk in asked.stream(terminal, start=file.done):
+                file.write(rows_of(chunk, classes, asked.coverage))
+                done.add(chunk)
+        asked.tell(done, terminal)
+    screen.say(f"{counted(len(paths), 'image')} predicted: {file.path}")
     return DONE
 
 
@@ -65,10 +81,18 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
         require(source)
     require_model(options.model)
 
-    from sit2.cli.results import print_metrics, print_operating, print_subgroups, print_weakest
+    from sit2.cli.results import (
+        print_classes,
+        print_matrix,
+        print_metrics,
+        print_operating,
+        print_sets,
+        print_subgroups,
+    )
     from sit2.cli.terminal import Terminal
     from sit2.inference.prediction import SENSITIVITY
     from sit2.inference.prediction import evaluate as evaluate_images
+    from sit2.report.evaluation_page import write_evaluation_page
 
     wanted = SENSITIVITY if options.sensitivity is None else options.sensitivity
     with Terminal(screen) as terminal:
@@ -81,16 +105,20 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
             positive=options.positive,
             sensitivity=wanted,
             every=options.all,
+            coverage=options.coverage,
         )
     print_metrics({found.recipe: found.predictions}, {found.recipe: found.metrics}, screen)
-    print_weakest(found.figures, screen)
+    print_matrix(found.predictions, found.classes, screen)
+    print_classes(found.figures, screen)
+    print_sets(found.sets, screen)
     if found.subgroups:
         print_subgroups(options.by, found.subgroups, screen)
     if found.operating is not None:
         print_operating(found.operating, screen)
     if target is not None:
         _write_evaluated(target, found, options.by)
-        screen.say(f"Written: {target}, predictions.csv beside it")
+        page = write_evaluation_page(target.parent, found, model=options.model)
+        screen.say(f"Written: {target}, predictions.csv beside it; the report, for a browser: {page}")
     return DONE
 
 
@@ -98,12 +126,17 @@ def _write_evaluated(target: Path, found: Evaluated, by: str | None) -> None:
     """Write metrics.json, and tables of the predictions, the classes and, where there are some, the subgroups."""
     import pandas as pd
 
-    from sit2.confusion.predictions_file import predictions_table
     from sit2.evaluation.class_figures import COLUMNS
+    from sit2.inference.decisions import Answers, decide
+    from sit2.inference.predictions_writer import evaluated_rows, write_rows
     from sit2.storage.escaping import neutral_table
 
-    predictions = predictions_table(found.predictions, found.classes, found.paths)
-    _write_csv(target.with_name("predictions.csv"), neutral_table(predictions))
+    said = decide(Answers.of(found.predictions), found.classes, found.sets.coverage)
+    with (
+        atomic(target.with_name("predictions.csv")) as path,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
+        write_rows(file, evaluated_rows(found.predictions, found.classes, found.paths, said))
     rows = [(one.name, one.images, *one.values) for one in found.figures]
     classes = pd.DataFrame(rows, columns=pd.Index(["class", "images", *COLUMNS]))
     _write_csv(target.with_name("classes.csv"), neutral_table(classes))
@@ -113,6 +146,7 @@ def _write_evaluated(target: Path, found: Evaluated, by: str | None) -> None:
         _write_csv(
             target.with_name("by.csv"), neutral_table(pd.DataFrame([one.row for one in found.subgroups]))
         )
+    content["sets"] = found.sets.to_json()
     if found.operating is not None:
         content["threshold"] = found.operating.to_json()
     with atomic(target) as path:
@@ -140,12 +174,27 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
+COVERAGE = argument(
+    "--coverage",
+    metavar="NUMBER",
+    type=float,
+    help="how often the set of possible classes shall hold the true one, such as 0.95 (the default), of a model "
+    "that gives sets",
+)
 PREDICT = Verb(
     predict,
-    "write class probabilities of images",
-    (IMAGES, MODEL, out("folder for predictions.csv (default: print it)"), OVERWRITE),
+    "say what images show: a class, or between which classes the model is not sure",
+    (
+        IMAGES,
+        MODEL,
+        COVERAGE,
+        out("folder for predictions.csv (default: print it)"),
+        argument("--resume", action="store_true", help="go on with the predictions that were begun in --out"),
+        OVERWRITE,
+    ),
     settings=("layout",),
     basic=("layout",),
+    resume="--resume",
 )
 EVALUATE = Verb(
     evaluate,
@@ -175,7 +224,8 @@ EVALUATE = Verb(
             action="store_true",
             help="count images that the model was trained on too, and those of patients that it was trained on",
         ),
-        out("folder for metrics.json, predictions.csv, classes.csv and by.csv"),
+        COVERAGE,
+        out("folder for metrics.json, predictions.csv, classes.csv, by.csv and report.html"),
         OVERWRITE,
     ),
     settings=("layout",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from sit2.inference.predictors.conformal import Conformal
 from sit2.inference.predictors.ensemble import Ensemble
+from sit2.inference.predictors.ood import Unlike
 from sit2.inference.predictors.pairwise import Pairwise
 from sit2.inference.predictors.predictor import Predictor
 from sit2.inference.predictors.temperature import Temperature
@@ -13,4 +15,6 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "ensemble": Ensemble,
     "pairwise": Pairwise,
     "temperature": Temperature,
+    "conformal": Conformal,
+    "ood": Unlike,
 }

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from sit2.parameters import check_fields
 from sit2.training.presets import Augmentation
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from sit2.seeds import Seeds
 
 PREDICTOR = "prediction"
-Ask = Callable[["Tensor"], "Tensor"]  # (N, C, H, W) float32 in [0, 1] → (N, K) float64 log-probabilities
+
+
+class Ask(Protocol):
+    """The trained network, as predictors ask it about images."""
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] → (N, K) float64 log-probabilities."""
+
+    def features(self, images: Tensor, /) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] → (N, D) float32: what the network's head sees."""
 
 
 class Stage(IntEnum):
@@ -38,7 +47,8 @@ class Stage(IntEnum):
     COMBINE = 2  # with another classifier's opinion
     REFINE = 3  # where classes are confused
     CALIBRATE = 4  # make the probabilities mean what they say
-    DECIDE = 5  # which classes are possible, and whether any is
+    DECIDE = 5  # which classes are possible
+    DOUBT = 6  # and whether any is
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,13 @@ class Outputs:
 
     first: Tensor  # (N, K) float64: the network's log-probabilities, asked once
     log_probabilities: Tensor  # (N, K) float64: the answer so far
+    # (F, N, K): the answer of predictors that were fitted without each of F parts of the calibration images;
+    # None where nothing was fitted to them.
+    left_out: Tensor | None = None
+    # (N, K) float64 in (0, 1]: the fraction of calibration images that fit their class no better than the image
+    # fits this one; classes above 1 − coverage are possible.
+    p_values: Tensor | None = None
+    unlike: Tensor | None = None  # (N,) bool: unlike the training images
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,48 @@ class Known:
         None  # (n, D) float32 frozen features of the training images, where there are some
     )
     extractor: Extractor | None = None  # what made them
+    ask: Ask | None = None  # the trained network
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images that neither trained the network nor chose it, as far as predictors are calibrated to them."""
+
+    labels: Tensor  # (n,) int64 in [0, K)
+    part: Tensor  # (n,) int64 in [0, F): which predictors were fitted without the image
+    exact: bool  # nothing was fitted to any of them
+    groups: tuple[str, ...]  # n names of images that are not independent of each other, or none
+    seeds: Seeds
+
+    def one_of_each(self, *, per_class: bool) -> Tensor:
+        """Return the rows that count: one image of each group, drawn by chance (with ``per_class`` of each class).
+
+        Images of one group are alike, so together they promise no more than one of them.
+        """
+        import torch
+
+        rows = self.seeds.numpy("calibration").permutation(len(self.labels)).tolist()
+        if self.groups:
+            labels = self.labels.tolist()
+            kept = {(self.groups[n], labels[n] if per_class else -1): n for n in rows}
+            rows = list(kept.values())
+        return torch.tensor(sorted(rows), dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What sets of possible classes hold, by how many images they were calibrated to."""
+
+    images: int  # calibration images that count: of groups one each
+    least: int  # of these, where the promise is made for each class by itself: of the class with the fewest
+    per_class: bool
+    exact: bool  # else predictors were fitted to these images too, each left out in turn: 1 − 2α is certain
+    rarest: int = -1  # the class with the fewest, where it is made for each class
+
+    @property
+    def highest(self) -> float:
+        """The highest coverage that can be promised: n / (n + 1), of n calibration images."""
+        return self.least / (self.least + 1)
 
 
 @dataclass(frozen=True)
@@ -77,6 +136,7 @@ class Context:
     augmentation: Augmentation
     backbone: str
     image_size: int
+    parts: int = 0  # F, of :class:`Outputs`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +146,7 @@ class Predictor(ABC):
     stage: ClassVar[Stage]
     uses_pairs: ClassVar[bool] = False
     uses_features: ClassVar[bool] = False  # whether it learns from frozen features
+    is_calibrated: ClassVar[bool] = False  # whether it needs images that chose neither network nor predictors
     is_fitted: ClassVar[bool] = False  # whether it has anything to fit on validation images
 
     def __post_init__(self) -> None:
@@ -113,6 +174,24 @@ class Predictor(ABC):
         """
         return self
 
+    def calibrate(self, outputs: Outputs, observed: Tensor | None, known: Calibration) -> Self:
+        """Return this calibrated to images that neither trained nor chose what is before it.
+
+        Args:
+            outputs: what the predictors before it say of n images; ``log_probabilities`` are of predictors that
+                were not fitted to the image.
+            observed: of :meth:`observe`, for these images.
+            known: their labels and groups.
+        """
+        return self
+
+    def refuse_few(self, images: int) -> None:
+        """Raise :class:`ConfigError` where so few calibration images (of groups: groups) cannot be enough."""
+
+    def promise(self) -> Promise | None:
+        """Return what its sets of possible classes hold; None where it gives none."""
+        return None
+
     @abstractmethod
     def __call__(self, outputs: Outputs, observed: Tensor | None) -> Outputs:
         """Return the outputs with its own part in them. Must be traceable: tensors in, tensors out."""
@@ -125,6 +204,41 @@ class Predictor(ABC):
     def from_state(cls, settings: Mapping[str, Any], state: Mapping[str, Tensor], context: Context) -> Self:
         """Put together what :meth:`state` took apart. Raises ValueError for what does not fit."""
         return cls(**settings)
+
+
+def changes(one: Predictor, other: Predictor) -> dict[str, Tensor]:
+    """Return the numbers and tensors of a predictor that differ from those of another of its kind.
+
+    These are what fitting changed; all else, such as a whole network, the two share.
+    """
+    import torch
+
+    found = {}
+    for name in (field.name for field in fields(one)):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if isinstance(mine, float) and mine != theirs:
+            found[name] = torch.tensor(mine, dtype=torch.float64)
+        elif isinstance(mine, torch.Tensor) and (theirs is None or not torch.equal(mine, theirs)):
+            found[name] = mine
+    return found
+
+
+def changed(one: Predictor, given: Mapping[str, Tensor]) -> Predictor:
+    """Return a predictor with what :func:`changes` gave. Raises ValueError for what does not fit."""
+    import torch
+
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        mine = getattr(one, name, None)
+        if not value.is_floating_point() or not value.isfinite().all():
+            raise ValueError(f"a predictor's {name} is no finite number")
+        if isinstance(mine, float) and value.shape == ():
+            values[name] = float(value)
+        elif isinstance(mine, torch.Tensor) and value.shape == mine.shape:
+            values[name] = value
+        else:
+            raise ValueError(f"a predictor has no such {name}")
+    return replace(one, **values)
 
 
 def number(

@@ -1,0 +1,57 @@
+"""The network of a model, as predictors ask it.
+
+Letters: N images, K classes, C×H×W pixels, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sit2.training.backbones import Network
+from sit2.training.training_set import Normalisation
+
+
+class Members(nn.Module):
+    """Several networks as one: what it returns is the logarithm of their mean probability."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, K) log-probabilities."""
+        answers = torch.stack([network(images).log_softmax(dim=1) for network in self.networks])
+        return answers.logsumexp(dim=0)
+
+
+class Asking:
+    """The network of a model, asked about views of one batch of images; see ``Ask``."""
+
+    def __init__(self, network: Network | Members, normalise: Normalisation) -> None:
+        self._network, self._normalise = network, normalise
+        self._last: tuple[Tensor, Tensor] | None = None  # images, and their features
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] → (N, K) float64 log-probabilities."""
+        if isinstance(self._network, Members):
+            scores: Tensor = self._network(self._prepared(images))
+        else:
+            features = self._network.encoder(self._prepared(images))
+            self._last = images, features
+            scores = self._network.head(features)
+        return scores.cpu().double().log_softmax(dim=1)  # in this order: not every accelerator has float64
+
+    def features(self, images: Tensor, /) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] → (N, D) float32: of the first of several networks."""
+        if self._last is not None and self._last[0] is images:
+            return self._last[1]
+        network: Any = self._network.networks[0] if isinstance(self._network, Members) else self._network
+        found: Tensor = network.encoder(self._prepared(images))
+        return found
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        return self._normalise(images).contiguous(memory_format=torch.channels_last)
