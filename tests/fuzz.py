@@ -52,7 +52,7 @@ from sit2.evaluation.results import read_results, read_summary
 from sit2.evaluation.statistics import read_tests
 from sit2.evaluation.verdicts import read_verdicts
 from sit2.events import nobody
-from sit2.execution.runner import load_outcome
+from sit2.execution.outcomes import load_outcome
 from sit2.inference.model import Model, empty_network
 from sit2.inference.model_spec import PREPROCESSING, ModelSpec, described, read_spec
 from sit2.inference.predictors import PREDICTORS

@@ -13,8 +13,9 @@ from sit2.events import EpochEnded, Note, Progress, TrainingBegan, TrainingEnded
 from sit2.execution import runner
 from sit2.execution.executors.processes import ProcessExecutor
 from sit2.execution.executors.serial import SerialExecutor
+from sit2.execution.outcomes import load_outcome, save_outcome
 from sit2.execution.recipe_job import RecipeJob
-from sit2.execution.runner import load_outcome, make_executor, plan_workers
+from sit2.execution.runner import make_executor, plan_workers
 from sit2.execution.trained import load_trained
 from sit2.training.backbones import Network
 from sit2.training.loop import Training
@@ -157,7 +158,7 @@ class TestKept:
         outcome = dataclasses.replace(
             run_one(job, tmp_path), chosen={"lr": 0.1}, notes=("something happened",)
         )
-        runner.save_outcome(tmp_path, "name", outcome)
+        save_outcome(tmp_path, "name", outcome)
         back = load_outcome(tmp_path, "name")
         assert same_answers(back, outcome)
         assert [list(h) for h in back.histories] == [list(h) for h in outcome.histories]

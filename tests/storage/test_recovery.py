@@ -15,7 +15,8 @@ from synthetic import TINY, Finished, command, finished
 
 import sit2.training.loop
 from sit2.events import EpochEnded, Event, Note, TrainingBegan, nobody
-from sit2.execution.runner import load_outcome, run_recipes
+from sit2.execution.outcomes import load_outcome
+from sit2.execution.runner import run_recipes
 from sit2.execution.training_job import TrainingJob
 from sit2.storage.files import DamagedStateError, load_state, save_state
 from sit2.training.loop import Training
