@@ -142,7 +142,7 @@ class TestEveryState:
         assert (again.method, again.shown, again.test) == (None, (), None)
         assert again.pairs == run.pairs
         page = page_text(run.folder)
-        assert "How good is what measured the confusion?" in page
+        assert f"{len(run.chosen)} of 3 pairs of classes chosen as confused</h2>" in page
         assert f"{len(run.chosen)} of 3 pairs of classes are chosen as confused." in page
         assert page.count("Which classes are confused?</h2>") == 1
 
