@@ -240,7 +240,7 @@ def evaluate(
         listener(Note(sentence))
     rows = np.flatnonzero(labelled if every else labelled & ~seen.any).astype(np.int64)
     if not len(rows):
-        raise DataError(_nothing_left(dataset, labelled))
+        raise DataError(_nothing_left(dataset, labelled, of_all=bool(spec.figures)))
     kept = predictions.take(rows)
     pairs = _pairs_of(folder, spec.classes)
     return Evaluated(
@@ -259,12 +259,13 @@ def evaluate(
     )
 
 
-def _nothing_left(dataset: Dataset, labelled: BoolArray) -> str:
+def _nothing_left(dataset: Dataset, labelled: BoolArray, *, of_all: bool) -> str:
     """Say why there is nothing to evaluate, and which folders were found instead of the classes."""
     if labelled.any():
         return (
             "no labelled image is left to evaluate: the model was trained or validated on all of them\n"
-            "expected new images, or --all to count them too"
+            f"expected new images{' (this model was trained on all those of its run)' if of_all else ''}, or --all "
+            "to count them too"
         )
     folders = sorted({name for path in dataset.paths for name in PurePosixPath(path).parts[:-1]})
     folders = folders or [dataset.name]
