@@ -162,6 +162,7 @@ def test_variants_are_kept_with_the_model(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"early_stop": 3}, "choose the network"),
+        ({"method": "plain", "cv": 3, "calibration_fraction": 0.2}, "cv lets every image be trained on"),
         ({"refit": True}, "none is left to calibrate it"),
         ({"cv": 3}, "none is left to calibrate it"),
         ({"val_fraction": 0.16, "false_alarms": 0.01}, "false-alarm rate of 1 %"),

@@ -140,6 +140,11 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
                 "labels_per_class keeps some of the training images, and cv is for using all of them\n"
                 "leave out one of the two"
             )
+        if self.cv and self.calibration_fraction:
+            raise ConfigError(
+                f"calibration_fraction is {self.calibration_fraction}, and cv lets every image be trained on\n"
+                "expected one of the two; leave out --cv or --calibration-fraction"
+            )
 
     @property
     def refits(self) -> bool:
