@@ -46,7 +46,7 @@ class TestWords:
             ),
             (
                 ("predict", "DATA", "--model", "RUN", "--overwite"),
-                "unknown option '--overwite' of `sit2 predict`\ndid you mean '--overwrite'?",
+                "unknown option '--overwite' of `sit2 predict`\ndid you mean '--overwrite' or '--coverage'?",
             ),
             (
                 ("train", "DATA", "--method", "multilabel"),

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from synthetic import SETTINGS, Finished, arrays, command, save, write_folder
 
 import sit2
@@ -22,14 +20,6 @@ from sit2.inference.model import Model
 RECIPE = "plain+tta+temperature+conformal+ood"
 OWN = {**SETTINGS, "method": RECIPE, "epochs": 2}
 Printed = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(name="done", scope="module")

@@ -6,28 +6,17 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from synthetic import SETTINGS, Finished, arrays, command, finished, save, write_folder
 
 from sit2.experiments.run import train
 from sit2.inference.model import PREDICT_BATCH
 
 Printed = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Several threads wait for each other where other tests use the same cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(name="done")
