@@ -68,6 +68,9 @@ def place(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(page, place, monkeypatch):
+    if page.stem == "predicting":  # a coverage of 95 % needs 19 images that calibrate
+        write_folder(place / "photos", 44)
+        write_folder(place / "new", 2, seed=1)
     for module in (sit2.experiments.run, sit2.experiments.comparison):
         monkeypatch.setattr(module, "make_config", lambda *settings: make_config(*settings, SMALL))
     module = types.ModuleType("page")

@@ -300,6 +300,8 @@ def test_a_file_that_gives_something_else_is_not_written(
 
 def test_a_network_that_onnx_has_no_words_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made()
-    monkeypatch.setattr(model.network, "forward", lambda images: torch.linalg.eigvals(images[:, 0]).real)
+    monkeypatch.setattr(
+        model.network.head, "forward", lambda features: torch.linalg.eigvals(features.T @ features).real
+    )
     with pytest.raises(ModelError, match="'plain' on 'small-cnn' cannot be exported to ONNX: "):
         to_onnx(model)

@@ -157,7 +157,7 @@ def print_sets(report: SetReport, screen: Screen) -> None:
             screen.say(f"Unlike the training images: {share.hits:,} of {share.n:,} images.")
     screen.say(
         f"Area under the risk–coverage curve: {100 * report.area:.2f} % (the mean error when only the most "
-        "confident images are answered; the lower, the better confidence tells errors).",
+        "confident images are classified; the lower, the better confidence tells errors).",
         style="dim",
     )
 

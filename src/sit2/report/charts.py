@@ -265,14 +265,14 @@ def calibration(run: RunData) -> Plot | None:
 
 
 def risk(run: RunData) -> Plot | None:
-    """Return the errors of each recipe when only the most confident images are answered."""
+    """Return the errors of each recipe when only the most confident images are classified."""
     lines = [_risk(recipe, predictions) for recipe, predictions in run.predictions.items()]
     if not lines:
         return None
     return Plot(
         "risk-coverage",
         "Errors among the most confident images",
-        "images answered (%), the most confident first",
+        "images classified (%), the most confident first",
         "errors (%)",
         tuple(lines),
         (0.0, 20.0, 40.0, 60.0, 80.0, 100.0),
