@@ -22,6 +22,7 @@ from sit2.cli.progress import Screen
 from sit2.cli.terminal import Terminal
 from sit2.evaluation.metrics import MEASURED, compute_metrics
 from sit2.experiments.grid import GridRun, Place
+from sit2.inference.decisions import Answers
 from sit2.storage.files import atomic
 from sit2.training.efficientnet_lite import imagenet_weights, read_imagenet
 
@@ -62,7 +63,7 @@ def cell(place: Place, method: str) -> dict[str, Any]:
     test = prepared.rows("test")
     loader = learner.dls.test_dl(pixels(place, test))
     probabilities = learner.get_preds(dl=loader)[0].double().numpy()
-    found = compute_metrics(prepared.predictions(test, probabilities), ())
+    found = compute_metrics(prepared.predictions(test, Answers(probabilities)), ())
     row = {"dataset": place.name, "method": method, "split": place.split, "seed": place.config.seed}
     row |= {name: found[name] for name in MEASURED} | {"seconds": round(seconds, 1)}
     row |= {"lr": rate.get("base_lr"), "train_images": len(prepared.rows("train")), "test_images": len(test)}

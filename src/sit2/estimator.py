@@ -216,7 +216,13 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
                 raise ConfigError(
                     f"settings holds {name!r}, but fit trains on every image it is given\nleave it out"
                 )
-        return make_config(own, self.settings or {})
+        config = make_config(own, self.settings or {})
+        if config.recipe.is_calibrated:
+            raise ConfigError(
+                f"{config.recipe}: fit keeps no images that could calibrate it\nuse sit2.train, or leave out what "
+                "gives sets or knows what is unlike"
+            )
+        return config
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -227,8 +233,9 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
 # What only a run can do: it splits the images, and compares.
 _OF_A_RUN = (
-    *("allow_leaks", "control", "cv", "early_stop", "group_pattern", "groups", "labels_per_class"),
-    *("refit", "test_fraction", "val_fraction"),
+    *("allow_leaks", "calibration_fraction", "control", "cv", "early_stop", "group_pattern", "groups"),
+    *("labels_per_class", "layout", "refit", "resplit", "split_seed", "test_fraction", "val_fraction"),
+    "val_per_class",
 )
 
 

@@ -11,6 +11,7 @@ from synthetic import MEASURED, command, contents, listing, save, write_folder, 
 from sit2.errors import ConfigError, RunFolderError
 from sit2.evaluation.results import COLUMNS
 from sit2.events import CellEnded, Note, Planned, StageBegan, TrainingEnded
+from sit2.experiments import keep_best
 from sit2.experiments.comparison import compare, rank_cells
 from sit2.training.loop import Training
 
@@ -373,6 +374,13 @@ def test_the_best_by_validation_is_kept_as_a_run(folders, tmp_path, monkeypatch,
     assert command(("predict", folders[1], "--model", kept, "--quiet")) == 0
     own = json.loads((kept / "metrics.json").read_text())[best]["test"]["accuracy"]
     assert own == next(c.metrics["accuracy"] for c in found.cells if c.method == best and c.split == 0)
+
+
+def test_what_is_kept_is_tuned_like_what_won(folders, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(keep_best, "run_grid", lambda work, *_: kept.append(work.grid.trials))
+    compare(folders[0], out=tmp_path / "c", methods=["plain"], splits=1, trials=2, keep_best=True, **SETTINGS)
+    assert kept == [2]
 
 
 def test_unknown_metric(folders, tmp_path):

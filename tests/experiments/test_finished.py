@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_run import change_json, write_run
 from synthetic import command
 
 from sit2.evaluation.paired_test import sign_flip_exact
+from sit2.evaluation.statistics import LIMIT
 from sit2.experiments.finished import compare_finished
 
 
@@ -43,6 +45,18 @@ def test_two_runs_on_the_same_test_images(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "Test on 100 images" in said
     assert f"{two} (mixup) is better than {one} (plain): 90.0 % against 60.0 %" in said
+
+
+def test_runs_with_folds_are_no_held_out_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = made(tmp_path / "one", 40), made(tmp_path / "two", 10, recipe="mixup")
+    for run in runs:
+        samples = pd.read_csv(run / "samples.csv", keep_default_na=False, dtype=str)
+        samples["fold"] = [str(n % 5 + 1) for n in range(len(samples))]
+        samples.to_csv(run / "samples.csv", index=False)
+    assert command(("compare", *runs)) == 0
+    said = capsys.readouterr().out
+    assert "Left-out figures by 5-fold cross-validation over 100 images" in said
+    assert LIMIT not in said
 
 
 @pytest.mark.parametrize(

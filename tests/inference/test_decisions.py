@@ -25,7 +25,7 @@ def test_every_kind_of_decision() -> None:
     assert [one.set for one in found] == [("A",), ("A", "C"), ("A", "B", "C"), (), ("B",)]
     assert [one.predicted for one in found] == ["A", "A", "A", "A", "B"]
     assert [one.confidence for one in found] == [0.7, 0.5, 0.4, 0.45, 0.6]
-    assert [one.is_class for one in found] == [True, False, False, False, False]
+    assert [one.decision == one.predicted for one in found] == [True, False, False, False, False]
 
 
 def test_a_single_possible_class_that_is_not_the_first_is_no_decision() -> None:
@@ -47,7 +47,7 @@ def test_what_is_counted_as_decided_is_what_is_said() -> None:
         (Answers(chances, None, draw.random(300) < 0.1), None),
         (Answers(chances), None),
     ):
-        said = [one.is_class for one in decide(answers, CLASSES, coverage)]
+        said = [one.decision == one.predicted for one in decide(answers, CLASSES, coverage)]
         assert np.array_equal(decided(answers, coverage), said)
 
 

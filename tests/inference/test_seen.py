@@ -71,7 +71,11 @@ class TestCopies:
 
     def test_all_counts_them(self, done: Finished, tmp_path: Path, capsys: Printed) -> None:
         copied = shutil.copytree(done.data, tmp_path / "copied")
-        printed, told = evaluated(capsys, copied, "--model", done.run, "--all")
+        page = tmp_path / "evaluated"
+        printed, told = evaluated(capsys, copied, "--model", done.run, "--all", "-o", page)
+        text = (page / "report.html").read_text(encoding="utf-8")
+        assert "29 images counted: the model was trained or validated on them" in text
+        assert "No network was trained on them" not in text
         assert told.startswith("note: 29 images counted: the model was trained or validated on them")
         assert told.endswith("the figures are too good")
         assert "Test on 36 images" in printed

@@ -116,6 +116,9 @@ class TestInterrupted:
         assert command(("predict", heap, "--model", other, "-o", out, "--resume")) == 2
         assert "was begun with another model" in capsys.readouterr().err
         assert command(("predict", heap / "00.png", "--model", done.run, "-o", out, "--resume")) == 2
+        elsewhere = heap.rename(heap.with_name("elsewhere"))
+        assert command(("predict", elsewhere, "--model", done.run, "-o", out, "--resume")) == 2
+        heap = elsewhere.rename(heap)
         assert (out / PARTIAL).read_bytes() == before
         assert command(("predict", heap, "--model", other, "-o", out)) == 2
         assert command(("predict", heap, "--model", other, "-o", out, "--overwrite")) == 0

@@ -147,6 +147,11 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
             )
 
     @property
+    def split_root(self) -> int:
+        """Return the root of what is chance in the data: the splits, and which labels are kept."""
+        return self.seed if self.split_seed is None else self.split_seed
+
+    @property
     def refits(self) -> bool:
         """Whether the models that are kept are trained on all images, after others were evaluated."""
         return self.refit or self.cv > 0

@@ -105,7 +105,7 @@ class Grid:
         """Return every (split, seed), from the configured ones upwards; another split first."""
         if self.is_run:
             return [(config.split_seed, config.seed)]
-        first = config.seed if config.split_seed is None else config.split_seed
+        first = config.split_root
         return [(first + s, config.seed + r) for r in range(self.seeds) for s in range(self.splits)]
 
 

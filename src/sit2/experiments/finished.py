@@ -25,6 +25,7 @@ class Finished:
     predictions: dict[str, Predictions]  # by "folder (recipe)"
     metrics: dict[str, Metrics]
     tests: dict[str, TestResult]
+    folds: int = 0  # of cross-validation that the first is of
 
 
 def compare_finished(folders: Sequence[Path]) -> Finished:
@@ -42,8 +43,12 @@ def compare_finished(folders: Sequence[Path]) -> Finished:
             raise RunFolderError(f"the run {folder} is named twice\nexpected each once")
         predictions[name_of(folder, run)] = _in_order_of(first, folders[0], own, run, folder)
     control, *others = predictions
-    tests = compare_all(predictions, dict.fromkeys(others, control), seeds=Seeds(0))
-    return Finished(predictions, {name: compute_metrics(one, ()) for name, one in predictions.items()}, tests)
+    tests = {
+        name: replace(test, folds=first.folds)
+        for name, test in compare_all(predictions, dict.fromkeys(others, control), seeds=Seeds(0)).items()
+    }
+    metrics = {name: compute_metrics(one, ()) for name, one in predictions.items()}
+    return Finished(predictions, metrics, tests, first.folds)
 
 
 def name_of(folder: Path, run: RunData) -> str:

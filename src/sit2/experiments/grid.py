@@ -107,12 +107,18 @@ class Place:
 
         Validation images; with cross-validation those that the fold left out.
         """
-        return self.prepared.part(self.prepared.rows("test" if self.fold else "val"))
+        return self.parts["test" if self.fold else "val"]
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Return the images of each split as jobs see them."""
+        splits = ("train", "val", "test", "calibration")
+        return {split: self.prepared.part(self.prepared.rows(split)) for split in splits}
 
     @property
     def split(self) -> int:
         """Return the root of its splits."""
-        return self.config.seed if self.config.split_seed is None else self.config.split_seed
+        return self.config.split_root
 
     @property
     def pairs(self) -> tuple[ClassPair, ...]:
@@ -121,17 +127,16 @@ class Place:
 
     def job(self, recipe: Recipe, config: Config | None = None, **more: Any) -> RecipeJob:
         """Return everything that has to be done for a recipe here; ``more`` as :func:`plan` takes it."""
-        train, val, test = (self.prepared.part(self.prepared.rows(s)) for s in ("train", "val", "test"))
         return plan(
             recipe,
             config=config or self.config,
             seeds=self.seeds,
             classes=self.prepared.dataset.classes,
             store=self.prepared.store,
-            train=train,
-            val=val,
-            predict=test,
-            calibration=self.prepared.part(self.prepared.rows("calibration")),
+            train=self.parts["train"],
+            val=self.parts["val"],
+            predict=self.parts["test"],
+            calibration=self.parts["calibration"],
             start=self.prepared.start,
             features=self.features,
             chosen=() if self.measured is None else self.measured.chosen,

@@ -52,7 +52,7 @@ def keep_best(work: GridRun, folder: RunFolder, cells: Sequence[Cell]) -> dict[s
         config = changed(work.config, **source.settings, **more)
         target = folder.path / BEST
         target = target if len(work.grid.sources) == 1 else target / source.name
-        grid = Grid((source,), (config.recipe,), splits=1, is_run=True)
+        grid = Grid((source,), (config.recipe,), splits=1, trials=work.grid.trials, is_run=True)
         data = source.data
         with open_run(data, target, config, grid.recipes) as run:
             heard = Notes(work.listener)

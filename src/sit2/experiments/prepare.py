@@ -132,7 +132,7 @@ class Prepared:
 
 def split_seeds(config: Config) -> Seeds:
     """Return the seeds of what is chance in the data: the splits, and which labels are kept."""
-    return Seeds(config.seed if config.split_seed is None else config.split_seed)
+    return Seeds(config.split_root)
 
 
 def training_seeds(config: Config) -> Seeds:

@@ -38,9 +38,9 @@ class Asking:
     def __call__(self, images: Tensor, /) -> Tensor:
         """(N, C, H, W) float32 in [0, 1] → (N, K) float64 log-probabilities."""
         if isinstance(self._network, Members):
-            scores: Tensor = self._network(self._prepared(images))
+            scores: Tensor = self._network(self.prepared(images))
         else:
-            features = self._network.encoder(self._prepared(images))
+            features = self._network.encoder(self.prepared(images))
             self._last = images, features
             scores = self._network.head(features)
         return scores.cpu().double().log_softmax(dim=1)  # in this order: not every accelerator has float64
@@ -50,8 +50,9 @@ class Asking:
         if self._last is not None and self._last[0] is images:
             return self._last[1]
         network: Any = self._network.networks[0] if isinstance(self._network, Members) else self._network
-        found: Tensor = network.encoder(self._prepared(images))
+        found: Tensor = network.encoder(self.prepared(images))
         return found
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def prepared(self, images: Tensor) -> Tensor:
+        """Return what the network is given of (N, C, H, W) float32 in [0, 1]."""
         return self._normalise(images).contiguous(memory_format=torch.channels_last)

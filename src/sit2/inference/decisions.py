@@ -46,11 +46,6 @@ class Decision:
     decision: str  # a class, "not sure: A or B", or "unlike the training images"
     set: tuple[str, ...]  # the possible classes, the most probable first; empty where the model gives no sets
 
-    @property
-    def is_class(self) -> bool:
-        """Whether it was decided for one class."""
-        return self.decision == self.predicted
-
 
 def possible(p_values: FloatArray, coverage: float) -> BoolArray:
     """(N, K) bool: the classes that are possible at this coverage, by (N, K) p-values."""

@@ -154,11 +154,6 @@ class Model:
         """Return the network as predictors ask it."""
         return Asking(self.network, Normalisation(self.spec.mean, self.spec.std))
 
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """Return what the network is given of (N, C, H, W) float32 in [0, 1]."""
-        normalise = Normalisation(self.spec.mean, self.spec.std)
-        return normalise(pixels).contiguous(memory_format=torch.channels_last)
-
     def views(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the views of (N, C, H, W) images that the network is asked about, by the predictor with most."""
         found = [list(predictor.views(images)) for predictor in self.predictors]

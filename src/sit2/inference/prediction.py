@@ -184,6 +184,7 @@ class Evaluated:
     pairs: tuple[ClassPair, ...] = ()  # ranked
     subgroups: tuple[Subgroup, ...] = ()
     operating: Operating | None = None
+    known: tuple[str, ...] = ()  # what is said of images among them that the model was trained on
 
 
 def evaluate(
@@ -236,7 +237,8 @@ def evaluate(
     seen = seen_in_training(
         dataset, found.digests, folder, listener, lambda name: Column.of(sources, name).values(dataset)
     )
-    for sentence in seen.among(labelled, counted_too=every):
+    told = tuple(seen.among(labelled, counted_too=every))
+    for sentence in told:
         listener(Note(sentence))
     rows = np.flatnonzero(labelled if every else labelled & ~seen.any).astype(np.int64)
     if not len(rows):
@@ -256,6 +258,7 @@ def evaluate(
         tuple(pairs),
         () if column is None else subgroups(kept, column.values(dataset.take(rows))),
         None if chosen is None else chosen.tested_on(kept),
+        told if every else (),
     )
 
 

@@ -164,7 +164,7 @@ class PredictionsFile:
 
 
 def _identity(model: Path, paths: Sequence[str], coverage: float | None) -> dict[str, Any]:
-    """Return what must be the same for rows of one file."""
+    """Return what must be the same for rows of one file; ``paths`` are absolute: other folders, others."""
     folder, digest = find_model(model), hashlib.blake2b(digest_size=16)
     for name in ("model.json", "model.safetensors"):
         digest.update((folder / name).read_bytes())

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sit2.data.quality.findings import Finding
 from sit2.data.samples import Samples
 from sit2.report.data import RunData
 from sit2.report.figures import write_figures
@@ -59,6 +60,6 @@ def as_run(folder: Path, found: Evaluated) -> RunData:
         pairs=found.pairs,
         confusion=None,
         history=(),
-        findings=None,
+        findings=tuple(Finding("leak", "wrong", sentence, "") for sentence in found.known) or None,
         sets={spec.recipe: found.sets} if found.sets.coverage or found.sets.unlike else {},
     )

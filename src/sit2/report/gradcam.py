@@ -209,7 +209,7 @@ class Explainer:
         index = torch.arange(image[0, 0].numel()).view(1, 1, *image.shape[2:])
         heat = np.zeros(index.numel())
         for view, there in zip(self.model.views(image), self.model.views(index), strict=True):
-            heat[there.flatten().numpy()] += cam(self.model.prepare(view), [target])[0].flatten()
+            heat[there.flatten().numpy()] += cam(self.model.asking().prepared(view), [target])[0].flatten()
         return (heat / (heat.max() or 1)).reshape(image.shape[2:]), probabilities.numpy()
 
 

@@ -27,7 +27,7 @@ class Outside:
     errors: int
     images: int  # of the test, of either class
     score: float | None  # before training; None: not measured
-    why: str  # it was not chosen
+    why: str  # it was not chosen; "" beyond those that are shown
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ def errors_outside(run: RunData) -> Errors | None:
     chosen = {(pair.a, pair.b) for pair in run.chosen}
     known = {(pair.a, pair.b): pair for pair in run.pairs}
     inside = sum(int(errors[ab]) for ab in chosen)
+    wrong = [p for p in all_pairs(run.classes) if errors[p.a, p.b] and (p.a, p.b) not in chosen]
+    wrong.sort(key=lambda pair: (-int(errors[pair.a, pair.b]), pair.class_a, pair.class_b))
     rows = [
         Outside(
             pair.class_a,
             pair.class_b,
-            int(errors[ab]),
+            int(errors[pair.a, pair.b]),
             int(matrix[pair.a].sum() + matrix[pair.b].sum()),
-            known[ab].score if ab in known else None,
-            why_not_chosen(pair, run.pairs, **_rule(run.settings)),
+            known[pair.a, pair.b].score if (pair.a, pair.b) in known else None,
+            why_not_chosen(pair, run.pairs, **_rule(run.settings)) if number < MOST else "",
         )
-        for pair in all_pairs(run.classes)
-        if errors[ab := (pair.a, pair.b)] and ab not in chosen
+        for number, pair in enumerate(wrong)
     ]
-    rows.sort(key=lambda row: (-row.errors, row.class_a, row.class_b))
     return Errors(inside, int(errors.sum()) - inside, tuple(rows))
 
 

@@ -1,9 +1,9 @@
 """What is on disk after a run, and its format version.
 
 run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
-model/  predictions/ (named by recipes, see file_name)  metrics.json  comparison.json  history.csv (a row an
-epoch)  batches/ (what the network saw)  thumbnails.npz (where the images came as arrays)  report.html  figures/
-tables/  state/ (of an unfinished run only)
+model/  predictions/ (named by recipes, see file_name)  metrics.json  sets.json  comparison.json  history.csv (a
+row an epoch)  batches/ (what the network saw)  thumbnails.npz (where the images came as arrays)  report.html
+figures/  tables/  state/ (of an unfinished run only)
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ OURS = (
     "samples.csv",
     "check.json",
     "metrics.json",
+    "sets.json",
     "comparison.json",
     "report.html",
     "sources.csv",

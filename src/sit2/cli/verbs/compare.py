@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     config = config_of(options)
     runs = [is_run(Path(text).expanduser()) for text in options.data]
     if all(runs) and len(runs) > 1:
-        return _finished([Path(text) for text in options.data], options, screen)
+        return _finished([Path(text).expanduser() for text in options.data], options, screen)
     if any(runs):
         raise ConfigError(
             f"{options.data[runs.index(True)]} is the folder of a run, not a set of images\n"
@@ -87,15 +87,15 @@ def _finished(folders: list[Path], options: argparse.Namespace, screen: Screen) 
         raise ConfigError("finished runs are compared on the screen only\nleave -o out")
 
     from sit2.cli.results import print_metrics
-    from sit2.evaluation.statistics import LIMIT
     from sit2.experiments.finished import compare_finished
 
     found = compare_finished(folders)
-    print_metrics(found.predictions, found.metrics, screen)
+    print_metrics(found.predictions, found.metrics, screen, folds=found.folds)
     for test in found.tests.values():
         screen.say("")
-        screen.say(test.sentence.removesuffix(" " + LIMIT), style="bold")
-    screen.say(LIMIT)
+        screen.say(test.sentence.removesuffix(" " + test.limit), style="bold")
+    for limit in dict.fromkeys(test.limit for test in found.tests.values()):
+        screen.say(limit)
     return DONE
 
 

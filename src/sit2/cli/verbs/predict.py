@@ -61,7 +61,8 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
                 done.add(chunk)
             asked.tell(done, terminal)
             return DONE
-        with PredictionsFile(folder, options.model, paths, asked.coverage, resume=options.resume) as file:
+        places = [str((asked.dataset.root / path).absolute()) for path in paths]
+        with PredictionsFile(folder, options.model, places, asked.coverage, resume=options.resume) as file:
             file.header(classes)
             for chunk in asked.stream(terminal, start=file.done):
                 file.write(rows_of(chunk, classes, asked.coverage))

@@ -94,7 +94,7 @@ def read_images(
     """
     given = [Path(one).expanduser() for one in ([sources] if isinstance(sources, str | Path) else sources)]
     files = [path for path in given if path.is_file() and (is_image(path.name) or is_dicom_by_content(path))]
-    single, notes = _single_files(files, classes, layout) if files else ({}, [])
+    single, notes = _single_files(files, classes, layout, chosen) if files else ({}, [])
     parts = [single.get(path) or _reader_of(path).images(path, classes, layout, chosen) for path in given]
     if not any(len(part) for part in parts):
         raise DataError(
@@ -117,7 +117,7 @@ def _reader_of(path: Path) -> Reader:
 
 
 def _single_files(
-    files: Sequence[Path], classes: tuple[str, ...], layout: str
+    files: Sequence[Path], classes: tuple[str, ...], layout: str, chosen: str
 ) -> tuple[dict[Path, Dataset], list[str]]:
     """Return image files that were named one by one, and what to say of their labels.
 
@@ -127,7 +127,7 @@ def _single_files(
     top = os.path.commonpath([os.path.dirname(place) for place in places])  # noqa: PTH120
     below = [Path(place).relative_to(top).as_posix() for place in places]
     how = below, Path(top).name, classes
-    labels = class_indices(labels_in(*how, layout=layout), classes)
+    labels = class_indices(labels_in(*how, layout=layout, chosen=chosen), classes)
     single = {
         path: Dataset(
             name=path.name,
@@ -139,7 +139,7 @@ def _single_files(
         )
         for n, path in enumerate(files)
     }
-    return single, label_notes(*how, layout=layout)
+    return single, label_notes(*how, layout=layout, chosen=chosen)
 
 
 def _joined(parts: Sequence[Dataset], classes: tuple[str, ...]) -> Dataset:
