@@ -165,6 +165,12 @@ def test_hard_predictions(read, tmp_path, header):
     assert is_predictions_file(tmp_path / "mine.csv")
 
 
+def test_whole_numbers_with_a_point_are_the_same_classes(tmp_path):
+    place = tmp_path / "mine.csv"
+    place.write_text("label,predicted\n1,1.0\n2,1.0\n1,2.0\n")
+    assert read_predictions(place)[2] == ("1", "2")
+
+
 def test_names_that_are_asked_for(tmp_path):
     place = tmp_path / "mine.csv"
     place.write_text("label,was,m1:cat,m1:dog,m2:cat,m2:dog\nx,dog,0.9,0.1,0.3,0.7\nx,cat,0.5,0.5,1,0\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from sit2.inference.decisions import Answers, decide, decided, joined
+from sit2.errors import ConfigError
+from sit2.inference.decisions import Answers, decide, decided, joined, level
 
 CLASSES = ("A", "B", "C")
 CHANCES = np.array([[0.7, 0.2, 0.1], [0.5, 0.1, 0.4], [0.4, 0.35, 0.25], [0.45, 0.44, 0.11], [0.2, 0.6, 0.2]])
@@ -58,3 +60,9 @@ def test_lots_of_images_are_joined() -> None:
     assert whole.p_values is not None
     assert np.array_equal(whole.p_values, P_VALUES[:3])
     assert joined([Answers(CHANCES)]).p_values is None
+
+
+@pytest.mark.parametrize("asked", ["0.8", [0.8], float("nan"), 0, 1.0, True])
+def test_a_coverage_that_is_none(asked: object) -> None:
+    with pytest.raises(ConfigError, match="expected a number between 0 and 1"):
+        level(None, asked, CLASSES)  # type: ignore[arg-type]

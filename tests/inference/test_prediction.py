@@ -135,7 +135,7 @@ class TestPredict:
         assert command(("predict", done.data, "--model", done.run)) == 0
         printed = capsys.readouterr().out
         assert command(("predict", done.data, "--model", done.run, "-o", out)) == 0
-        assert capsys.readouterr() == (f"36 images predicted: {out / 'predictions.csv'}\n", "")
+        assert capsys.readouterr() == (f"36 images, a row for each: {out / 'predictions.csv'}\n", "")
         assert [p.name for p in out.iterdir()] == ["predictions.csv"]
         assert (out / "predictions.csv").read_text() == printed
         assert command(("predict", done.data, "--model", done.run, "-o", out)) == 2

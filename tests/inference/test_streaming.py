@@ -119,6 +119,10 @@ class TestInterrupted:
         elsewhere = heap.rename(heap.with_name("elsewhere"))
         assert command(("predict", elsewhere, "--model", done.run, "-o", out, "--resume")) == 2
         heap = elsewhere.rename(heap)
+        whole = (heap / "00.png").read_bytes()
+        (heap / "00.png").write_bytes((heap / "01.png").read_bytes())
+        assert command(("predict", heap, "--model", done.run, "-o", out, "--resume")) == 2
+        (heap / "00.png").write_bytes(whole)
         assert (out / PARTIAL).read_bytes() == before
         assert command(("predict", heap, "--model", other, "-o", out)) == 2
         assert command(("predict", heap, "--model", other, "-o", out, "--overwrite")) == 0

@@ -244,7 +244,7 @@ class TestUnfinished:
             why = "c is never predicted, not even for one of its 5 test images"
             assert told == [f"Training looks unfinished: {why}; try more --epochs."]
             assert told[0] in watch_out(run)
-            step = next(command for what, command in what_next(run, []) if "unfinished" in what)
+            step = next(command for what, command in what_next(run) if "unfinished" in what)
             assert step.endswith("--epochs 6")  # the made history has three
 
     def test_what_is_not_trained_is_never_unfinished(self, tmp_path):

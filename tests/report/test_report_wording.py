@@ -19,7 +19,6 @@ from sit2.evaluation.metrics import accuracy_interval
 from sit2.evaluation.words import percent, points
 from sit2.report.classes import class_rows
 from sit2.report.data import load_run
-from sit2.report.pairs import pair_rows
 from sit2.report.quality import watch_out
 from sit2.report.wording import (
     answer,
@@ -60,7 +59,7 @@ class TestVerdict:
         gap = run.test.differences["accuracy"]
         interval = f"(95 % interval: {points(-gap.upper)} to {points(-gap.lower)})."
         assert verdict(run.test).endswith(f"The loss is 20.0 percentage points {interval}")
-        assert "model/plain" in what_next(run, [])[1][1]
+        assert "model/plain" in what_next(run)[1][1]
         assert "Statistically significant" in on_which_classes(run, class_rows(run))[-1]
 
     def test_no_evidence(self, tmp_path):
@@ -108,7 +107,7 @@ class TestWithoutAControl:
 
     def test_next_the_strategies_are_tried_with_the_same_predictors(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain*2+tta+temperature"))
-        what, command = what_next(run, pair_rows(run))[-2]
+        what, command = what_next(run)[-2]
         assert "compare SIT²'s strategies with plain training" in what
         words = shlex.split(command)
         recipes = words[words.index("--methods") + 1].split(",")
@@ -122,19 +121,19 @@ class TestWithoutAControl:
         assert "--methods plain,not-sure,sure-or-not,multi-label " in try_strategies(run)
         none = replace(run, pairs=tuple(replace(pair, chosen=False) for pair in run.pairs))
         assert try_strategies(none) == ""
-        assert not any("--methods" in command for _, command in what_next(none, []))
+        assert not any("--methods" in command for _, command in what_next(none))
         # A plain training measures no confusion: nothing is known that speaks against trying.
-        assert any("--methods" in command for _, command in what_next(replace(run, pairs=()), []))
+        assert any("--methods" in command for _, command in what_next(replace(run, pairs=())))
 
     def test_after_confusion_alone_the_strategies_are_tried_too(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain+tta"))
         (tmp_path / "predictions" / "plain+tta.csv").unlink()
-        _, command = what_next(load_run(run.folder), [])[-1]
+        _, command = what_next(load_run(run.folder))[-1]
         assert "--methods plain+tta,not-sure+tta,sure-or-not+tta,multi-label+tta " in command
 
     def test_next_a_method_without_a_control_is_compared(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "mixup+tta"), settings={"control": "none"})
-        what, command = what_next(run, [])[-1]
+        what, command = what_next(run)[-2]
         assert "whether mixup+tta is better than plain+tta" in what
         assert "--methods plain+tta,mixup+tta " in command
 
@@ -147,7 +146,7 @@ class TestTrust:
         run = outcome(tmp_path, 40, 39)
         write_json(run.folder / "check.json", findings_json([Finding("leak", "wrong", "A leak.", "Fix.")]))
         again = load_run(run.folder)
-        assert what_next(again, [])[0][1] == "sit2 check /data/set"
+        assert what_next(again)[0][1] == "sit2 check /data/set"
         assert "would make results wrong: A leak." in watch_out(again)[0]
         assert "were also used for training" in trust(again)[0]
 

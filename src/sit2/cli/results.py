@@ -147,8 +147,8 @@ def print_sets(report: SetReport, screen: Screen) -> None:
             for one in report.rows[: 1 + MOST_CLASSES]
         ]
         asked = "" if report.coverage is None else f" for {100 * report.coverage:.4g} %"
-        columns = ("images of", "images", "covered (95 %)", "set size", "decided (95 %)", "correct of these")
-        screen.table(f"Sets of possible classes{asked}, in percent", columns, rows)
+        columns = ("images of", "images", "covered", "set size", "decided", "correct of these")
+        screen.table(f"Sets of possible classes{asked}, in percent with 95 % intervals", columns, rows)
         screen.say(
             "Covered: the true class is in the set. Decided: one class is named, not “not sure”.", style="dim"
         )

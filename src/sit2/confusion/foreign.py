@@ -191,12 +191,12 @@ def _from_hard(table: pd.DataFrame, truth: list[str], predicted: list[str]) -> p
 
 
 def _texts(cells: pd.Series[str]) -> list[str]:
-    """Return cells as text, those of whole numbers without a point."""
+    """Return cells as text, those of whole numbers without a point: with a gap among them pandas writes one."""
     import pandas as pd
 
     texts = ["" if pd.isna(cell) else str(cell).strip() for cell in cells]
     whole = all(text.removesuffix(".0").lstrip("-").isdecimal() for text in texts if text)
-    return [text.removesuffix(".0") for text in texts] if whole and cells.dtype.kind == "f" else texts
+    return [text.removesuffix(".0") for text in texts] if whole else texts
 
 
 def _found(columns: Sequence[str]) -> str:

@@ -164,7 +164,7 @@ def why_not_chosen(
     if own.score <= 0:
         return "not confused at all before training"
     if not _top(ranked, coverage)[number]:
-        return f"rank {number + 1} by score; the pairs before it hold {coverage:.0%} of all confusion"
+        return f"rank {number + 1} by score; the first pairs that hold {coverage:.0%} of all confusion are chosen"
     if own.confused < min_confused:
         return f"only {own.confused:.1f} images confused before training, and {min_confused:g} are asked for"
     return "as many pairs as may be chosen were ranked before it"

@@ -48,7 +48,8 @@ def share_interval(holds: BoolArray, groups: Sequence[str] = ()) -> tuple[float,
         return math.nan, math.nan
     n = effective_number(holds, groups) if groups else float(len(holds))
     low, high = proportion_confint(n * float(holds.mean()), n, method="wilson")
-    return float(low), float(high)
+    # Where all or none hold, that is an end of the interval, which rounding misses.
+    return (0.0 if not holds.any() else float(low)), (1.0 if holds.all() else float(high))
 
 
 def few_groups(groups: Sequence[str]) -> str:

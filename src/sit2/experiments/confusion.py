@@ -29,7 +29,7 @@ from sit2.storage.run_info import MeasuredBy
 from sit2.training.device import pick_device, threads
 from sit2.training.presets import PRESETS
 
-CLOSED_FORM = "a linear classifier on features that no training made"
+CLOSED_FORM = "a linear classifier for which no network was trained, each training image left out in turn"
 
 
 @dataclass(frozen=True)

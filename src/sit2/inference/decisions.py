@@ -129,7 +129,7 @@ def level(promise: Promise | None, asked: float | None, classes: Sequence[str]) 
     Raises:
         ConfigError: the model gives no sets, or cannot promise the coverage that is asked for.
     """
-    if asked is not None and not 0 < asked < 1:
+    if asked is not None and not (isinstance(asked, int | float | np.number) and 0 < asked < 1):
         raise ConfigError(f"coverage is {asked}\nexpected a number between 0 and 1, such as 0.95")
     if promise is None:
         if asked is None:
@@ -162,7 +162,7 @@ def guarantee(promise: Promise, coverage: float) -> str:
     whose = "of the new images of each class" if promise.per_class else "of new images"
     on = f"{promise.images:,} calibration images"
     if promise.exact:
-        return f"At least {share} {whose} have the true class in their set, if they are like the {on}."
+        return f"On average at least {share} {whose} have the true class in their set, if they are like the {on}."
     weaker = f"{max(0.0, 100 * (2 * coverage - 1)):.4g} %"
     return (
         f"About {share} {whose} have the true class in their set, if they are like the {on}. Certain is only "

@@ -168,5 +168,15 @@ def _identity(model: Path, paths: Sequence[str], coverage: float | None) -> dict
     folder, digest = find_model(model), hashlib.blake2b(digest_size=16)
     for name in ("model.json", "model.safetensors"):
         digest.update((folder / name).read_bytes())
-    images = hashlib.blake2b("\0".join(paths).encode("utf-8", "surrogatepass"), digest_size=16)
+    seen = "\0".join(f"{path}\0{_state(path)}" for path in paths)
+    images = hashlib.blake2b(seen.encode("utf-8", "surrogatepass"), digest_size=16)
     return {"model": digest.hexdigest(), "images": images.hexdigest(), "coverage": coverage}
+
+
+def _state(path: str) -> str:
+    """Return what changes when a file is written anew; "" where there is none, as of images in memory."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"

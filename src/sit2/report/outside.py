@@ -79,8 +79,8 @@ def outside_sentence(run: RunData) -> str:
     if not found.rows:
         return f"{told}."
     most = found.rows[0]
-    where = f"{most.class_a} and {most.class_b} ({most.errors:,}; not chosen: {most.why})"
-    return f"{told}, most of these between {where}."
+    where = f"{most.class_a} and {most.class_b} (not chosen: {most.why})"
+    return f"{told}, {most.errors:,} of these between {where}."
 
 
 def _rule(settings: Mapping[str, Any]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -152,17 +153,35 @@ def _weakest_class(figures: Sequence[ClassFigures]) -> list[str]:
     return [f"Weakest class: {worst.name}. {counts}: {percent(recall.value)} ({interval})."]
 
 
-def _most_confused(run: RunData, method: str) -> list[str]:
-    """Name the two classes with most errors between them; of equal ones, those where it is the larger part."""
+class MostConfused(NamedTuple):
+    """The two classes with most test errors between them."""
+
+    class_a: str
+    class_b: str
+    errors: int
+    images: int  # of either class
+
+
+def most_confused(run: RunData, method: str) -> MostConfused | None:
+    """Find the two classes with most errors between them; of equal ones, those where it is the larger part."""
     matrix = matrix_of(run.predictions[method])
     errors, strength = np.triu(matrix + matrix.T, 1), mutual(matrix)
     if not errors.any():
-        return []
+        return None
     pairs = [(int(i), int(j)) for i, j in np.argwhere(errors == errors.max())]
     i, j = max(pairs, key=lambda ij: float(strength[ij]))
-    images = counted(int(matrix[i].sum() + matrix[j].sum()), "test image")
-    wrong = f"{errors[i, j]:,} of their {images} classified as the other of the two"
-    return [f"Most confused pair: {run.classes[i]} and {run.classes[j]}. {wrong}."]
+    images = int(matrix[i].sum() + matrix[j].sum())
+    return MostConfused(run.classes[i], run.classes[j], int(errors[i, j]), images)
+
+
+def _most_confused(run: RunData, method: str) -> list[str]:
+    found = most_confused(run, method)
+    if found is None:
+        return []
+    wrong = (
+        f"{found.errors:,} of their {counted(found.images, 'test image')} classified as the other of the two"
+    )
+    return [f"Most confused pair: {found.class_a} and {found.class_b}. {wrong}."]
 
 
 def _few_images(figures: Sequence[ClassFigures]) -> list[str]:

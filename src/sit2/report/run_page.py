@@ -56,7 +56,7 @@ def run_context(run: RunData, room: int) -> dict[str, Any]:
         "helped": None if run.test is None else (wording.headline(run.test), wording.verdict(run.test)),
         "on_which_classes": wording.on_which_classes(run, rows),
         "trust": wording.trust(run),
-        "next": wording.what_next(run, pairs),
+        "next": wording.what_next(run),
         "metrics": metric_rows(run),
         "metric_titles": [METRIC_TITLES[name] for name in measured_metrics(run)],
         "sets": None if run.method is None else run.sets.get(run.method),

@@ -17,8 +17,7 @@ from sit2.evaluation.words import percent, points
 from sit2.report.about import can_be_repeated, train_command
 from sit2.report.classes import ClassRow
 from sit2.report.data import RunData
-from sit2.report.pairs import PairRow
-from sit2.report.quality import accuracy, how_good, measured_by
+from sit2.report.quality import accuracy, how_good, measured_by, most_confused
 
 FEW = 100  # test images; with fewer, an accuracy is uncertain by about ten points either way
 STRATEGIES = ("not-sure", "sure-or-not", "multi-label")  # of SIT²
@@ -195,7 +194,7 @@ def _limit(folds: int) -> str:
     )
 
 
-def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
+def what_next(run: RunData) -> list[tuple[str, str]]:
     """Answer "what should I do next?": (what, command or "")."""
     steps: list[tuple[str, str]] = []
     source = _source(run)
@@ -214,11 +213,10 @@ def what_next(run: RunData, rows: Sequence[PairRow]) -> list[tuple[str, str]]:
     elif run.complete and run.chosen:
         setting = str(run.settings.get("method", "plain"))
         steps.append((TRY_STRATEGIES, _compare(run, source, _alike(setting, ("plain", *STRATEGIES)))))
-    worst = max(rows, key=lambda row: row.method_errors.errors, default=None)
-    if worst and worst.method_errors.errors:
-        errors, pair = worst.method_errors, worst.pair
+    worst = None if run.method is None else most_confused(run, run.method)
+    if worst is not None:
         what = (
-            f"Look at the images of {pair.class_a} and {pair.class_b}: {errors.errors} of {errors.images} are "
+            f"Look at the images of {worst.class_a} and {worst.class_b}: {worst.errors} of {worst.images} are "
             "still confused. Are the labels correct? Can a person tell the classes apart at this image size? "
             "More labelled images of these two would help most."
         )

@@ -68,7 +68,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
                 file.write(rows_of(chunk, classes, asked.coverage))
                 done.add(chunk)
         asked.tell(done, terminal)
-    screen.say(f"{counted(len(paths), 'image')} predicted: {file.path}")
+    screen.say(f"{counted(len(paths), 'image')}, a row for each: {file.path}")
     return DONE
 
 
