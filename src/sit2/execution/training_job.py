@@ -43,7 +43,7 @@ from sit2.training.settings import TrainingSettings
 from sit2.training.start import Start, frozen_extractor
 from sit2.training.training_set import Normalisation, TrainingSet
 
-RECIPE = 3  # of what trainings do: to be raised when one gives another result, or a default changes
+RECIPE = 4  # of what trainings do: to be raised when one gives another result, or a default changes
 RETRY_LR = 0.1  # of the learning rate, in the one retry after the loss became NaN or infinite
 
 

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946; Lite: Google 2020), with ImageNet weights from a package.
 
-The layers, their names and their arithmetic are those of timm's ``tf_efficientnet_lite0`` (a test compares them to
-the bit). They stand here because importing timm takes as long again as importing torch, which a prediction of one
-image would pay for.
+The layers, their names and their values are those of timm's ``tf_efficientnet_lite0`` (a test compares them to the
+bit; gradients but for rounding). They stand here because importing timm takes as long again as importing torch,
+which a prediction of one image would pay for.
 
 Letters: N images, C×H×W pixels, F = 1,280 features.
 """
@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,13 +57,64 @@ class SamePadded(nn.Conv2d):
         return F.conv2d(images, self.weight, None, self.stride, 0, 1, self.groups)
 
 
+class SmallMaps(torch.autograd.Function):
+    """A depthwise convolution whose gradient is quick where maps are smaller than the kernel.
+
+    There oneDNN's gradient of the weights takes fifteen times as long as one product and sum for each of the
+    kernel's places, 12 % of a whole training step at 96 pixels (docs/experiments.md, 2026-11-28).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+        """(N, C, H, W), (C, 1, k, k) → (N, C, H, W)."""
+        ctx.save_for_backward(images, weight)
+        return F.conv2d(images, weight, None, 1, weight.shape[-1] // 2, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of the images and of the weights."""
+        (gradient,), (images, weight) = gradients, ctx.saved_tensors
+        reach = weight.shape[-1] // 2
+        of_images = F.conv2d(gradient, weight.flip(2, 3), None, 1, reach, 1, len(weight))
+        after, before = gradient.permute(0, 2, 3, 1), images.permute(0, 2, 3, 1)
+        height, width = images.shape[2:]
+
+        def met(offset: int, side: int) -> tuple[slice, slice]:
+            """Where the output lies, and the input that the kernel's place ``offset`` brings to it."""
+            return (
+                slice(max(0, -offset), side - max(0, offset)),
+                slice(max(0, offset), side - max(0, -offset)),
+            )
+
+        sums = []
+        for down in range(-reach, reach + 1):
+            for right in range(-reach, reach + 1):
+                (y, y_in), (x, x_in) = met(down, height), met(right, width)
+                sums.append((after[:, y, x] * before[:, y_in, x_in]).sum((0, 1, 2)))
+        return of_images, torch.stack(sums, 1).reshape(weight.shape)
+
+
+class Depthwise(nn.Conv2d):
+    """A convolution of each channel by itself, of stride 1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        small = max(images.shape[2:]) < self.kernel_size[0] and images.device.type == "cpu"
+        learns = torch.is_grad_enabled() and self.weight.requires_grad
+        if small and learns and not torch.is_autocast_enabled("cpu"):
+            out: Tensor = SmallMaps.apply(images, self.weight)
+            return out
+        return super().forward(images)
+
+
 def _convolution(
     inner: int, outer: int, kernel: int, *, stride: int = 1, depthwise: bool = False
 ) -> nn.Conv2d:
     groups = inner if depthwise else 1
     if stride > 1:
         return SamePadded(inner, outer, kernel, stride=stride, groups=groups, bias=False)
-    return nn.Conv2d(inner, outer, kernel, padding=kernel // 2, groups=groups, bias=False)
+    kind = Depthwise if depthwise else nn.Conv2d
+    return kind(inner, outer, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
 class Normalised(nn.BatchNorm2d):
