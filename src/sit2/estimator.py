@@ -141,7 +141,7 @@ class SIT2Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if not config.recipe.needs_confusion:
             return None
         with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
-            features = frozen_features(prepared, config, Path(scratch), nobody, "")
+            features = frozen_features(prepared, config, Path(scratch), nobody)
             (measured,) = measure_confusion(
                 [(prepared, config, features)],
                 needed=True,

@@ -161,7 +161,7 @@ def _features(images: ByteArray, config: Config, listener: Listener) -> FloatArr
     return extractor.extract(
         images,
         np.arange(len(images), dtype=np.int64),
-        progress=lambda fraction, words: listener(Progress("Looking at images", fraction, words)),
+        progress=lambda fraction, words: listener(Progress("Computing features", fraction, words)),
     )
 
 

@@ -226,7 +226,7 @@ class GridRun:
 
         Where no recipe uses it, that of the folds is not measured.
         """
-        places = [replace(place, features=self._features(place, title)) for place in places]
+        places = [replace(place, features=self._features(place)) for place in places]
         needed = any(recipe.needs_confusion for recipe in self.grid.recipes)
         unmeasured = [] if needed else [place for place in places if place.fold]
         places = places if needed else [place for place in places if not place.fold]
@@ -244,12 +244,12 @@ class GridRun:
                 self._note_overlap(place)
         return [*unmeasured, *found]
 
-    def _features(self, place: Place, title: str) -> FeatureStore | None:
+    def _features(self, place: Place) -> FeatureStore | None:
         """Return frozen features of all images that networks are trained on, sooner or later."""
         prepared, rows = place.prepared, None
         if place.config.refits:
             rows = np.arange(len(prepared.dataset)) if place.config.cv else prepared.used
-        return frozen_features(prepared, place.config, self.networks, self.listener, title, rows=rows)
+        return frozen_features(prepared, place.config, self.networks, self.listener, rows=rows)
 
     def _note_overlap(self, place: Place) -> None:
         """Say where random pairs cannot all be others than the chosen ones."""

@@ -318,7 +318,6 @@ def frozen_features(
     config: Config,
     folder: Path,
     listener: Listener,
-    title: str,
     *,
     rows: IntArray | None = None,
 ) -> FeatureStore | None:
@@ -340,7 +339,7 @@ def frozen_features(
         return extractor.extract(
             prepared.store.images,
             rows,
-            progress=lambda fraction, words: listener(Progress(title, fraction, words)),
+            progress=lambda fraction, words: listener(Progress("Computing features", fraction, words)),
         )
 
     with threads(os.cpu_count() or 1):

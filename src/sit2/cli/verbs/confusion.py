@@ -93,7 +93,7 @@ def measure(
     prepared, config = split_images(loaded, loaded.config, listener), loaded.config
     with tempfile.TemporaryDirectory(prefix="sit2-") as scratch:
         folder = Path(scratch)
-        features = frozen_features(prepared, config, folder, listener, "Measuring confusion")
+        features = frozen_features(prepared, config, folder, listener)
         (measured,) = measure_confusion(
             [(prepared, config, features)], needed=True, networks=folder, keep=None, listener=listener
         )
