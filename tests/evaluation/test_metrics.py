@@ -12,7 +12,13 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from sit2.confusion.pairs import all_pairs, random_pairs
 from sit2.errors import DataError
-from sit2.evaluation.metrics import METRICS, accuracy_interval, calibration_error, compute_metrics
+from sit2.evaluation.metrics import (
+    METRICS,
+    accuracy_interval,
+    calibration_by_chance,
+    calibration_error,
+    compute_metrics,
+)
 from sit2.records import Predictions
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -105,6 +111,22 @@ def test_calibration_error_of_saturated_probabilities():
     """1.0 shares the last bin, and 1 + rounding is not taken for a logit."""
     sure = [[1.0, 0.0], [1 + 1e-9, 0.0], [0.95, 0.05], [0.95, 0.05]]
     assert calibration_error(predictions([0, 1, 0, 0], sure)) == pytest.approx(abs(0.75 - 3.9 / 4))
+
+
+@pytest.mark.parametrize("n", [12, 60, 400])
+def test_true_probabilities_seldom_look_miscalibrated_and_false_ones_do(n):
+    random = np.random.default_rng(n)
+    noise = wrong = 0
+    for _ in range(50):
+        told = random.dirichlet([2.0, 1.0, 1.0], n)
+        labels = np.array([random.choice(3, p=row) for row in told])
+        p = predictions(labels, told)
+        noise += calibration_error(p) > calibration_by_chance(p)
+        sure = predictions(labels, told**4 / (told**4).sum(axis=1, keepdims=True))
+        wrong += calibration_error(sure) > calibration_by_chance(sure)
+    assert noise <= 7  # of 50, where 2.5 are expected
+    assert wrong > 4 * noise
+    assert n < 400 or wrong == 50
 
 
 def test_accuracy_interval_is_wilsons():

@@ -23,7 +23,7 @@ from sit2.experiments.design import Grid, Source
 from sit2.experiments.grid import GridRun, Place
 from sit2.report.data import load_run
 from sit2.report.quality import facts
-from sit2.report.wording import trust, try_strategies
+from sit2.report.wording import comparison_to_make, trust
 from sit2.storage.reading import read_object
 
 Printed = pytest.CaptureFixture[str]
@@ -110,7 +110,7 @@ class TestFolds:
         assert "left-out figures by 3-fold cross-validation over 24 images" in told
         assert "it was never measured itself" in told
         assert "somewhat too narrow" in " ".join(trust(loaded))
-        assert try_strategies(loaded).endswith("--cv 0")
+        assert comparison_to_make(loaded)[1].endswith("--cv 0")
         (test,) = loaded.tests.values()
         assert test == run.comparison[test.method]
         assert "somewhat too narrow" in test.sentence

@@ -44,8 +44,12 @@ def toy():
 def make_training_set(toy):
     """Make a training set of the toy images."""
 
-    def make(*, seed=0, augment="flip", balanced=False):
+    def make(*, seed=0, augment="flip", balanced=False, size=None):
         images, labels = toy
+        if size is not None:
+            images = np.ascontiguousarray(
+                images.repeat(size // images.shape[2], 2).repeat(size // images.shape[3], 3)
+            )
         return TrainingSet.of(
             images,
             labels,
@@ -68,6 +72,7 @@ def make_training(make_training_set):
 
     def make(method="multi-label", *, seed=0, network=None, phases=None, watch=None, **settings):
         parts = {k: settings.pop(k) for k in ("validate", "checkpoint") if k in settings}
+        size = settings.pop("size", None)  # pixels a side, a multiple of the toy images' own
         if watch is not None:
             parts["listener"] = at_epochs(watch)
         config = make_config(
@@ -95,7 +100,7 @@ def make_training(make_training_set):
             pairs = pairs_from(recipe.pairs, all_pairs(CLASSES)[:2], CLASSES, seeds)
             phases = make_phases(config.make_method(recipe.method), pairs, len(CLASSES))
         training_set = make_training_set(
-            seed=seed, augment=config.augment, balanced=config.balance == "sampling"
+            seed=seed, augment=config.augment, balanced=config.balance == "sampling", size=size
         )
         fabric = make_fabric(config.device, config.precision)
         return Training("toy", method, network, training_set, phases, config, seeds, fabric, **parts)

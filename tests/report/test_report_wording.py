@@ -22,11 +22,11 @@ from sit2.report.data import load_run
 from sit2.report.quality import watch_out
 from sit2.report.wording import (
     answer,
+    comparison_to_make,
     headline,
     on_which_classes,
     question,
     trust,
-    try_strategies,
     verdict,
     what_next,
 )
@@ -118,9 +118,11 @@ class TestWithoutAControl:
 
     def test_where_no_pair_is_confused_the_strategies_are_not_tried(self, tmp_path):
         run = outcome(tmp_path, None, 40, recipes=("", "plain"))
-        assert "--methods plain,not-sure,sure-or-not,multi-label " in try_strategies(run)
+        what, command = comparison_to_make(run)
+        assert "--methods plain,not-sure,sure-or-not,multi-label " in command
+        assert (what, command) in what_next(run)  # the page says what the screen says
         none = replace(run, pairs=tuple(replace(pair, chosen=False) for pair in run.pairs))
-        assert try_strategies(none) == ""
+        assert comparison_to_make(none) is None
         assert not any("--methods" in command for _, command in what_next(none))
         # A plain training measures no confusion: nothing is known that speaks against trying.
         assert any("--methods" in command for _, command in what_next(replace(run, pairs=())))

@@ -23,7 +23,7 @@ from sit2.report.data import RunData, load_run
 from sit2.report.matrix import FEW_OF_A_CLASS, matrix_of
 from sit2.report.outside import outside_sentence
 from sit2.report.quality import absent, how_good, kept, measured_by, recalled, unfinished
-from sit2.report.wording import try_strategies
+from sit2.report.wording import comparison_to_make
 from sit2.storage.escaping import visible
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def _print_judgement(run: RunData, screen: Screen) -> None:
     if sentence := kept(run):
         screen.say("")
         screen.say(sentence)
-    if command := try_strategies(run):
+    if step := comparison_to_make(run):
+        what, command = step
         screen.say("")
-        screen.say("To find out whether training on the confused pairs helps on these images:")
+        screen.say(what)
         if not screen.quiet:  # never broken, so that it can be copied
             screen.out.print(f"  {visible(command)}", markup=False, soft_wrap=True)
 

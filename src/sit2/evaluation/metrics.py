@@ -112,6 +112,21 @@ def calibration_error(predictions: Predictions, bins: int = 15) -> float:
     return float(error)
 
 
+def calibration_by_chance(predictions: Predictions, bins: int = 15, draws: int = 200) -> float:
+    """Return the calibration error that true probabilities reach on so few images, or exceed, once in twenty times.
+
+    A smaller error is no evidence of anything: consistency resampling (Bröcker & Smith 2007, Weather and
+    Forecasting 22), with draws that are always the same.
+    """
+    confidence = np.clip(predictions.probabilities.max(axis=1), 0.0, 1.0)
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    random, errors = np.random.default_rng(0), np.empty(draws)
+    for draw in range(draws):
+        gaps = (random.random(len(confidence)) < confidence) - confidence
+        errors[draw] = np.abs(np.bincount(place, gaps, bins)).sum() / len(confidence)
+    return float(np.quantile(errors, 0.95))
+
+
 def accuracy_interval(predictions: Predictions) -> tuple[float, float]:
     """Return the 95 % Wilson interval of the accuracy: chance in which images the test set holds.
 

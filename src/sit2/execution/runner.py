@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -220,13 +221,14 @@ class _Meter:
     ) -> None:
         self.listener, self.title, self.workers = listener, title, workers
         jobs = {t.key: t for t in reversed(trainings)}.values()  # of one key the first is trained
-        self.images = {t.name: _images(t) for t in jobs}  # that each training sees
+        self.trainings = {t.name: t for t in jobs}
+        self.images = {t.name: _images(t) for t in jobs}  # that each training sees, or what costs as much
         self.solved = {
             t.name for t in jobs if t.method.in_closed_form
         }  # in a time that says nothing of others
         self.tuned = {t.name for t in jobs if t.trials > 1}
         self.found = {t.name for t in jobs if t.network is not None and t.network.exists()}
-        self.done = {name: self.images[name] if name in self.found else 0 for name in self.images}
+        self.done = {name: self.images[name] if name in self.found else 0.0 for name in self.images}
         self.last: dict[str, EpochEnded | StepsDone] = {}
         self.losses: dict[str, str] = {}  # of the last epochs, in words
         self.fraction = 0.0
@@ -249,15 +251,20 @@ class _Meter:
     def _count(self, row: EpochEnded | StepsDone) -> None:
         last = self.last.get(row.name)
         first = last is None or last.samples_seen >= row.samples_seen  # of a training, trial or attempt
-        samples = row.samples_seen - (0 if last is None or first else last.samples_seen)
+        seen = self._work(row)
+        samples = seen - (0 if last is None or first else self._work(last))
         seconds = row.seconds - (0.0 if last is None or first else last.seconds)
         self.last[row.name] = row
-        done = self.done[row.name] + samples if row.name in self.tuned else row.samples_seen
+        done = self.done[row.name] + samples if row.name in self.tuned else seen
         self.done[row.name] = min(done, self.images[row.name])
         if row.name not in self.solved and seconds > 0:
             self._measure(samples, seconds, first=first)
 
-    def _measure(self, samples: int, seconds: float, *, first: bool) -> None:
+    def _work(self, row: EpochEnded | StepsDone) -> float:
+        """Return what a training, or a trial of it, has cost so far."""
+        return _work(self.trainings[row.name], row.samples_seen)
+
+    def _measure(self, samples: float, seconds: float, *, first: bool) -> None:
         """Take in the speed of an epoch. The first of a training also makes everything ready: it hardly counts."""
         if first and (self.steady or seconds < _LONG):
             return
@@ -288,11 +295,18 @@ _MEMORY = 0.9  # of what the epochs before took, with every epoch
 _LONG = 30.0  # seconds of a first epoch that are not mostly spent on making ready
 
 
-def _images(training: TrainingJob) -> int:
-    """Return how many images a training sees, in all its trials."""
+def _images(training: TrainingJob) -> float:
+    """Return how many images a training sees, in all its trials; smaller images count less."""
+    return _work(training, math.inf) * training.trials
+
+
+def _work(training: TrainingJob, seen: float) -> float:
+    """Return what a training has cost after so many images, in images of full size."""
     if training.method.in_closed_form:
         return len(training.train)
-    return training.config.total_steps(len(training.train)) * training.config.step_size * training.trials
+    config = training.config
+    whole = config.total_steps(len(training.train)) * config.step_size
+    return config.work(min(seen, whole), whole, training.store.images.shape[2])
 
 
 def _kept(keep: Path | None, name: str, listener: Listener) -> Outcome | None:

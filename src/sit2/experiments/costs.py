@@ -49,14 +49,14 @@ def _views(recipe: Recipe) -> int:
 
 
 def _samples(place: Place, recipes: Sequence[Recipe]) -> float:
-    """Return the samples that are trained on at one place."""
+    """Return the samples that are trained on at one place; those of smaller images count less."""
     config, train = place.config, len(place.prepared.rows("train"))
     solved = {recipe for recipe in recipes if config.make_method(recipe.method).in_closed_form}
     members: dict[tuple[str, str], int] = {}  # of what is trained: those of a smaller ensemble are shared
     for recipe in set(recipes) - solved:
         trained = recipe.method, recipe.pairs if recipe.trains_with_pairs else ""
         members[trained] = max(members.get(trained, 0), recipe.members)
-    return sum(members.values()) * config.total_steps(train) * config.step_size + len(solved) * train
+    return sum(members.values()) * _work(place, config, train) + len(solved) * train
 
 
 def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
@@ -66,4 +66,10 @@ def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
         return 0.0
     inside = max(1, train * (config.folds - 1) // config.folds)
     fold: Config = of_fold(config, inside)
-    return config.folds * fold.total_steps(inside) * fold.step_size
+    return config.folds * _work(place, fold, inside)
+
+
+def _work(place: Place, config: Config, images: int) -> float:
+    """Return what a training on so many images costs, in samples of full size."""
+    samples = config.total_steps(images) * config.step_size
+    return config.work(samples, samples, place.prepared.store.images.shape[2])

@@ -12,7 +12,7 @@ from sit2.config.recipe import Recipe
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
 from sit2.evaluation.class_figures import ClassFigures, balanced_accuracy, weakest
-from sit2.evaluation.metrics import accuracy_interval
+from sit2.evaluation.metrics import accuracy_interval, calibration_by_chance
 from sit2.evaluation.words import percent, ratio
 from sit2.records import Predictions
 from sit2.report.data import RunData
@@ -197,9 +197,9 @@ def _few_images(figures: Sequence[ClassFigures]) -> list[str]:
 
 def _calibration(run: RunData, method: str) -> list[str]:
     error = run.metrics.get(method, {}).get("ece")
-    if error is None or error <= CALIBRATION:
-        return []
     predictions = run.predictions[method]
+    if error is None or error <= max(CALIBRATION, calibration_by_chance(predictions)):
+        return []
     confidence = float(predictions.probabilities.max(axis=1).mean())
     sure = "too sure of itself" if confidence > accuracy(predictions) else "less sure than it could be"
     gap = f"confidence and accuracy differ by {100 * error:.1f} points in the mean (calibration error)"

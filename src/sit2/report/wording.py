@@ -259,15 +259,13 @@ def _after_a_training(run: RunData, method: str, source: str) -> list[tuple[str,
     return steps
 
 
-def try_strategies(run: RunData) -> str:
-    """Return the command that compares the strategies with plain training on a run's images.
+def comparison_to_make(run: RunData) -> tuple[str, str] | None:
+    """Return (what, command) of the step of :func:`what_next` that compares methods.
 
-    "" where the pairs were measured and none is confused enough, since then the strategies train like plain; and
-    where the images came from a program, so that no command could find them.
+    None where there is none; and where the images came from a program, so that no command could find them.
     """
-    if (run.pairs and not run.chosen) or _source(run) == "DATA":
-        return ""
-    return _compare(run, _source(run), ("plain", *STRATEGIES))
+    steps = [step for step in what_next(run) if step[1].startswith("sit2 compare ")]
+    return steps[0] if steps and _source(run) != "DATA" else None
 
 
 def _longer(run: RunData) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sit2.errors import TrainingError
@@ -103,6 +104,7 @@ class Training:
         for row in self.history:
             self.listener(row)
         with own_generators():
+            self._try_small()
             for number, length in enumerate(steps_of(self.phases, self._total)):
                 if number >= first_phase and length > 0:
                     self._run_phase(number, begin, length, saved if number == first_phase else None)
@@ -136,7 +138,7 @@ class Training:
                     group["lr"] = lr * group["relative"]
                 mixed = phase.batches.draw(training_set, step, config.step_size)
                 targets = phase.targets(mixed, training_set.num_classes)
-                loss = phase.loss(model(mixed.images), targets, weight)
+                loss = phase.loss(model(self._sized(mixed.images, begin + step)), targets, weight)
                 self.fabric.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()
@@ -163,6 +165,30 @@ class Training:
         if now - self._told >= NEWS_SECONDS:
             self._told = now
             self.listener(StepsDone(self.name, done * self.config.step_size, round(now - self._began, 3)))
+
+    def _try_small(self) -> None:
+        """Raise :class:`TrainingError` where the first images are to be smaller and the network takes one size."""
+        channels, side, _ = self.training_set.shape
+        small = self.config.small_side(side)
+        if small == side:
+            return
+        device = self.training_set.pixels.device
+        try:
+            with torch.no_grad():
+                self.network.to(device).eval()(torch.zeros(1, channels, small, small, device=device))
+        except Exception:
+            raise TrainingError(
+                f"{self.config.backbone} takes no images of {small} × {small} pixels, with which training begins\n"
+                "expected a network for images of any size; use --small-first 0"
+            ) from None
+
+    def _sized(self, images: Tensor, step: int) -> Tensor:
+        """Return the images of a step of all phases as the network sees them: the first ones are smaller."""
+        side = self.config.small_side(images.shape[-1])
+        if step >= self._total * self.config.small_fraction or side == images.shape[-1]:
+            return images
+        small = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        return small.contiguous(memory_format=torch.channels_last)
 
     def _lr(self, peak: float, step: int, length: int) -> float:
         return peak * lr_fraction(step, length, self.config.warmup)

@@ -12,12 +12,16 @@ from sit2.training.presets import ALIASES, PRESETS
 TRAINING, OPTIMISING = "training", "optimisation"
 DEFAULT_BACKBONE, SMALL_CNN = "efficientnet-lite0", "small-cnn"
 # From ImageNet weights and from scratch, for the batches of 32 and of 64 (docs/experiments.md, 2026-11-28).
-_FINE_TUNING_LR = {"adamw": 0.001, "sgd": 0.02}
+_FINE_TUNING_LR = {"adamw": 0.002, "sgd": 0.02}
 _SCRATCH_LR = {"adamw": 0.002, "sgd": 0.05}
 _FINE_TUNING_HEAD = 3.0  # the head begins from nothing beside an encoder that knows a lot
 _WEIGHT_DECAY = {"adamw": 0.05, "sgd": 0.0005}
 _SCRATCH_EPOCHS = 100.0
-MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 20.0, 5.0, 600  # from ImageNet weights
+MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 40.0, 5.0, 600  # from ImageNet weights
+SMALL_FIRST = (
+    0.6  # of the steps see smaller images (progressive resizing: Howard 2018; Tan & Le 2021, section 4)
+)
+_SMALLEST, _STRIDE = 64, 32  # pixels a side that are still worth it; what networks divide a side by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +64,19 @@ class TrainingSettings:
     optimizer: str = parameter("adamw", "the optimiser", choices=("adamw", "sgd"), topic=OPTIMISING)
     lr: float | None = parameter(
         None,
-        "peak learning rate; default: 0.001 from ImageNet weights, 0.002 from scratch; for sgd 0.02 and 0.05",
+        "peak learning rate; default: 0.002; for sgd 0.02 from ImageNet weights, 0.05 from scratch",
         low=0.0,
         high=1e38,  # of what float32 holds
         topic=OPTIMISING,
         basic=True,
+    )
+    small_first: float | None = parameter(
+        None,
+        "fraction of the steps, the first ones, that see images at two thirds of their size, which is quicker; "
+        f"default: {SMALL_FIRST:g} for {DEFAULT_BACKBONE} from ImageNet weights, else 0",
+        low=0.0,
+        high=1.0,
+        topic=OPTIMISING,
     )
     weight_decay: float | None = parameter(
         None, "default: 0.05 for adamw, 0.0005 for sgd", low=0.0, topic=OPTIMISING
@@ -125,6 +137,25 @@ class TrainingSettings:
     def head_lr(self) -> float:
         """Return the learning rate of a new head relative to the peak, which is the encoder's."""
         return _FINE_TUNING_HEAD if self.has_frozen_features else 1.0
+
+    def small_side(self, side: int) -> int:
+        """Return the pixels a side of the images of a training's first steps, of images of ``side`` pixels.
+
+        About two thirds, a multiple of 32; ``side`` where all steps see images as they are.
+        """
+        small = round(side * 2 / 3 / _STRIDE) * _STRIDE
+        return small if self.small_fraction and _SMALLEST <= small < side else side
+
+    @property
+    def small_fraction(self) -> float:
+        """Return the fraction of the steps that see smaller images, where images are large enough."""
+        usual = self.backbone == DEFAULT_BACKBONE and self.has_frozen_features
+        return (SMALL_FIRST if usual else 0.0) if self.small_first is None else self.small_first
+
+    def work(self, seen: float, whole: float, side: int) -> float:
+        """Return what training on ``seen`` of ``whole`` samples costs, in samples of images of full ``side``."""
+        small = min(seen, whole * self.small_fraction)
+        return seen - small * (1 - (self.small_side(side) / side) ** 2)
 
     @property
     def decay(self) -> float:
