@@ -13,7 +13,7 @@ class ImageSet:
 
     name: str
     augment: str  # which way up its images may lie
-    groups: str | None = None  # column of the manifest
+    groups: str | None = None  # column of the manifest; "none": by image, whatever the manifest names
 
     @property
     def path(self) -> Path:
@@ -23,7 +23,7 @@ class ImageSet:
 TEN = (
     ImageSet("pbc_blood", "dihedral"),
     ImageSet("ham10000", "dihedral", "group"),
-    ImageSet("chula_rbc12", "dihedral"),  # by image: split by smear, some classes have one smear only
+    ImageSet("chula_rbc12", "dihedral", "none"),  # split by smear, some classes have one smear only
     ImageSet("knee_oa", "flip", "group"),
     ImageSet("busi", "flip"),
     ImageSet("clothing", "flip"),

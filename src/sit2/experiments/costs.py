@@ -35,7 +35,7 @@ def planned(places: Sequence[Place], kept: Place | None, recipes: Sequence[Recip
         )
     measured = [*places, kept] if kept is not None and kept.config.cv else places
     costs = (
-        Cost("confusion", sum(_cost_of_folds(place, recipes) for place in measured)),
+        Cost("confusion", sum(cost_of_folds(place, recipes) for place in measured)),
         Cost("training", sum(_samples(place, recipes) for place in places)),
         Cost("evaluation", asked * views * _ASKING, _EVALUATION),  # and the answers, which come before it
         *([] if kept is None else [Cost("refit", again)]),
@@ -59,7 +59,7 @@ def _samples(place: Place, recipes: Sequence[Recipe]) -> float:
     return sum(members.values()) * _work(place, config, train) + len(solved) * train
 
 
-def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
+def cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
     """Return the samples that the confusion's folds are trained on; whatever else measures it trains on none."""
     config, train = place.config, len(place.prepared.rows("train"))
     if config.confusion != "folds" or not any(recipe.needs_confusion for recipe in recipes):
