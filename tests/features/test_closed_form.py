@@ -12,7 +12,7 @@ from sit2.errors import DataError
 from sit2.features import closed_form
 from sit2.features.closed_form import (
     ClosedForm,
-    _kernel_columns,
+    kernel_columns,
     closed_form_probabilities,
     fit_closed_form,
 )
@@ -50,7 +50,7 @@ def test_flipped_features_are_those_of_the_flipped_images(flips, channels):
 def test_columns_give_the_kernel():
     images, _ = textures(per_class=7)
     rows = np.arange(len(images))
-    _, _, columns = _kernel_columns(images, rows, FLIPS[:1], Seeds(0), device=torch.device("cpu"))
+    _, _, columns = kernel_columns(images, rows, FLIPS[:1], Seeds(0), device=torch.device("cpu"))
     columns = columns - columns.mean(dim=0)  # which leaves the distances as they are
     inner = (columns @ columns.T).numpy()
     distance = np.diag(inner)[:, None] + np.diag(inner)[None] - 2 * inner  # 2 − 2 k: a Gaussian kernel's

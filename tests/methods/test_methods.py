@@ -15,7 +15,7 @@ from sit2.methods.targets import SmoothedTargets, one_class
 from sit2.parameters import parameters_of
 from sit2.seeds import Seeds
 from sit2.training.backbones import build_network
-from sit2.training.phase import cross_entropy
+from sit2.training.phase import CrossEntropyWithMargins, cross_entropy, cross_entropy_or_none
 from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
@@ -109,8 +109,15 @@ class TestContract:
     ):
         last = phases_of(name, num_classes, **settings)[-1]
         assert last.outputs == num_classes
-        assert last.loss is cross_entropy
-        if name.partition("@")[0] not in {"mixup", "cutmix", "soft-label"}:  # their only phase mixes
+        assert last.loss in (cross_entropy, cross_entropy_or_none) or isinstance(
+            last.loss, CrossEntropyWithMargins
+        )
+        if name.partition("@")[0] not in {
+            "mixup",
+            "cutmix",
+            "soft-label",
+            "not-sure-fading",
+        }:  # all is in one phase
             mixed = last.batches.draw(sets[num_classes], 0, 7)
             assert torch.equal(mixed.left_row, mixed.right_row)
             assert mixed.weight.tolist() == [1] * 7
@@ -131,6 +138,7 @@ def test_which_methods_have_how_many_phases():
     count = {name: len(phases_of(name, 3)) for name in METHODS}
     assert count.pop("linear") == 0
     single = {"plain", "label-smoothing", "mixup", "cutmix", "soft-label", "confusion-smoothing"}
+    single |= {"confusion-margin", "confusion-batches", "not-sure-fading"}
     assert {name for name, n in count.items() if n == 1} == single
     assert set(count.values()) == {1, 2}
 
@@ -246,6 +254,9 @@ CHANGED = {
     "not_sure_classes": "pairs",
     "sure_classes": "classes",
     "operators": ("blend",),
+    "margin_alpha": 3.0,
+    "batch_block": 4,
+    "fading_fraction": 0.3,
 }
 
 

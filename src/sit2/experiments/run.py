@@ -27,7 +27,7 @@ from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.kept import KEPT, kept_place, pooled, refit, refit_jobs
 from sit2.experiments.prepare import read_as
 from sit2.experiments.recording import record_batches, record_confusion, record_data, record_evaluation
-from sit2.methods.method import Mixing
+from sit2.methods.method import MixesPairs
 from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
 from sit2.storage.run_folder import RunFolder
@@ -196,7 +196,7 @@ def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> 
                 kept = replace(kept, features=main.features, measured=main.measured)
             if main.measured is not None:
                 record_confusion(folder, main.measured)
-                mixing = [r for r in recipes if isinstance(config.make_method(r.method), Mixing)]
+                mixing = [r for r in recipes if isinstance(config.make_method(r.method), MixesPairs)]
                 if any(recipe.pairs != "random" for recipe in mixing):
                     training_set = main.prepared.training_set(config)
                     write_examples(folder.path / "synthesis", training_set, main.measured.chosen, config)

@@ -91,7 +91,7 @@ def fit_closed_form(
     """
     flips = flips_of(mirror=mirror, dihedral=dihedral)
     rows = np.arange(len(images)) if rows is None else rows
-    kernel, root, columns = _kernel_columns(
+    kernel, root, columns = kernel_columns(
         images, rows, flips, seeds, device=torch.device(device), progress=progress
     )
     ridge, probabilities = fit_ridge(columns, labels, num_classes, groups=groups)
@@ -152,7 +152,11 @@ class ClosedForm:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(n, C, H, W) float32 in [0, 1] → (n, K) float64 log-probabilities."""
-        return self.ridge(self.kernel(self.kernel.features(scaled(images))))
+        return self.scores(images).log_softmax(dim=1)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """(n, C, H, W) float32 in [0, 1] → (n, K) float64, before the softmax."""
+        return self.ridge.scores(self.kernel(self.kernel.features(scaled(images))))
 
     def state(self) -> dict[str, Tensor]:
         """Return all that it is made of, as tensors."""
@@ -199,7 +203,7 @@ class ClosedForm:
         return cls(Kernel(features, marks, state["width"]), Ridge(state["slope"], state["offset"]))
 
 
-def _kernel_columns(
+def kernel_columns(
     images: ByteArray,
     source: IntArray,
     flips: Sequence[Flip],

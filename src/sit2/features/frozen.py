@@ -160,10 +160,14 @@ class FrozenClassifier:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(n, C, H, W) float32 in [0, 1] → (n, K) float64 log-probabilities."""
+        return self.scores(images).log_softmax(dim=1)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """(n, C, H, W) float32 in [0, 1] → (n, K) float64, before the softmax."""
         features = self.extractor(images)
         weight, bias = (t.to(features.device, torch.float32) for t in (self.linear.weight, self.linear.bias))
         # In this order: not every accelerator has float64.
-        return (features @ weight.T + bias).cpu().double().log_softmax(dim=1)
+        return (features @ weight.T + bias).cpu().double()
 
     def state(self) -> dict[str, Tensor]:
         """Return all that it is made of, as tensors."""

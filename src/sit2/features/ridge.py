@@ -41,7 +41,11 @@ class Ridge:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(n, D) float64 → (n, K) float64 log-probabilities."""
-        return (features @ self.slope - self.offset).log_softmax(dim=1)
+        return self.scores(features).log_softmax(dim=1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(n, D) float64 → (n, K) float64, before the softmax."""
+        return features @ self.slope - self.offset
 
 
 def fit_ridge(

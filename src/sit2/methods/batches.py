@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,15 @@ def portion(step: int, size: int, fraction: float) -> tuple[int, int]:
     return start, end - start
 
 
+def fading(step: int, size: int, fraction: float, steps: int) -> tuple[int, int]:
+    """As :func:`portion`, of a fraction that falls in a line from ``fraction`` to 0 at the end of the steps."""
+    start, end = (
+        math.floor(size * fraction * done * (1 - done / (2 * steps)))
+        for done in (min(step, steps), min(step + 1, steps))
+    )
+    return start, end - start
+
+
 @dataclass(frozen=True)
 class Originals:
     """The training images themselves."""
@@ -31,6 +41,54 @@ class Originals:
         """Return the next ``size`` images of an endless shuffled reading."""
         rows = training_set.rows(step * size, size)
         return _unmixed(training_set, rows, training_set.take(rows, generator=training_set.generator(step)))
+
+
+@dataclass(frozen=True)
+class Together:
+    """The training images themselves, confused classes side by side: half a block of one, half of the other.
+
+    In every reading of the images each class has one partner at most, drawn among its pairs by their scores.
+    Blocks and all other images stand in random order, and every image is read once before any is read again, so
+    nothing but the company changes.
+    """
+
+    pairs: Sequence[ClassPair]
+    block: int  # images, an even number
+
+    def draw(self, training_set: TrainingSet, step: int, size: int) -> Mixed:
+        """Return the next ``size`` images of an endless shuffled reading."""
+        count, start, parts = len(training_set), step * size, []
+        while start < (step + 1) * size:
+            reading, offset = divmod(start, count)
+            take = min((step + 1) * size - start, count - offset)
+            parts.append(self._reading(training_set, reading)[offset : offset + take])
+            start += take
+        rows = torch.cat(parts)
+        return _unmixed(training_set, rows, training_set.take(rows, generator=training_set.generator(step)))
+
+    def _reading(self, training_set: TrainingSet, reading: int) -> Tensor:
+        """(N,) the rows of one reading: those of a block stand where its first stood."""
+        count, half = len(training_set), self.block // 2
+        rows = training_set.rows(reading * count, count)
+        labels, place = training_set.labels[rows].cpu(), torch.arange(count)
+        for a, b in self._partners(training_set.seeds.numpy("partners", reading)):
+            one, other = (place[labels == k] for k in (a, b))
+            blocks = min(len(one), len(other)) // half
+            one, other = (own[_evenly(len(own), blocks * half)].view(blocks, half) for own in (one, other))
+            place[other] = place[one] = one[:, :1].expand_as(one).clone()
+        return rows[place.argsort(stable=True).to(rows.device)]
+
+    def _partners(self, draw: np.random.Generator) -> list[tuple[int, int]]:
+        """Return pairs of which no class stands in two, drawn one after the other by their scores."""
+        scores = np.nan_to_num([pair.score for pair in self.pairs], nan=1.0) + 1e-9
+        free: set[int] = {k for pair in self.pairs for k in (pair.a, pair.b)}
+        found = []
+        for n in np.argsort(draw.exponential(size=len(scores)) / scores):
+            pair = self.pairs[n]
+            if {pair.a, pair.b} <= free:
+                free -= {pair.a, pair.b}
+                found.append((pair.a, pair.b))
+        return found
 
 
 @dataclass(frozen=True)
@@ -72,6 +130,7 @@ class Composites:
     original_fraction: float = 0.0
     sure_fraction: float = 0.5  # the rest are not-sure images
     operators: tuple[str, ...] = DEFAULT_OPERATORS
+    fades: bool = False  # at the end of the phase all images are originals; there are no sure composites then
     _pairs: Tensor = field(init=False, repr=False)  # (P, 2) int64
 
     def __post_init__(self) -> None:
@@ -83,7 +142,7 @@ class Composites:
         All parents are augmented on their own, in one batch, before they are mixed.
         """
         generator = training_set.generator(step)
-        first, originals = portion(step, size, self.original_fraction)
+        first, originals = self._originals(training_set, step, size)
         sure = min(portion(step, size, self.sure_fraction)[1], size - originals)  # both may have rounded up
         sure_parents = draw_sure(training_set.index, sure, generator=generator)
         pairs = self._pairs.to(training_set.labels.device)
@@ -104,6 +163,12 @@ class Composites:
             left_row=left_row,
             right_row=right_row,
         )
+
+    def _originals(self, training_set: TrainingSet, step: int, size: int) -> tuple[int, int]:
+        if not self.fades:
+            return portion(step, size, self.original_fraction)
+        mixed, count = fading(step, size, 1 - self.original_fraction, training_set.steps)
+        return step * size - mixed, size - count
 
 
 @dataclass(frozen=True)
@@ -157,6 +222,11 @@ class SoftMixtures:
         if not scores.sum() > 0:
             return pairs, even
         return pairs, self.emphasis * scores / scores.sum() + (1 - self.emphasis) * even
+
+
+def _evenly(count: int, wanted: int) -> Tensor:
+    """(wanted,) int64: different places in [0, count), evenly spread."""
+    return torch.arange(wanted) * count // max(1, wanted)
 
 
 def _unmixed(training_set: TrainingSet, rows: Tensor, images: Tensor) -> Mixed:

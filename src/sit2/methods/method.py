@@ -90,8 +90,8 @@ class Smoothable(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixing(TwoPhases, Smoothable):
-    """A method of SIT²: it pretrains on images that are mixed from confused pairs."""
+class MixesPairs(Method):
+    """A method that makes not-sure images of confused pairs."""
 
     uses_pairs: ClassVar[bool] = True
 
@@ -106,6 +106,11 @@ class Mixing(TwoPhases, Smoothable):
         super().__post_init__()
         if not self.operators:
             raise ConfigError(f"operators is empty\nname at least one of {', '.join(SYNTHESIZERS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing(MixesPairs, TwoPhases, Smoothable):
+    """A method of SIT²: it pretrains on images that are mixed from confused pairs."""
 
 
 def train_plainly(num_classes: int) -> Phase:

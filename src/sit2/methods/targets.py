@@ -44,6 +44,11 @@ def class_or_not_sure(mixed: Mixed, num_classes: int) -> Tensor:
     return F.one_hot(place, num_classes + 1).float()
 
 
+def class_or_none(mixed: Mixed, num_classes: int) -> Tensor:
+    """(N, K): 1 at the class, and nothing where the image holds two."""
+    return one_class(mixed, num_classes) * ~mixed.not_sure[:, None]
+
+
 @dataclass(frozen=True)
 class Smoothed:
     """Label smoothing (Szegedy et al. 2016): the class keeps 1 − ε, all K classes get equal parts of ε."""

@@ -124,7 +124,7 @@ class Training:
                 network.load_state_dict(saved["network"])
                 optimizer.load_state_dict(saved["optimizer"])
                 start, stop = saved["step"], EarlyStop(**saved["stop"])
-        training_set, weight = self.training_set.for_phase(number), None
+        training_set, weight = self.training_set.for_phase(number, length), None
         if config.balance == "weights":
             weight = output_weights(phase, training_set, batch_size=config.step_size)
         saved_at = time.monotonic()

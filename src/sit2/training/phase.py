@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,6 +50,31 @@ def cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None) -> Ten
 def binary_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
     """Independent sigmoids (N, J), mean over samples and outputs; ``weight`` (J,) as above."""
     return F.binary_cross_entropy_with_logits(logits, targets, weight=weight)
+
+
+def cross_entropy_or_none(logits: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
+    """Softmax cross-entropy over J outputs and one more whose logit is 0, which has what a target lacks to 1.
+
+    A softmax does not change when one number is added to all its logits, so an output held at 0 learns as well as
+    another; left out at the end, nothing else has to change. ``weight`` (J,) as above, 1 for the last.
+    """
+    wider = F.pad(logits, (0, 1))
+    whole = torch.cat([targets, 1 - targets.sum(dim=1, keepdim=True)], dim=1)
+    return F.cross_entropy(wider, whole, weight=None if weight is None else F.pad(weight, (0, 1), value=1.0))
+
+
+@dataclass(frozen=True)
+class CrossEntropyWithMargins:
+    """Softmax cross-entropy whose wrong classes have a head start: the margin by which they must be beaten.
+
+    Logit adjustment (Menon et al. 2021) by pairs of classes in place of how common a class is.
+    """
+
+    margins: Tensor  # (J, J) float32: what is added to each column's logit for an image of each row's class
+
+    def __call__(self, logits: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
+        """Logits and targets (N, J); ``weight`` (J,) as above."""
+        return cross_entropy(logits + targets @ self.margins.to(logits), targets, weight)
 
 
 def steps_of(phases: list[Phase], total: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Training images on the training device, and every draw from them.
 
 Nothing here has a state: what step 17 of a phase sees depends on the seed, the phase and the number 17
-alone. So a killed run resumes to the identical result, and methods that share a seed share their draws.
+alone (and on the phase's length, of batches that change on the way). So a killed run resumes to the identical
+result, and methods that share a seed share their draws.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class TrainingSet:
     augment: Augmentation
     seeds: Seeds
     balanced: bool = False  # draw classes evenly instead of images
+    steps: int = 1  # of the phase, for batches that change on the way
     index: ClassIndex = field(init=False)
     _orders: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
@@ -111,9 +113,9 @@ class TrainingSet:
             balanced,
         )
 
-    def for_phase(self, number: int) -> TrainingSet:
-        """Return the same images with the draws of the phase of this number; each has its own."""
-        return replace(self, seeds=self.seeds.child("phase", number), _orders={})
+    def for_phase(self, number: int, steps: int = 1) -> TrainingSet:
+        """Return the same images with the draws of the phase of this number and length; each has its own."""
+        return replace(self, seeds=self.seeds.child("phase", number), steps=steps, _orders={})
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sit2.inference.predictors.conformal import Conformal
 from sit2.inference.predictors.ensemble import Ensemble
+from sit2.inference.predictors.experts import Experts
 from sit2.inference.predictors.ood import Unlike
 from sit2.inference.predictors.pairwise import Pairwise
 from sit2.inference.predictors.predictor import Predictor
@@ -14,6 +15,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "tta": TestTimeAugmentation,
     "ensemble": Ensemble,
     "pairwise": Pairwise,
+    "experts": Experts,
     "temperature": Temperature,
     "conformal": Conformal,
     "ood": Unlike,

@@ -19,6 +19,7 @@ from sit2.inference.predictors.predictor import (
     Outputs,
     Predictor,
     Stage,
+    encoder_of,
     number,
 )
 from sit2.parameters import parameter
@@ -146,14 +147,5 @@ def _classifier(state: Mapping[str, Tensor], context: Context) -> ClosedForm | O
 
         return ClosedForm.from_state(state, **fitting)
     from sit2.features.opinion import Opinion
-    from sit2.training.backbones import build_network
 
-    network = build_network(
-        context.backbone,
-        channels=context.channels,
-        image_size=context.image_size,
-        outputs=2,
-        seed=0,
-        stages=True,
-    )
-    return Opinion.from_state(state, network.encoder, **fitting)
+    return Opinion.from_state(state, encoder_of(context), **fitting)

@@ -21,7 +21,7 @@ from sit2.training.presets import Augmentation
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sit2.features.frozen import Extractor
     from sit2.records import ByteArray, ClassPair, IntArray
@@ -46,9 +46,10 @@ class Stage(IntEnum):
     VIEWS = 1  # ask the network in several ways
     COMBINE = 2  # with another classifier's opinion
     REFINE = 3  # where classes are confused
-    CALIBRATE = 4  # make the probabilities mean what they say
-    DECIDE = 5  # which classes are possible
-    DOUBT = 6  # and whether any is
+    BORDER = 4  # between an image's two likeliest classes
+    CALIBRATE = 5  # make the probabilities mean what they say
+    DECIDE = 6  # which classes are possible
+    DOUBT = 7  # and whether any is
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,21 @@ def changed(one: Predictor, given: Mapping[str, Tensor]) -> Predictor:
         else:
             raise ValueError(f"a predictor has no such {name}")
     return replace(one, **values)
+
+
+def encoder_of(context: Context) -> nn.Module:
+    """Return the encoder that frozen features of a model's backbone come from, with weights still to be loaded."""
+    from sit2.training.backbones import build_network
+
+    network = build_network(
+        context.backbone,
+        channels=context.channels,
+        image_size=context.image_size,
+        outputs=2,
+        seed=0,
+        stages=True,
+    )
+    return network.encoder
 
 
 def number(
