@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sit2.experiments.costs import cost_of_folds
 from sit2.experiments.grid import Cell, Place
+from sit2.experiments.planning import of_fold
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known, Stage
 from sit2.training.presets import PRESETS
@@ -36,14 +36,24 @@ def price_of(cell: Cell, place: Place) -> Price:
     measured = place.features is not None and recipe.needs_confusion and config.confusion != "folds"
     how = PRESETS[config.augment]
     own = 2 if how.mirror or how.dihedral else 1  # passes of an image's frozen features
-    networks = 1 if config.starts_trained else recipe.members  # whose weights are averaged, or answers
+    networks = 1 if config.starts_trained else recipe.trainings  # whose weights are averaged, or answers
     asked = _views(cell, place) * networks + own * frozen
     fitted = cell.val_images * asked if any(one.is_fitted for one in predictors) else 0
     return Price(
-        samples_trained=(0 if solved else cell.outcome.budget) + round(cost_of_folds(place, [recipe])),
+        samples_trained=(0 if solved else cell.outcome.budget) + _samples_of_folds(cell, place),
         forward_passes_once=cell.train_images * own * (solved or frozen or measured) + fitted,
         forward_passes=asked,
     )
+
+
+def _samples_of_folds(cell: Cell, place: Place) -> int:
+    """Return the samples that the confusion's folds were trained on, where the recipe uses confusion by folds."""
+    config = place.config
+    if config.confusion != "folds" or not cell.recipe.needs_confusion:
+        return 0
+    inside = max(1, cell.train_images * (config.folds - 1) // config.folds)
+    fold = of_fold(config, inside)
+    return config.folds * fold.total_steps(inside) * fold.step_size
 
 
 def _views(cell: Cell, place: Place) -> int:

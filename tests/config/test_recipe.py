@@ -15,7 +15,7 @@ from sit2.methods import METHODS
 
 USING = [name for name, method in METHODS.items() if method.uses_pairs]
 PLAIN = [name for name, method in METHODS.items() if not method.uses_pairs]
-FOLLOW = "'@random' and '@all' follow " + ", ".join([*USING, "…+pairwise"])
+FOLLOW = "'@random' and '@all' follow " + ", ".join([*USING, "…+pairwise", "…+experts"])
 EXPECTED = "expected method[@pairs][*members][+predictor…], such as plain+tta or not-sure@random*4"
 
 
@@ -34,11 +34,32 @@ def written(texts):
 def recipes(draw):
     """A recipe as its parts, every one that can be written."""
     predictors = draw(st.lists(st.sampled_from(sorted(PREDICTORS)), unique=True))
-    method = draw(st.sampled_from(sorted(METHODS)))
-    uses = method in USING or "pairwise" in predictors
+    trained = sorted(name for name in METHODS if not METHODS[name].in_closed_form)
+    several = st.lists(st.sampled_from(trained), unique=True, min_size=2, max_size=4)
+    methods = draw(st.one_of(st.sampled_from(sorted(METHODS)).map(lambda name: [name]), several))
+    method = "/".join(methods)
+    uses = any(name in USING for name in methods) or any(PREDICTORS[name].uses_pairs for name in predictors)
     pairs = draw(st.sampled_from(["", "@random", "@all"])) if uses else ""
-    members = draw(st.sampled_from(["", *(f"*{n}" for n in range(2, MOST_MEMBERS + 1))]))
+    most = MOST_MEMBERS // len(methods)
+    members = draw(st.sampled_from(["", *(f"*{n}" for n in range(2, most + 1))]))
     return method, pairs, members, predictors
+
+
+class TestSeveralMethods:
+    def test_its_control_has_as_many_trainings_and_the_same_predictors(self):
+        recipe = Recipe.parse("plain/not-sure/multi-label/label-smoothing+tta")
+        assert recipe.trainings == 4
+        assert str(recipe.control()) == "plain*4+tta"
+        assert Recipe.parse("plain/mixup*2").trainings == 4
+        assert recipe.uses_pairs
+        assert not Recipe.parse("plain/mixup").uses_pairs
+
+    def test_each_stands_once_and_is_trained(self):
+        assert "twice" in message("plain/mixup/plain")
+        assert "closed form" in message("plain/linear")
+        assert "expected at most 16" in message("plain/mixup*9")
+        assert "unknown method" in message("plain/")
+        assert "uses no pairs" in message("plain/mixup@random")
 
 
 class TestGrammar:
@@ -50,6 +71,7 @@ class TestGrammar:
             ("multi-label@all", Recipe("multi-label", "all")),
             ("plain*4", Recipe("plain", members=4)),
             ("plain+tta", Recipe("plain", predictors=("tta",))),
+            ("plain/not-sure@random+tta", Recipe("plain", "random", 1, ("tta",), ("not-sure",))),
             ("not-sure@random*4+tta", Recipe("not-sure", "random", 4, ("tta",))),
             (
                 "plain@random+tta+ensemble+pairwise",
@@ -65,7 +87,7 @@ class TestGrammar:
     def test_what_is_read_is_written_the_same(self, parts):
         method, pairs, members, predictors = parts
         recipe = Recipe.parse(method + pairs + members + "".join(f"+{name}" for name in predictors))
-        assert (recipe.method, recipe.pairs) == (method, pairs[1:] or "chosen")
+        assert (recipe.methods, recipe.pairs) == (tuple(method.split("/")), pairs[1:] or "chosen")
         assert recipe.members == int(members[1:] or 1)
         assert set(recipe.predictors) == set(predictors)
         assert recipe.training == method + pairs + members
@@ -87,7 +109,7 @@ class TestGrammar:
     def test_its_file_name_is_one_everywhere_and_its_own(self, parts):
         recipe = Recipe.parse(parts[0] + parts[1] + parts[2] + "".join(f"+{name}" for name in parts[3]))
         assert re.fullmatch(r"[a-z0-9@+-]+", recipe.file_name)  # no sign that Windows refuses, no capitals
-        assert Recipe.parse(re.sub(r"-x(?=\d)", "*", recipe.file_name)) == recipe
+        assert Recipe.parse(re.sub(r"-x(?=\d)", "*", recipe.file_name).replace("--", "/")) == recipe
 
     @given(recipes(), recipes())
     def test_other_recipes_have_other_file_names(self, first, second):

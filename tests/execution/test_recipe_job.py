@@ -253,6 +253,19 @@ class TestMembers:
         given = loaded.probabilities(pixels(), PREDICT, fixed_batch=True)
         assert np.array_equal(given, outcome.probabilities)
 
+    def test_members_of_several_methods_are_those_methods_networks_averaged(self, start, tmp_path):
+        job = trained(make_job("plain/multi-label", weights=start, **QUICK), tmp_path)
+        for one, alone in zip(job.trainings, ("plain", "multi-label"), strict=True):
+            assert (
+                one.key == make_job(alone, weights=start, **QUICK).trainings[0].key
+            )  # found where it is there
+        made = job.model()[1].network.state_dict()
+        parts = [load_finished(one)[1].state_dict() for one in job.trainings]
+        assert not torch.equal(parts[0]["head.weight"], parts[1]["head.weight"])
+        for name, value in made.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
+
     def test_from_chance_their_answers_are_averaged(self, tmp_path):
         job = trained(make_job("plain*2", save_to=tmp_path / "model"), tmp_path)
         outcome = job.run()

@@ -12,9 +12,9 @@ from sit2.errors import DataError
 from sit2.features import closed_form
 from sit2.features.closed_form import (
     ClosedForm,
-    kernel_columns,
     closed_form_probabilities,
     fit_closed_form,
+    kernel_columns,
 )
 from sit2.features.random_features import RandomFeatures
 from sit2.features.ridge import INVERSE_TEMPERATURES, PENALTIES

@@ -1,7 +1,7 @@
 """A recipe: a method, its pairs, how many members, and the predictors that come after training.
 
-It is written ``method[@pairs][*members][+predictor…]``: ``plain``, ``not-sure@random+tta+temperature``,
-``plain*4+tta``.
+It is written ``method[/method…][@pairs][*members][+predictor…]``: ``plain``, ``not-sure@random+tta+temperature``,
+``plain*4+tta``; ``plain/not-sure+tta`` are two trainings, one by each method, put together like members.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Recipe:
     pairs: str = "chosen"  # one of PAIR_SOURCES
     members: int = 1  # trainings that differ by seed, put together
     predictors: tuple[str, ...] = ()  # in the order in which they have their turn
+    others: tuple[str, ...] = ()  # methods of further trainings, which are put together with the first
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -48,15 +49,17 @@ class Recipe:
         found = re.fullmatch(r"([^@*]*)(?:@([^@*]*))?(?:\*([^@*]*))?", training)
         if found is None:
             raise ConfigError(f"cannot read the recipe {text!r}\n{EXPECTED}")
-        method, pairs, members = found.groups()
-        if method not in METHODS:
-            raise ConfigError(f"unknown method {method!r}\n{did_you_mean(method, METHODS)}")
+        written, pairs, members = found.groups()
+        method, *others = _methods(written, text)
         recipe = cls(
             method,
             _pairs(pairs, text),
             _members(members, text),
             tuple(sorted(predictors, key=lambda name: _stage(name, text))),
+            tuple(others),
         )
+        if recipe.trainings > MOST_MEMBERS:
+            raise ConfigError(f"{text!r} takes {recipe.trainings} trainings\nexpected at most {MOST_MEMBERS}")
         if len(set(predictors)) < len(predictors):
             raise ConfigError(f"{text!r} names a predictor twice\nexpected each once")
         if pairs is not None and not recipe.uses_pairs:
@@ -70,7 +73,17 @@ class Recipe:
     def training(self) -> str:
         """Return the part that is trained: recipes with the same one share their networks."""
         pairs = "" if self.pairs == "chosen" else f"@{self.pairs}"
-        return f"{self.method}{pairs}" + ("" if self.members == 1 else f"*{self.members}")
+        return f"{'/'.join(self.methods)}{pairs}" + ("" if self.members == 1 else f"*{self.members}")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Return the methods of its trainings: nearly always one."""
+        return (self.method, *self.others)
+
+    @property
+    def trainings(self) -> int:
+        """Return how many trainings it takes."""
+        return len(self.methods) * self.members
 
     @property
     def uses_pairs(self) -> bool:
@@ -79,8 +92,8 @@ class Recipe:
 
     @property
     def trains_with_pairs(self) -> bool:
-        """Whether its method uses pairs of classes."""
-        return METHODS[self.method].uses_pairs
+        """Whether one of its methods uses pairs of classes."""
+        return any(METHODS[name].uses_pairs for name in self.methods)
 
     @property
     def is_calibrated(self) -> bool:
@@ -113,9 +126,13 @@ class Recipe:
         Args:
             asked: ``auto`` is plain training, and nothing for plain training itself; ``none``; or a recipe.
         """
-        if asked == NONE or METHODS[self.method].in_closed_form or (asked == AUTO and self.method == "plain"):
+        if (
+            asked == NONE
+            or METHODS[self.method].in_closed_form
+            or (asked == AUTO and self.methods == ("plain",))
+        ):
             return None
-        base = Recipe("plain", members=self.members) if asked == AUTO else Recipe.parse(asked)
+        base = Recipe("plain", members=self.trainings) if asked == AUTO else Recipe.parse(asked)
         if base.predictors not in ((), self.predictors):
             raise ConfigError(
                 f"the control {asked!r} has other predictors than '{self}', so their difference would not be the "
@@ -142,6 +159,22 @@ def model_folder(run: Path, recipe: Recipe, main: Recipe) -> Path:
     """Return where a run keeps a recipe's model: that of its main recipe, or beside it."""
     model = run / "model"
     return model if recipe == main else model / recipe.file_name
+
+
+def _methods(given: str, text: str) -> list[str]:
+    methods = given.split("/")
+    for name in methods:
+        if name not in METHODS:
+            raise ConfigError(f"unknown method {name!r}\n{did_you_mean(name, METHODS)}")
+    if len(set(methods)) < len(methods):
+        raise ConfigError(
+            f"{text!r} names a method twice\nexpected each once; {methods[0]}*2 differs by seed"
+        )
+    if len(methods) > 1 and any(METHODS[name].in_closed_form for name in methods):
+        raise ConfigError(
+            f"{text!r} puts a method in closed form together with others\nexpected trained ones"
+        )
+    return methods
 
 
 def _pairs(given: str | None, text: str) -> str:

@@ -23,7 +23,7 @@ from sit2.storage.escaping import visible
 from sit2.storage.files import atomic
 from sit2.storage.run_folder import RunFolder
 from sit2.synthesis.mixer import Parents, draw_not_sure, draw_sure, mix, pair_tensor
-from sit2.training.phase import Phase
+from sit2.training.phase import Phase, steps_of
 from sit2.training.training_set import TrainingSet
 
 TILE = 96  # pixels of an image on a sheet, at least
@@ -71,8 +71,10 @@ def write_batches(
     """
     count = min(BATCH[0] * BATCH[1], config.step_size)
     spread = torch.linspace(0, config.step_size - 1, count).long()
-    for number, phase in enumerate(phases):
-        images = phase.batches.draw(training_set.for_phase(number), 0, config.step_size).images
+    lengths = steps_of(list(phases), config.total_steps(len(training_set)))
+    for number, (phase, steps) in enumerate(zip(phases, lengths, strict=True)):
+        own = training_set.for_phase(number, max(1, steps))
+        images = phase.batches.draw(own, 0, config.step_size).images
         with atomic(
             folder / f"{replace(recipe, predictors=()).file_name}_{number + 1}_{phase.name}.png"
         ) as path:

@@ -11,6 +11,7 @@ from sit2.experiments.grid import Place
 from sit2.experiments.planning import of_fold
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Stage
+from sit2.methods import METHODS
 
 # Of a training step on the same images, and of nothing in particular: they only weigh the parts of a bar.
 _ASKING, _VIEWS = 1 / 3, 4
@@ -26,7 +27,7 @@ def planned(places: Sequence[Place], kept: Place | None, recipes: Sequence[Recip
         recipes: what is trained.
     """
     asked = sum(len(place.prepared.rows(split)) for place in places for split in ("val", "test"))
-    views = sum(_views(recipe) * recipe.members for recipe in recipes)
+    views = sum(_views(recipe) * recipe.trainings for recipe in recipes)
     again = 0.0
     if kept is not None:
         epochs = len(kept.prepared.rows("train")) / max(1, len(places[0].prepared.rows("train")))
@@ -35,7 +36,7 @@ def planned(places: Sequence[Place], kept: Place | None, recipes: Sequence[Recip
         )
     measured = [*places, kept] if kept is not None and kept.config.cv else places
     costs = (
-        Cost("confusion", sum(cost_of_folds(place, recipes) for place in measured)),
+        Cost("confusion", sum(_cost_of_folds(place, recipes) for place in measured)),
         Cost("training", sum(_samples(place, recipes) for place in places)),
         Cost("evaluation", asked * views * _ASKING, _EVALUATION),  # and the answers, which come before it
         *([] if kept is None else [Cost("refit", again)]),
@@ -54,12 +55,13 @@ def _samples(place: Place, recipes: Sequence[Recipe]) -> float:
     solved = {recipe for recipe in recipes if config.make_method(recipe.method).in_closed_form}
     members: dict[tuple[str, str], int] = {}  # of what is trained: those of a smaller ensemble are shared
     for recipe in set(recipes) - solved:
-        trained = recipe.method, recipe.pairs if recipe.trains_with_pairs else ""
-        members[trained] = max(members.get(trained, 0), recipe.members)
+        for method in recipe.methods:
+            trained = method, recipe.pairs if METHODS[method].uses_pairs else ""
+            members[trained] = max(members.get(trained, 0), recipe.members)
     return sum(members.values()) * _work(place, config, train) + len(solved) * train
 
 
-def cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
+def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
     """Return the samples that the confusion's folds are trained on; whatever else measures it trains on none."""
     config, train = place.config, len(place.prepared.rows("train"))
     if config.confusion != "folds" or not any(recipe.needs_confusion for recipe in recipes):

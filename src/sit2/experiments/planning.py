@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sit2.execution.recipe_job import Evaluated, RecipeJob
 from sit2.execution.training_job import TrainingJob
 from sit2.features.frozen import FeatureStore
 from sit2.inference.predictors import PREDICTORS
+from sit2.methods import METHODS
 from sit2.methods.phases import pairs_from
 from sit2.records import ClassPair
 from sit2.seeds import Seeds
@@ -70,20 +72,20 @@ def plan(
     """
     pairs = tuple(pairs_from(recipe.pairs, chosen, classes, seeds)) if recipe.uses_pairs else ()
     trainings = []
-    for member in range(recipe.members):
-        number = f" ({member + 1} of {recipe.members})" if recipe.members > 1 else ""
+    for count, (member, method) in enumerate(itertools.product(range(recipe.members), recipe.methods), 1):
+        number = f" ({count} of {recipe.trainings})" if recipe.trainings > 1 else ""
         trainings.append(
             TrainingJob(
                 name=f"{name}{recipe.training}{number}",
                 training=recipe.training,
-                method=config.make_method(recipe.method),
+                method=config.make_method(method),
                 config=config,
                 seeds=seeds if member == 0 else seeds.child("member", member),
                 classes=classes,
                 store=store,
                 train=train,
                 val=val,
-                pairs=pairs if recipe.trains_with_pairs else (),
+                pairs=pairs if METHODS[method].uses_pairs else (),
                 # Weights can be averaged where everything that is learned began alike, the head too.
                 start=start,
                 features=features,

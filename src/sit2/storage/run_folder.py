@@ -268,7 +268,8 @@ def file_name(recipe: str) -> str:
     Recipes that differ have names that differ, by more than capitals. Whatever is in no recipe is spelled out as
     ``%`` and its number, so that the name from a damaged file leads into no other folder.
     """
-    return re.sub(r"[^a-z0-9@+-]", lambda sign: "-x" if sign[0] == "*" else f"%{ord(sign[0]):06x}", recipe)
+    spelled = {"*": "-x", "/": "--"}
+    return re.sub(r"[^a-z0-9@+-]", lambda sign: spelled.get(sign[0], f"%{ord(sign[0]):06x}"), recipe)
 
 
 def predictions_file(run: Path, recipe: str) -> Path:
