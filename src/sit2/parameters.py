@@ -34,6 +34,7 @@ class Rule:
     value: str = ""  # what the help calls its value, where neither type nor name tells
     tune: tuple[float, float] | None = None  # where tuning looks; None: it does not
     basic: bool = False  # whether `--help` shows it, or only `--help-all`
+    alone: bool = False  # of true or false: whether its flag has no opposite, --no-…
     topic: str = ""  # under which heading of the help it stands
     aliases: Mapping[str, str] = field(default_factory=dict)  # other spellings of its choices
 

@@ -18,7 +18,7 @@ from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import PREDICTOR
 from sit2.methods import METHODS
 from sit2.methods.method import METHOD
-from sit2.parameters import Parameter, summary_of
+from sit2.parameters import Parameter, parameters_of, summary_of
 from sit2.training.settings import OPTIMISING, TRAINING
 
 TOPICS = (METHOD, DATA, SPLITTING, TRAINING, OPTIMISING, CONFUSION, PREDICTOR, DECODING, RUN)  # as they stand
@@ -102,6 +102,12 @@ def _add_settings(parser: argparse.ArgumentParser, verb: Verb, *, everything: bo
         )
     if set(verb.settings) - set(verb.basic):
         parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every setting, and exit")
+    own = parameters_of(verb.own) if verb.own is not None else ()
+    groups = {
+        topic: parser.add_argument_group(topic) for topic in dict.fromkeys(one.rule.topic for one in own)
+    }
+    for one in own:
+        _add_setting(groups[one.rule.topic], one, hidden=False)
     for topic in TOPICS:
         names = [name for name in verb.settings if SETTINGS[name].rule.topic == topic]
         shown = [name for name in names if everything or name in verb.basic]
@@ -115,14 +121,13 @@ def _add_setting(group: Any, one: Parameter, *, hidden: bool) -> None:
     words = ",".join(default) if isinstance(default, tuple) else default
     text = one.rule.text + (
         ""
-        if default is None or isinstance(default, bool) or "default" in one.rule.text
+        if default in (None, "") or isinstance(default, bool) or "default" in one.rule.text
         else f" (default: {words})"
     )
     help_text = argparse.SUPPRESS if hidden else text.replace("%", "%%")
     if isinstance(default, bool):
-        group.add_argument(
-            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text
-        )
+        action = "store_true" if one.rule.alone else argparse.BooleanOptionalAction
+        group.add_argument(flag, action=action, default=argparse.SUPPRESS, help=help_text)
         return
     group.add_argument(flag, default=argparse.SUPPRESS, metavar=_metavar(one), help=help_text)
 

@@ -30,6 +30,7 @@ from sit2.storage.process_state import quiet_libraries
 
 Progress = Callable[[int, int], None]
 
+NO_MEMORY = "too large for the memory there is"
 _CHUNK = 32  # images a task: enough to make the pool's own work invisible, few enough for smooth progress
 
 
@@ -227,7 +228,7 @@ def _decode_all(
         except MemoryError:
             if not sparing:
                 raise
-            return _Told("too large for the memory there is", (), False)
+            return _Told(NO_MEMORY, (), False)
         return _Told("", tuple(notes), True)
 
     def chunk(start: int) -> list[_Told]:

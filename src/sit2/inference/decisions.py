@@ -36,6 +36,12 @@ class Answers:
         """Return those of predictions."""
         return cls(predictions.probabilities, predictions.p_values, predictions.unlike)
 
+    def part(self, start: int, stop: int) -> Answers:
+        """Return what is said of the images from ``start`` to before ``stop``."""
+        rows = slice(start, stop)
+        p_values = None if self.p_values is None else self.p_values[rows]
+        return Answers(self.probabilities[rows], p_values, None if self.unlike is None else self.unlike[rows])
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sit2.cli.verbs import cache, check, compare, confusion, demo, export, predict, report, synthesize, train
+from sit2.cli.verbs import (
+    cache,
+    check,
+    compare,
+    confusion,
+    demo,
+    export,
+    predict,
+    report,
+    serve,
+    synthesize,
+    train,
+)
 from sit2.cli.verbs.verb import Verb
 
 VERBS: dict[str, Verb] = {
@@ -16,5 +28,6 @@ VERBS: dict[str, Verb] = {
     "evaluate": predict.EVALUATE,
     "report": report.VERB,
     "export": export.VERB,
+    "serve": serve.VERB,
     "cache": cache.VERB,
 }

@@ -29,6 +29,7 @@ class Verb:
     basic: tuple[str, ...] = ()  # of these, what `--help` shows; the others stand in `--help-all`
     resume: str = ""  # the flag that goes on with an interrupted one; "": it begins again
     lists: bool = False  # whether its help lists methods and predictors
+    own: type | None = None  # a class that declares settings of this verb alone
     config_file: bool = False  # whether it takes settings from a file too
 
 
