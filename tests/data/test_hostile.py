@@ -91,7 +91,7 @@ def _(path):
 
 @hostile(
     "a bomb: a small PNG of many pixels",
-    "9,000 × 9,000 pixels, more than 80 million (train with --max-megapixels)",
+    "9,000 × 9,000 pixels, more than 80 million (see --max-megapixels)",
     "a.png",
     max_megapixels=80,
 )
@@ -101,7 +101,7 @@ def _(path):
 
 @hostile(
     "a JPEG of too many pixels",
-    "1,200 × 1,000 pixels, more than 1 million (train with --max-megapixels)",
+    "1,200 × 1,000 pixels, more than 1 million (see --max-megapixels)",
     "a.jpg",
     max_megapixels=1,
 )
@@ -111,7 +111,7 @@ def _(path):
 
 @hostile(
     "a DICOM file of too many pixels",
-    "1,200 × 1,000 pixels, more than 1 million (train with --max-megapixels)",
+    "1,200 × 1,000 pixels, more than 1 million (see --max-megapixels)",
     "a.dcm",
     max_megapixels=1,
 )

@@ -33,9 +33,14 @@ def serve(app: FastAPI, settings: ServeSettings, started: Callable[[str], None])
     Raises:
         ConfigError: the address cannot be listened at.
     """
-    listening = _listen(settings)
-    host, port = settings.host.strip("[]"), listening.getsockname()[1]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    with quiet_libraries(), listen(settings) as listening:
+        host, port = settings.host.strip("[]"), listening.getsockname()[1]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        make_server(app, settings, lambda: started(address)).run(sockets=[listening])
+
+
+def make_server(app: FastAPI, settings: ServeSettings, started: Callable[[], None]) -> uvicorn.Server:
+    """Return uvicorn with our limits; ``run(sockets=[…])`` runs it."""
     config = uvicorn.Config(
         app,
         http=_connections(settings),
@@ -49,8 +54,7 @@ def serve(app: FastAPI, settings: ServeSettings, started: Callable[[str], None])
         timeout_graceful_shutdown=PATIENCE,
         h11_max_incomplete_event_size=HEAD,
     )
-    with quiet_libraries(), listening:
-        _Server(config, lambda: started(address)).run(sockets=[listening])
+    return _Server(config, started)
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +67,7 @@ class _Server(uvicorn.Server):
         self._tell()
 
 
-def _listen(settings: ServeSettings) -> socket.socket:
+def listen(settings: ServeSettings) -> socket.socket:
     """Return a socket at the address. Raises :class:`ConfigError`."""
     host, port = settings.host.strip("[]"), settings.port
     try:

@@ -106,14 +106,15 @@ async def files_of(request: Request, settings: ServeSettings, most: int) -> list
     parser.spool_max_size = settings.max_bytes + 1  # so it is never reached: images may show patients
     try:
         form = await parser.parse()
+        given = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
+        if not given or len(given) < parser._current_files:
+            what = "a file is cut off" if parser._current_files else "it holds no file"
+            raise Refusal(422, f"the request cannot be read: {what}", expected, example)
+        return [File(one.filename or "", await one.read()) for one in given]
     except ClientDisconnect:
         raise Refusal(400, "the connection ended before the request did", expected, example) from None
     except (MultiPartException, UnicodeError, ValueError) as error:
         raise Refusal(422, f"the request cannot be read: {error}", expected, example) from None
-    try:
-        given = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
-        if not given:
-            raise Refusal(422, "the request holds no file", expected, example)
-        return [File(one.filename or "", await one.read()) for one in given]
     finally:
-        await form.close()
+        for file in parser._files_to_close_on_error:  # all of them, those that never ended too
+            file.close()

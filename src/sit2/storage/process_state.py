@@ -32,6 +32,7 @@ _LOGS = {
     "tifffile": logging.CRITICAL,  # it repeats what becomes the reason why an image cannot be read
     "lightning_fabric": logging.WARNING,  # it announces the precision each time
     "optuna": logging.WARNING,
+    "uvicorn.error": logging.ERROR,  # whoever sends no HTTP could fill the screen
 }
 
 

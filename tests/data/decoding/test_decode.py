@@ -211,7 +211,7 @@ def test_too_many_pixels(tmp_path):
     with quiet_libraries():
         assert (
             reason(tmp_path / "bomb.png")
-            == "20,000 × 20,000 pixels, more than 178 million (train with --max-megapixels)"
+            == "20,000 × 20,000 pixels, more than 178 million (see --max-megapixels)"
         )
 
 

@@ -99,7 +99,7 @@ class Decoding:
         if width * height > self.max_megapixels * 10**6:
             raise Unreadable(
                 f"{width:,} × {height:,} pixels, more than {self.max_megapixels} million "
-                "(train with --max-megapixels)"
+                "(see --max-megapixels)"
             )
 
 

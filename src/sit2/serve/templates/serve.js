@@ -11,7 +11,7 @@ const make = (tag, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
-const percent = (p) => (100 * p).toFixed(p > 0.0995 && p < 0.9995 ? 0 : 1).replace("100.0", "100") + " %";
+const percent = (p) => (100 * p).toFixed(p > 0.0995 && p < 0.9995 ? 0 : 1).replace("100.0", "100") + "\u00a0%";
 const say = (text, wrong = false) => {
   $("status").textContent = text;
   $("status").className = wrong ? "wrong" : "";
