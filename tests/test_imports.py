@@ -23,7 +23,7 @@ FLOORS = (
     ("methods", "inference"),
     ("config",),
     ("report",),
-    ("execution",),
+    ("execution", "serve"),
     ("experiments",),
     ("cli", "estimator"),
     ("__main__",),

@@ -29,7 +29,9 @@ def test_every_path_is_described(api: Any) -> None:
     assert described == set(PATHS.items())
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"])
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"]
+)
 @pytest.mark.parametrize("path", PATHS)
 def test_the_interface(api: Any, path: str, mode: GenerationMode) -> None:
     operation = api[path][PATHS[path]]

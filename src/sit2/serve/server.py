@@ -85,16 +85,22 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 def _connections(settings: ServeSettings) -> type[H11Protocol]:
     """Return the class of uvicorn's connections, with our limits."""
+    silent: dict[H11Protocol, None] = {}  # those that have not said what they want, the longest silent first
 
     class Connection(H11Protocol):
         _silent: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > settings.max_connections:
-                self._say(Refusal.busy("too many connections at once"))
-            else:
+            if len(self.connections) <= settings.max_connections:
                 self._watch()
+            elif silent:  # one of those gives way
+                oldest = next(iter(silent))
+                del silent[oldest]
+                oldest.transport.abort()
+                self._watch()
+            else:
+                self._say(Refusal.busy("too many connections at once"))
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._unwatch()
@@ -118,15 +124,17 @@ def _connections(settings: ServeSettings) -> type[H11Protocol]:
             return self.cycle is not None and not self.cycle.response_complete
 
         def _watch(self) -> None:
+            silent[self] = None
             self._silent = self.loop.call_later(min(SILENCE, settings.timeout), self._end)
 
         def _unwatch(self) -> None:
+            silent.pop(self, None)
             if self._silent is not None:
                 self._silent.cancel()
                 self._silent = None
 
         def _end(self) -> None:
-            self._silent = None
+            self._unwatch()
             if not self._asks():
                 self.transport.close()
 

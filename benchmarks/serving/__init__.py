@@ -1,0 +1,1 @@
+"""`sit2 serve` under load: latency, and memory where the load is hostile."""
