@@ -9,7 +9,7 @@ from synthetic import finished
 
 schemathesis = pytest.importorskip("schemathesis")
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from schemathesis import GenerationMode  # noqa: E402
 
 from sit2.serve.app import create_app  # noqa: E402
@@ -36,7 +36,13 @@ def test_every_path_is_described(api: Any) -> None:
 def test_the_interface(api: Any, path: str, mode: GenerationMode) -> None:
     operation = api[path][PATHS[path]]
 
-    @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=15,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(headers={"Authorization": "Bearer secret", "Host": "localhost"})
