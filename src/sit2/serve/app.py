@@ -133,5 +133,10 @@ def _files(most: int) -> dict[str, Any]:
         "maxItems": most,
         "description": "image files; the part's own name does not matter",
     }
-    schema = {"type": "object", "properties": {"images": images}, "required": ["images"]}
+    schema = {
+        "type": "object",
+        "properties": {"images": images},
+        "required": ["images"],
+        "additionalProperties": False,
+    }
     return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}
