@@ -21,7 +21,7 @@ FLOORS = (
     ("data", "evaluation", "features", "synthesis"),
     ("confusion", "training", "execution.executors"),
     ("methods", "inference"),
-    ("config",),
+    ("config", "runtime"),
     ("report",),
     ("execution", "serve"),
     ("experiments",),
@@ -164,6 +164,11 @@ def test_predicting_loads_no_more_than_it_needs():
         "sit2.experiments",
     ]
     assert loaded(["sit2.inference.prediction"], heavy) == ""
+
+
+def test_an_exported_model_needs_neither_torch_nor_tables():
+    heavy = [*TORCH, *(name for name in TABLES if name not in ("PIL", "numpy"))]
+    assert loaded(["sit2.runtime", "sit2.inference.asked", "sit2.inference.predictions_writer"], heavy) == ""
 
 
 def test_help_is_quick_because_it_loads_nothing_heavy():

@@ -45,7 +45,7 @@ def interruptible() -> Iterator[None]:
 
 def _is_of_memory(error: Exception) -> bool:
     """Say whether memory ran out; only torch, where it is loaded, knows its own such errors."""
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         return isinstance(error, MemoryError)
     from sit2.training.device import out_of_memory
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sit2.data.memory import fits
+from sit2.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +46,14 @@ def read_arrow(path: Path) -> Any:
 
 def holds_images(path: Path) -> bool:
     """Tell whether a file is a Parquet table with a column of images; False too for one that is damaged."""
-    import pyarrow.parquet
-
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
+    try:
+        import pyarrow.parquet
+    except ImportError:  # where sit2 was installed for prediction alone
+        raise ConfigError(
+            f"{path} is a Parquet table, which needs packages that are not installed\npip install pandas pyarrow"
+        ) from None
     try:
         with _plainly():
             return image_column(pyarrow.parquet.read_schema(path)) is not None

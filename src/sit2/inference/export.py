@@ -6,7 +6,6 @@ it. It is traced from the code that predicts (:meth:`~sit2.inference.model.Model
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sit2 import __version__
 from sit2.errors import ConfigError, ModelError, RunFolderError
 from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model
+from sit2.inference.onnx_file import INPUT, OUTPUT, P_VALUES, UNLIKE, metadata
 from sit2.records import ByteArray
 from sit2.storage.files import atomic
 from sit2.storage.process_state import quiet_libraries
 
 FILE = "model.onnx"
-INPUT, OUTPUT = "images", "probabilities"
-P_VALUES, UNLIKE = "p_values", "unlike"  # further outputs, of models that give sets or know what is unlike
 NEAR = 1e-4  # by which a probability may differ from the model's own: runtimes order their sums differently
 JUMPS = 0.02  # of the p-values, which may differ by one image that calibrated
 CHECKED = (1, 2, 33)  # images at once, with which the file is compared with the model; the tests try 500
@@ -134,7 +131,7 @@ def to_onnx(model: Model) -> bytes:
             )
         assert program is not None
         ClearMetadataAndDocStringPass()(program.model)  # the exporter leaves places of this machine in it
-        program.model.metadata_props.update(_metadata(model))
+        program.model.metadata_props.update(metadata(spec, model.promise))
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
     except Exception as error:  # the exporter raises nearly anything for an operation it does not know
         reason = " ".join(str(error).split())[:200]
@@ -142,19 +139,6 @@ def to_onnx(model: Model) -> bytes:
         raise ModelError(
             f"{what} cannot be exported to ONNX: {reason}\ntrain another --backbone, or without predictors"
         ) from error
-
-
-def _metadata(model: Model) -> dict[str, str]:
-    spec, promise = model.spec, model.promise
-    told = {} if promise is None else {"promise": json.dumps({"highest": promise.highest, **vars(promise)})}
-    return {
-        **told,
-        "classes": json.dumps(spec.classes, ensure_ascii=False),
-        "preprocessing": json.dumps(spec.preprocessing(), ensure_ascii=False),
-        "backbone": spec.backbone,
-        "recipe": spec.recipe,
-        "made_by": f"sit2 {__version__}",
-    }
 
 
 def _noise(model: Model, count: int) -> ByteArray:

@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from sit2.data.readers.in_memory import as_sequence, dataset_of, pixels_or_error
 from sit2.errors import ModelError, Sit2Error
 from sit2.inference import chain
+from sit2.inference.answering import answers_for, decisions_for
 from sit2.inference.asking import Asking, Members
 from sit2.inference.chain import Observations, Variants
-from sit2.inference.decisions import Answers, Decision, decide, level
+from sit2.inference.decisions import Answers, Decision
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import (
@@ -72,9 +72,7 @@ class Model:
             ConfigError: the model gives no sets, or cannot promise this coverage.
             DataError: images of another shape or type, or one that cannot be read.
         """
-        classes = self.spec.classes
-        asked = level(self.promise, coverage, classes)
-        return decide(self.answers(self._decoded(images)), classes, asked)
+        return decisions_for(self, images, coverage)
 
     def predict_proba(self, images: Any) -> FloatArray:
         """Return class probabilities of images as they are, in the order of ``spec.classes``.
@@ -89,15 +87,7 @@ class Model:
         Raises:
             DataError: images of another shape or type, or one that cannot be read.
         """
-        return self.probabilities(self._decoded(images))
-
-    def _decoded(self, images: Any) -> ByteArray:
-        """Return images as they are as the network takes them, (N, C, size, size) uint8."""
-        given, spec = as_sequence(images), self.spec
-        if len(given) == 0:
-            return np.empty((0, spec.channels, spec.image_size, spec.image_size), np.uint8)
-        dataset = dataset_of(given, np.full(len(given), -1, np.int64), list(spec.classes), None)
-        return pixels_or_error(dataset, spec)
+        return answers_for(self, images).probabilities
 
     def probabilities(
         self, images: ByteArray, rows: IntArray | None = None, *, fixed_batch: bool = False

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
-from sit2.data.readers import read_images
 from sit2.data.readers.layout import near_names
-from sit2.data.readers.validate import refuse_missing
 from sit2.data.samples import read_samples
-from sit2.data.words import counted, left_out, listed
+from sit2.data.words import counted, listed
 from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from sit2.evaluation.class_figures import ClassFigures, class_figures
 from sit2.evaluation.metrics import compute_metrics
 from sit2.evaluation.selective import SetReport
 from sit2.evaluation.subgroups import Subgroup, subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
-from sit2.events import Listener, Note, nobody
+from sit2.events import Listener, Note
+from sit2.inference.answering import Answering
+from sit2.inference.asked import Asked, Done, good_rows
 from sit2.inference.columns import Column
-from sit2.inference.decisions import COVERAGE, guarantee, joined, level, set_report
-from sit2.inference.model import Model
+from sit2.inference.decisions import joined, set_report
 from sit2.inference.model_spec import ModelSpec, find_model, read_spec
 from sit2.inference.seen import run_of, seen_in_training
-from sit2.inference.streaming import Chunk, stream
-from sit2.records import BoolArray, ClassPair, Dataset, IntArray, Predictions
+from sit2.records import BoolArray, ClassPair, Dataset, Predictions
 from sit2.storage.run_folder import predictions_file
 
 SENSITIVITY = 0.95
@@ -38,102 +36,11 @@ SENSITIVITY = 0.95
 class Predicted:
     """What a model says of images."""
 
-    model: Model
+    model: Answering
     dataset: Dataset  # the readable images
     predictions: Predictions
     digests: tuple[str, ...] = ()  # of each image's pixels, as the network sees them
     coverage: float | None = None  # of the sets of possible classes; None: there are none
-
-
-@dataclass
-class Done:
-    """What is remembered of images that were predicted: little for each."""
-
-    problems: list[str] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)  # of the readable ones
-
-    def add(self, chunk: Chunk) -> None:
-        """Take in the next images."""
-        self.problems += chunk.problems
-        self.digests += chunk.digests
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A model, the images that it is asked about, and the coverage of its sets; nothing is decoded yet."""
-
-    model: Model
-    dataset: Dataset
-    coverage: float | None
-    sources: tuple[Path, ...]
-    folder: Path  # of the model
-
-    @classmethod
-    def of(
-        cls,
-        sources: Sequence[Path],
-        folder: Path,
-        listener: Listener,
-        *,
-        layout: str = "auto",
-        coverage: float | None = None,
-    ) -> Asked:
-        """Load the model, find the images, and say what the coverage means.
-
-        ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have.
-
-        Raises:
-            ConfigError: the model cannot promise this coverage.
-            DataError: when there is no image.
-            ModelError: when there is no model, or it is damaged.
-        """
-        model = Model.load(folder)
-        promise, classes = model.promise, model.spec.classes
-        used = level(promise, coverage, classes)
-        chosen = "" if layout == "auto" else layout
-        dataset = read_images(sources, classes, layout=model.spec.layout, chosen=chosen)
-        for note in dataset.notes:
-            listener(Note(note))
-        refuse_missing(dataset)
-        if promise is not None and used is not None:
-            if coverage is None and used < COVERAGE:
-                few = f"{100 * COVERAGE:g} % cannot be promised with so few calibration images"
-                listener(Note(f"{few}: sets are made for {100 * used:.1f} %, the highest that can"))
-            listener(Note(guarantee(promise, used)))
-        return cls(model, dataset, used, tuple(sources), folder)
-
-    def stream(self, listener: Listener, *, start: int = 0) -> Iterator[Chunk]:
-        """Yield what the model says, some images at a time; see :func:`~sit2.inference.streaming.stream`."""
-        return stream(self.model, self.dataset, listener, start=start)
-
-    def tell(self, done: Done, listener: Listener, *, warn: bool = True) -> None:
-        """Say which images cannot be read and, with ``warn``, how many trained a model of all images.
-
-        Where an interrupted prediction was gone on with, this is about the images that were predicted now.
-        """
-        start = len(self.dataset) - len(done.problems)
-        if missing := left_out(self.dataset.paths[start:], done.problems):
-            listener(Note(missing))
-        if not (warn and self.model.spec.figures):
-            return
-        readable = self.dataset.take(start + good_rows(done.problems))
-
-        def column(name: str) -> tuple[str, ...]:
-            return Column.of(self.sources, name).values(readable)
-
-        known = seen_in_training(readable, tuple(done.digests), self.folder, nobody, column).itself
-        if known.any():
-            listener(
-                Note(
-                    f"{counted(int(known.sum()), 'image')} trained this model, as all images of its run did: what "
-                    "it says of them does not show how good it is"
-                )
-            )
-
-
-def good_rows(problems: Sequence[str]) -> IntArray:
-    """Return the rows of the images that can be read."""
-    return np.array([n for n, problem in enumerate(problems) if not problem], np.int64)
 
 
 def predict(

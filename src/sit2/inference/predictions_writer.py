@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from sit2.errors import RunFolderError, Sit2Error
+from sit2.inference.answering import EXPORTED
 from sit2.inference.decisions import BETWEEN, Answers, Decision, decide
 from sit2.inference.model_spec import find_model
 from sit2.inference.streaming import Chunk
@@ -165,9 +166,11 @@ class PredictionsFile:
 
 def _identity(model: Path, paths: Sequence[str], coverage: float | None) -> dict[str, Any]:
     """Return what must be the same for rows of one file; ``paths`` are absolute: other folders, others."""
-    folder, digest = find_model(model), hashlib.blake2b(digest_size=16)
-    for name in ("model.json", "model.safetensors"):
-        digest.update((folder / name).read_bytes())
+    digest, files = hashlib.blake2b(digest_size=16), [model]
+    if model.suffix != EXPORTED:
+        files = [find_model(model) / name for name in ("model.json", "model.safetensors")]
+    for file in files:
+        digest.update(file.read_bytes())
     seen = "\0".join(f"{path}\0{_state(path)}" for path in paths)
     images = hashlib.blake2b(seen.encode("utf-8", "surrogatepass"), digest_size=16)
     return {"model": digest.hexdigest(), "images": images.hexdigest(), "coverage": coverage}

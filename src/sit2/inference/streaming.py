@@ -13,8 +13,8 @@ from sit2.data.samples import as_texts
 from sit2.data.words import listed
 from sit2.errors import DataError
 from sit2.events import Listener, Note, Progress
+from sit2.inference.answering import Answering
 from sit2.inference.decisions import Answers
-from sit2.inference.model import Model
 from sit2.records import Dataset, IntArray
 
 CHUNK = 256  # images at once; the next ones are decoded meanwhile
@@ -31,7 +31,7 @@ class Chunk:
     digests: tuple[str, ...]  # of the pixels of these, as the network sees them
 
 
-def stream(model: Model, dataset: Dataset, listener: Listener, *, start: int = 0) -> Iterator[Chunk]:
+def stream(model: Answering, dataset: Dataset, listener: Listener, *, start: int = 0) -> Iterator[Chunk]:
     """Yield what a model says of the images of a data set, from the ``start``-th on; the last one tells the notes.
 
     Raises:

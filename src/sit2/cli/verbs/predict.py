@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sit2.cli.progress import Screen
 from sit2.cli.verbs.verb import (
     DONE,
+    EITHER,
     IMAGES,
     MODEL,
     OVERWRITE,
@@ -43,11 +44,11 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
         _target(folder, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
         require(source)
-    require_model(options.model)
+    require_model(options.model, exported=True)
 
     from sit2.cli.terminal import Terminal
     from sit2.data.words import counted
-    from sit2.inference.prediction import Asked, Done
+    from sit2.inference.asked import Asked, Done
     from sit2.inference.predictions_writer import PredictionsFile, columns, rows_of, write_rows
 
     with Terminal(screen) as terminal:
@@ -187,7 +188,7 @@ PREDICT = Verb(
     "say what images show: a class, or between which classes the model is not sure",
     (
         IMAGES,
-        MODEL,
+        EITHER,
         COVERAGE,
         out("folder for predictions.csv (default: print it)"),
         argument("--resume", action="store_true", help="go on with the predictions that were begun in --out"),

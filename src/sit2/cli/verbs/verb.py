@@ -49,6 +49,13 @@ DATA = argument(
 )
 IMAGES = argument("data", metavar="DATA", type=Path, nargs="+", help="folder, image files, manifest, or .npz")
 MODEL = argument("--model", metavar="RUN", type=Path, required=True, help="a run folder, or its model folder")
+EITHER = argument(
+    "--model",
+    metavar="RUN",
+    type=Path,
+    required=True,
+    help="a run folder, its model folder, or a file of `sit2 export`",
+)
 OVERWRITE = argument("--overwrite", action="store_true", help="replace what an earlier run wrote")
 COMMON = (
     argument("--quiet", action="store_true", help="print errors only"),
@@ -88,15 +95,18 @@ def require(source: Path) -> None:
         raise not_found(path, EXPECTED)
 
 
-def require_model(folder: Path) -> None:
+def require_model(folder: Path, *, exported: bool = False) -> None:
     """Raise at once where there is no model that this version reads, before anything heavy is loaded.
+
+    With ``exported`` a file of `sit2 export` will do too; whether it is one is seen when it is loaded.
 
     Raises:
         ModelError: there is none.
     """
     from sit2.inference.model_spec import find_model, read_spec
 
-    read_spec(find_model(folder) / "model.json")
+    if not (exported and folder.suffix == ".onnx"):
+        read_spec(find_model(folder) / "model.json")
 
 
 def one_way(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """The quick way for ordinary JPEG files, which most data sets are made of.
 
-libjpeg-turbo decodes at 1/2, 1/4 or 1/8 where that still leaves twice the size that is wanted, and torch
-scales down: two to four times as fast as Pillow (``make bench``). What is not plain (CMYK, damaged, of
+libjpeg-turbo decodes at 1/2, 1/4 or 1/8 where that still leaves twice the size that is wanted, and scaling.py
+scales down: with torch two to four times as fast as Pillow (``make bench``). What is not plain (CMYK, damaged, of
 unusual coding) is left to Pillow, which knows more and says what is wrong.
 
 Letters: C channels, 1 (gray) or 3 (RGB).
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, JpegImagePlugin
 
 from sit2.data.decoding.image import Decoding
+from sit2.data.decoding.scaling import resized
 from sit2.records import ByteArray
 
 _PLAIN = ("YCbCr", "Gray")
@@ -30,9 +31,6 @@ def decode_jpeg(data: bytes, how: Decoding) -> ByteArray | None:
 
     Height and width are ``size`` each; the shorter side is less where ``resize`` is "pad".
     """
-    import torch
-    import torch.nn.functional as F
-
     size, resize = how.size, how.resize
     try:
         tall, wide, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -59,12 +57,7 @@ def decode_jpeg(data: bytes, how: Decoding) -> ByteArray | None:
         above, left = (int((s - side) / 2) for s in sides)
         pixels = pixels[above : above + math.ceil(side), left : left + math.ceil(side)]
         sides = side, side
-    images = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    if images.shape[2:] != (height, width):
-        # The size of the result is rounded down: a little more than enough makes it what is wanted.
-        scale = [out / side * (1 + 1e-9) for out, side in zip((height, width), sides, strict=True)]
-        images = F.interpolate(images, scale_factor=scale, mode="bilinear", antialias=True)
-    return upright(images[0].permute(1, 2, 0).numpy(), _orientation(data))
+    return upright(resized(pixels, (height, width), sides), _orientation(data))
 
 
 def _orientation(data: bytes) -> int:
