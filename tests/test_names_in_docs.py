@@ -114,6 +114,7 @@ EXAMPLES = {
         "synthesis/x.py",
         "data/readers/x.py",
         "execution/executors/x.py",
+        "suggest/policies/x.py",
     ),
     *("methods/half_smooth.py", "inference/predictors/prior.py"),
     *(

@@ -44,6 +44,7 @@ class Dataset:
     ] = ()  # N images (H, W[, C]) uint8, if pixels came along; or bytes (B,) of files
     notes: tuple[str, ...] = ()  # what was ignored on the way, for the screen
     duplicates: tuple[str, ...] = ()  # N or none: one name for all images that are equal to the byte
+    added: tuple[bool, ...] = ()  # N or none: came beside the source, for training only
     layout: str = ""  # what the folders mean, such as "class" or "split/class"; "" where there are none
 
     def __len__(self) -> int:
@@ -64,6 +65,7 @@ class Dataset:
             groups=pick(self.groups),
             splits=pick(self.splits),
             duplicates=pick(self.duplicates),
+            added=tuple(self.added[r] for r in keep) if self.added else (),
             arrays=tuple(self.arrays[r] for r in keep) if self.arrays else (),
         )
 

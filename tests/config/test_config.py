@@ -109,6 +109,7 @@ class TestSettings:
     def test_defaults_are_allowed_and_none_is_only_where_it_means_something(self, name):
         assert make_config({name: SETTINGS[name].default}) == make_config()
         optional = {
+            "add",
             "labels_per_class",
             "val_per_class",
             "epochs",

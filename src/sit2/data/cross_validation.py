@@ -17,7 +17,12 @@ from sit2.seeds import Seeds
 
 
 def check_free(dataset: Dataset) -> None:
-    """Raise :class:`DataError` where the source gives splits of its own, which folds would overrule."""
+    """Raise :class:`DataError` where images have a split already, which folds would overrule."""
+    if any(dataset.added):
+        raise DataError(
+            "--add gives images for training alone, and --cv parts all images into folds\n"
+            "leave out --cv, or put these images into the data"
+        )
     given = [word for name, word in (("test", "test"), ("val", "validation")) if name in dataset.splits]
     if given:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sit2.parameters import parameter
 
@@ -33,6 +34,14 @@ class DataSettings:
         "regular expression that finds the group in a file's name: its first (…), or all",
         value="REGEX",
         topic=DATA,
+    )
+    add: Path | None = parameter(
+        None,
+        "table with the columns path,label (and group, where images have groups) of more images for training: "
+        "they never come into validation or test; rows without a label are left out",
+        value="FILE",
+        topic=DATA,
+        basic=True,
     )
     layout: str = parameter(
         "auto",

@@ -22,6 +22,7 @@ from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for, source_of
 from sit2.data.quality import Finding, quick_check
 from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
+from sit2.data.readers.added import split_added, with_added
 from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.samples import Samples
 from sit2.data.splits import SplitArray, connected_groups, describe, draw_splits
@@ -43,6 +44,8 @@ from sit2.training.training_set import Normalisation, TrainingSet
 FEATURES = 1  # to be raised when frozen features are made in another way
 # Pixels that images are scaled to, unless told otherwise (docs/experiments.md, 2026-11-28).
 SMALL_CNN_SIZE, SMALL_SIZE, LARGE_SIZE = 64, 96, 128
+# Settings that splits are drawn by.
+_DRAWN = ("val_fraction", "test_fraction", "labels_per_class", "val_per_class", "calibration_fraction")
 SMALL_ORIGINAL = 112  # pixels of the shorter side: up to here there is little to see at a larger size
 
 
@@ -143,9 +146,9 @@ def training_seeds(config: Config) -> Seeds:
 
 def read_as(config: Config, source: Any) -> Dataset:
     """Read images as the settings say. Raises what :func:`~sit2.data.readers.read_dataset` raises."""
-    return read_dataset(
-        source, groups=config.groups, group_pattern=config.group_pattern, layout=config.layout
-    )
+    groups, pattern = config.groups, config.group_pattern
+    found = read_dataset(source, groups=groups, group_pattern=pattern, layout=config.layout)
+    return with_added(found, config.add)
 
 
 def prepare(source: str | Path | Dataset, config: Config, listener: Listener) -> Prepared:
@@ -166,7 +169,7 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
     for note in found.notes:
         listener(Note(note))
     refuse_missing(found)
-    if config.cv and not config.resplit:
+    if config.cv and (found.added or not config.resplit):
         check_free(found)
     original = median_size(found)
     config = fitting(config, original)
@@ -253,15 +256,8 @@ def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Pre
 
 def split(dataset: Dataset, config: Config) -> SplitArray:
     """(N,) "train", "val", "test" or "unused". Raises :class:`DataError` where that cannot be done."""
-    return draw_splits(
-        dataset,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        labels_per_class=config.labels_per_class,
-        val_per_class=config.val_per_class,
-        calibration_fraction=config.calibration_fraction,
-        seeds=split_seeds(config),
-    )
+    own = {name: getattr(config, name) for name in _DRAWN}
+    return split_added(dataset, lambda part: draw_splits(part, **own, seeds=split_seeds(config)))
 
 
 def median_size(found: Dataset, most: int = 200) -> tuple[int, int] | None:

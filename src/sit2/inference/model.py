@@ -125,6 +125,15 @@ class Model:
             start += count
         return replace(found, unlike=torch.cat(unlike).numpy()) if unlike else found
 
+    @torch.inference_mode()
+    def features(self, images: ByteArray) -> FloatArray:
+        """Return (N, D) float32: what the network's head sees of (N, C, H, W) uint8 images."""
+        self.network.eval()
+        rows = np.arange(len(images), dtype=np.int64)
+        batches = self._batches(images, rows, fixed_batch=False)
+        found: FloatArray = torch.cat([self.asking().features(part).cpu() for part, _ in batches]).numpy()
+        return found
+
     def answer(self, pixels: Tensor) -> Tensor:
         """Return probabilities (N, K) float64, on the CPU, of (N, C, H, W) float32 in [0, 1]."""
         return self.outputs(pixels).log_probabilities.exp()

@@ -73,6 +73,8 @@ def seen_in_training(
     model: Path,
     listener: Listener,
     column: Callable[[str], tuple[str, ...]],
+    *,
+    test_too: bool = False,
 ) -> Seen:
     """Find what the run of a model has in training or validation, by places, contents and groups.
 
@@ -84,6 +86,7 @@ def seen_in_training(
         model: a run folder, or the model folder in it.
         listener: hears what cannot be told.
         column: returns the N values of a column of the images' manifest; raises :class:`DataError` without one.
+        test_too: also what the run has in its test.
 
     Raises:
         RunFolderError: the run's own files are damaged.
@@ -109,7 +112,11 @@ def seen_in_training(
     of_all = bool(
         read_spec(find_model(model) / "model.json").figures
     )  # trained once more, on the test images too
-    used = [*samples.rows("train"), *samples.rows("val"), *(samples.rows("test") if of_all else ())]
+    used = [
+        *samples.rows("train"),
+        *samples.rows("val"),
+        *(samples.rows("test") if of_all or test_too else ()),
+    ]
     places = {_real(Path(root), samples.paths[n]) for n in used}
     in_place = np.array([_real(dataset.root, path) in places for path in dataset.paths], dtype=np.bool_)
     contents = {samples.digests[n] for n in used} if samples.digests else set()

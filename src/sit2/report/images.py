@@ -76,7 +76,8 @@ class Album:
         """Return a picture that was made elsewhere as a data address; its bytes are spent."""
         return self._spend(as_address(image))
 
-    def _make(self, name: str, path: str) -> str | None:
+    def picture(self, source: Path | ByteArray, side: int = SIDE) -> str | None:
+        """Return a file or array, at most ``side`` pixels, as a data address; None as of :meth:`thumbnail`."""
         if self.budget <= 0:
             self.left += 1
             return None
@@ -84,16 +85,23 @@ class Album:
         from sit2.data.decoding.image import Decoding
 
         try:
-            pixels = self.kept.get(name)
-            if pixels is None:
-                names = ("resize", "depth_window", "background", "max_megapixels")
-                how = {key: self.settings[key] for key in names if key in self.settings}
-                chosen = tuple(self.settings.get("channels_from", ()))
-                pixels = decode(self.root / path, Decoding(SIDE, 3, **how, channels_from=chosen))
+            names = ("resize", "depth_window", "background", "max_megapixels")
+            how = {key: self.settings[key] for key in names if key in self.settings}
+            chosen = tuple(self.settings.get("channels_from", ()))
+            pixels = decode(source, Decoding(side, 3, **how, channels_from=chosen))
         except (DataError, OSError, ValueError):
             self.gone += 1
             return None
         return self._spend(as_address(_picture(pixels)))
+
+    def _make(self, name: str, path: str) -> str | None:
+        kept = self.kept.get(name)
+        if kept is None:
+            return self.picture(self.root / path)
+        if self.budget <= 0:
+            self.left += 1
+            return None
+        return self._spend(as_address(_picture(kept)))
 
     def _spend(self, address: str) -> str:
         self.budget -= len(address)

@@ -12,6 +12,7 @@ from sit2.cli.verbs import (
     predict,
     report,
     serve,
+    suggest,
     synthesize,
     train,
 )
@@ -26,6 +27,7 @@ VERBS: dict[str, Verb] = {
     "synthesize": synthesize.VERB,
     "predict": predict.PREDICT,
     "evaluate": predict.EVALUATE,
+    "suggest": suggest.VERB,
     "report": report.VERB,
     "export": export.VERB,
     "serve": serve.VERB,

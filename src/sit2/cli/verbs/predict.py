@@ -18,12 +18,13 @@ from sit2.cli.verbs.verb import (
     Verb,
     argument,
     config_of,
+    free_target,
     one_way,
     out,
     require,
     require_model,
 )
-from sit2.errors import ConfigError, RunFolderError
+from sit2.errors import ConfigError
 from sit2.storage.files import atomic
 from sit2.storage.output_folder import PARTIAL
 
@@ -41,7 +42,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
         raise ConfigError("--resume needs the folder of the predictions\nname it with -o")
     folder = options.out
     if not (options.resume and folder is not None and (folder / PARTIAL).is_file()):
-        _target(folder, "predictions.csv", overwrite=options.overwrite)
+        free_target(folder, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
         require(source)
     require_model(options.model, exported=True)
@@ -78,7 +79,7 @@ def evaluate(options: argparse.Namespace, screen: Screen) -> int:
     if options.sensitivity is not None and options.positive is None:
         raise ConfigError("--sensitivity needs the class that must not be missed\nname it with --positive")
     layout = config_of(options).layout
-    target = _target(options.out, "metrics.json", overwrite=options.overwrite)
+    target = free_target(options.out, "metrics.json", overwrite=options.overwrite)
     for source in options.data:
         require(source)
     require_model(options.model)
@@ -154,21 +155,6 @@ def _write_evaluated(target: Path, found: Evaluated, by: str | None) -> None:
     with atomic(target) as path:
         text = json.dumps({found.recipe: {"test": content}}, indent=2)
         path.write_text(text + "\n", encoding="utf-8")
-
-
-def _target(folder: Path | None, name: str, *, overwrite: bool) -> Path | None:
-    """Return the file to write. Raises :class:`RunFolderError` when something is there already."""
-    if folder is None:
-        return None
-    if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file\nexpected a folder; give another -o")
-    if (folder / "run.json").exists():
-        raise RunFolderError(
-            f"{folder} is the folder of a run, which has files of these names\ngive another -o"
-        )
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise RunFolderError(f"the output folder {folder} is not empty\nuse --overwrite, or another -o")
-    return folder / name
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sit2.cli.progress import Screen
 from sit2.config.schema import SETTINGS, Config, make_config, read_config_file
-from sit2.errors import ConfigError, not_found
+from sit2.errors import ConfigError, RunFolderError, not_found
 
 DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -107,6 +107,21 @@ def require_model(folder: Path, *, exported: bool = False) -> None:
 
     if not (exported and folder.suffix == ".onnx"):
         read_spec(find_model(folder) / "model.json")
+
+
+def free_target(folder: Path | None, name: str, *, overwrite: bool) -> Path | None:
+    """Return the file to write. Raises :class:`RunFolderError` when something is there already."""
+    if folder is None:
+        return None
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file\nexpected a folder; give another -o")
+    if (folder / "run.json").exists():
+        raise RunFolderError(
+            f"{folder} is the folder of a run, which has files of these names\ngive another -o"
+        )
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise RunFolderError(f"the output folder {folder} is not empty\nuse --overwrite, or another -o")
+    return folder / name
 
 
 def one_way(options: argparse.Namespace) -> None:
