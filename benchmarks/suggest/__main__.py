@@ -1,8 +1,8 @@
 """``python -m benchmarks.suggest``: how much is learned from labels that a policy chose, on frozen features.
 
 Of each set a part is the test; 5 images of each class have labels; then in each round a policy chooses 5 a class
-more, up to 50, and a linear classifier is solved for. A row of ``results/curves.csv`` is one classifier. What is there
-already is not done again. Rivals of scikit-activeml take part where it is installed.
+more, up to 50, and a linear classifier is solved for. A row of ``results/curves.csv`` is one classifier. What is
+there already is not done again. Rivals of scikit-activeml take part where it is installed.
 """
 
 from __future__ import annotations

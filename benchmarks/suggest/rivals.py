@@ -18,6 +18,7 @@ def _rival(make: Callable[[int], Any], *, asks: bool) -> Chooser:
     """Return a strategy as a chooser; one that ``asks`` needs a classifier, which is a logistic regression."""
 
     def choose(now: Round, count: int) -> IntArray:
+        from skactiveml.classifier import SklearnClassifier
         from sklearn.linear_model import LogisticRegression
 
         features, labels = now.pool.features, now.pool.labels

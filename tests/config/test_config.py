@@ -49,6 +49,7 @@ def other_value(name):
         "control": "mixup",
         "operators": ["halves"],
         "pretrained": False,
+        "add": "some/labels.csv",
         "weights": "some/model.pth",
         "backbone": "resnet18",
         "confusion_epochs": 3.5,

@@ -53,7 +53,7 @@ def test_confusion_gives_every_pair_its_quota() -> None:
 
 
 def test_quotas_are_whole_follow_the_mass_and_fit() -> None:
-    assert quotas(np.array([6.0, 3.0, 1.0]), np.array([9, 9, 9]), 10).tolist() == [7, 3, 0]
+    assert quotas(np.array([6.0, 3.0, 1.0]), np.array([9, 9, 9]), 10).tolist() == [6, 3, 1]
     assert quotas(np.array([6.0, 3.0, 1.0]), np.array([2, 9, 9]), 10).tolist() == [2, 6, 2]
     assert quotas(np.zeros(2), np.array([1, 3]), 10).tolist() == [1, 3]
 

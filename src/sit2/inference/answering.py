@@ -5,7 +5,6 @@ Loads no torch. Letters: N images, K classes, C×H×W pixels.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,23 +33,8 @@ class Answering(Protocol):
         """Return what it says of the images ``rows`` (all if None) of (M, C, H, W) uint8."""
 
 
-def load_any(path: Path) -> Answering:
-    """Load a run's model, or an exported one, for which no torch is needed.
-
-    Raises:
-        ModelError: when there is no model, or it is damaged, or another version wrote it.
-    """
-    if path.suffix == EXPORTED:
-        from sit2.inference import onnx_file
-
-        return onnx_file.load(path)
-    from sit2.inference.model import Model
-
-    return Model.load(path)
-
-
 def answers_for(model: Answering, images: Any) -> Answers:
-    """Return what a model says of images as they are: arrays or paths, as :meth:`Model.predict_proba` takes them.
+    """Return what a model says of images as they are: arrays or paths, as :meth:`~sit2.inference.model.Model.predict_proba` takes them.
 
     Raises:
         DataError: images of another shape or type, or one that cannot be read.
@@ -63,7 +47,7 @@ def answers_for(model: Answering, images: Any) -> Answers:
 
 
 def decisions_for(model: Answering, images: Any, coverage: float | None) -> list[Decision]:
-    """Return a decision for each of N images; arguments and errors as of :meth:`Model.predict`."""
+    """Return a decision for each of N images; arguments and errors as of :meth:`~sit2.inference.model.Model.predict`."""
     classes = model.spec.classes
     asked = level(model.promise, coverage, classes)
     return decide(answers_for(model, images), classes, asked)

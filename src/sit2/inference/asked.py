@@ -15,12 +15,27 @@ from sit2.data.readers import read_images
 from sit2.data.readers.validate import refuse_missing
 from sit2.data.words import counted, left_out
 from sit2.events import Listener, Note, nobody
-from sit2.inference.answering import Answering, load_any
+from sit2.inference.answering import EXPORTED, Answering
 from sit2.inference.columns import Column
 from sit2.inference.decisions import COVERAGE, guarantee, level
 from sit2.inference.seen import seen_in_training
 from sit2.inference.streaming import Chunk, stream
 from sit2.records import Dataset, IntArray
+
+
+def load_any(path: Path) -> Answering:
+    """Load a run's model, or an exported one, for which no torch is needed.
+
+    Raises:
+        ModelError: when there is no model, or it is damaged, or another version wrote it.
+    """
+    if path.suffix == EXPORTED:
+        from sit2.inference import onnx_file
+
+        return onnx_file.load(path)
+    from sit2.inference.model import Model
+
+    return Model.load(path)
 
 
 @dataclass
