@@ -34,7 +34,7 @@ class Answering(Protocol):
 
 
 def answers_for(model: Answering, images: Any) -> Answers:
-    """Return what a model says of images as they are: arrays or paths, as :meth:`~sit2.inference.model.Model.predict_proba` takes them.
+    """Return what a model says of images as they are: arrays or paths, as a model's predict_proba takes them.
 
     Raises:
         DataError: images of another shape or type, or one that cannot be read.
@@ -47,7 +47,7 @@ def answers_for(model: Answering, images: Any) -> Answers:
 
 
 def decisions_for(model: Answering, images: Any, coverage: float | None) -> list[Decision]:
-    """Return a decision for each of N images; arguments and errors as of :meth:`~sit2.inference.model.Model.predict`."""
+    """Return a decision for each of N images; arguments and errors as of a model's predict."""
     classes = model.spec.classes
     asked = level(model.promise, coverage, classes)
     return decide(answers_for(model, images), classes, asked)
