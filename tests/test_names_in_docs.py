@@ -31,6 +31,7 @@ OTHERS = {
     "--page",
     "--out",
     "--kills",
+    *("--contrast", "--data", "--images", "--power", "--set"),
     *("--index-url", "--no-deps"),  # pip's
 }  # flags of other programs, the benchmarks'
 
