@@ -115,7 +115,6 @@ class TestSettings:
             "val_per_class",
             "epochs",
             "batch_size",
-            "small_first",
             "image_size",
             "groups",
             "group_pattern",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from served import Open, png
 from synthetic import arrays, finished
 
 pytest.importorskip("fastapi")
@@ -19,14 +17,6 @@ from sit2.serve.app import create_app  # noqa: E402
 from sit2.serve.settings import ServeSettings  # noqa: E402
 
 torch.set_num_threads(1)
-
-Open = Callable[..., Any]
-
-
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")

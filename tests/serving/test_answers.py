@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from served import Open
 from synthetic import command, finished
 
 import sit2
-from conftest import Open
 from sit2.errors import ConfigError
 from sit2.inference.model import Model
 from sit2.serve.answering import Answerer, File
@@ -65,7 +65,7 @@ def test_only_bad_files(opened: Open) -> None:
 
 
 def test_more_pixels_than_are_allowed(opened: Open) -> None:
-    from conftest import png
+    from served import png
 
     bomb = png(np.zeros((1001, 1000), np.uint8))
     found = opened(max_megapixels=1).post("/predict", files=parts([("bomb.png", bomb)])).json()

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from served import Open
 from synthetic import finished
 
-from conftest import Open
 from sit2.errors import ConfigError
 from sit2.serve.answering import Answerer
 from sit2.serve.app import create_app

@@ -1,4 +1,4 @@
-"""The first steps of a training see smaller images, where that was asked for or is the default."""
+"""The first steps of a training see smaller images, where that was asked for."""
 
 import dataclasses
 
@@ -12,7 +12,6 @@ from sit2.config.schema import make_config
 from sit2.errors import TrainingError
 from sit2.training import loop
 from sit2.training.backbones import Network, build_network
-from sit2.training.settings import SMALL_FIRST
 
 SIDES = st.integers(1, 600)
 
@@ -38,13 +37,8 @@ def network_of(encoder):
 
 @pytest.mark.parametrize(("side", "small"), [(16, 16), (64, 64), (96, 64), (128, 96), (160, 96), (224, 160)])
 def test_first_images_are_about_two_thirds_as_large(side, small):
-    assert make_config({}).small_side(side) == small
-
-
-def test_images_stay_as_they_are_from_scratch_with_other_networks_and_where_it_is_switched_off():
-    given = ({"backbone": "small-cnn"}, {"pretrained": False}, {"backbone": "resnet18"}, {"small_first": 0.0})
-    assert [make_config(one).small_side(96) for one in given] == [96] * 4
-    assert make_config({"backbone": "small-cnn", "small_first": 0.5}).small_side(96) == 64
+    assert make_config({"small_first": 0.1}).small_side(side) == small
+    assert make_config({}).small_side(side) == side
 
 
 @pytest.mark.parametrize("method", ["plain", "multi-label"])
@@ -96,10 +90,15 @@ def test_a_network_for_one_size_is_refused_in_words(make_training):
     assert "--small-first 0" in str(error.value)
 
 
-@given(side=SIDES, whole=st.integers(1, 10**6), parts=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-def test_work_grows_with_the_samples_and_is_what_pixels_cost(side, whole, parts):
-    config = make_config({})
+@given(
+    first=st.floats(0, 1),
+    side=SIDES,
+    whole=st.integers(1, 10**6),
+    parts=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_work_grows_with_the_samples_and_is_what_pixels_cost(first, side, whole, parts):
+    config = make_config({"small_first": first})
     less, more = sorted(part * whole for part in parts)
     assert 0 <= config.work(less, whole, side) <= config.work(more, whole, side) <= more + 1e-9
     small = (config.small_side(side) / side) ** 2
-    assert config.work(whole, whole, side) == pytest.approx(whole * (SMALL_FIRST * small + 1 - SMALL_FIRST))
+    assert config.work(whole, whole, side) == pytest.approx(whole * (first * small + 1 - first))

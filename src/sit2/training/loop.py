@@ -185,7 +185,7 @@ class Training:
     def _sized(self, images: Tensor, step: int) -> Tensor:
         """Return the images of a step of all phases as the network sees them: the first ones are smaller."""
         side = self.config.small_side(images.shape[-1])
-        if step >= self._total * self.config.small_fraction or side == images.shape[-1]:
+        if step >= self._total * self.config.small_first or side == images.shape[-1]:
             return images
         small = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         return small.contiguous(memory_format=torch.channels_last)

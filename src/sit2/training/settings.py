@@ -11,13 +11,13 @@ from sit2.training.presets import ALIASES, PRESETS
 
 TRAINING, OPTIMISING = "training", "optimisation"
 DEFAULT_BACKBONE, SMALL_CNN = "efficientnet-lite0", "small-cnn"
-# From ImageNet weights and from scratch, for the batches of 32 and of 64 (docs/experiments.md, 2026-11-28).
-_FINE_TUNING_LR = {"adamw": 0.002, "sgd": 0.02}
+# From ImageNet weights and from scratch, for the batches of 16 and of 64 (docs/experiments.md, 2026-11-28).
+_FINE_TUNING_LR = {"adamw": 0.001, "sgd": 0.02}
 _SCRATCH_LR = {"adamw": 0.002, "sgd": 0.05}
 _FINE_TUNING_HEAD = 3.0  # the head begins from nothing beside an encoder that knows a lot
 _WEIGHT_DECAY = {"adamw": 0.05, "sgd": 0.0005}
 _SCRATCH_EPOCHS = 100.0
-MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 40.0, 5.0, 600  # from ImageNet weights
+MOST_EPOCHS, LEAST_EPOCHS, FEW_IMAGES = 30.0, 5.0, 600  # from ImageNet weights
 SMALL_FIRST = (
     0.6  # of the steps see smaller images (progressive resizing: Howard 2018; Tan & Le 2021, section 4)
 )
@@ -59,21 +59,21 @@ class TrainingSettings:
         None, "the budget as a number of training samples seen, instead of epochs", low=1, topic=TRAINING
     )
     batch_size: int | None = parameter(
-        None, "images a step; default: 32 from ImageNet weights, else 64", low=2, topic=TRAINING
+        None, "images a step; default: 16 from ImageNet weights, else 64", low=2, topic=TRAINING
     )
     optimizer: str = parameter("adamw", "the optimiser", choices=("adamw", "sgd"), topic=OPTIMISING)
     lr: float | None = parameter(
         None,
-        "peak learning rate; default: 0.002; for sgd 0.02 from ImageNet weights, 0.05 from scratch",
+        "peak learning rate; default: 0.001 from ImageNet weights, 0.002 from scratch; for sgd 0.02 and 0.05",
         low=0.0,
         high=1e38,  # of what float32 holds
         topic=OPTIMISING,
         basic=True,
     )
-    small_first: float | None = parameter(
-        None,
-        "fraction of the steps, the first ones, that see images at two thirds of their size, which is quicker; "
-        f"default: {SMALL_FIRST:g} for {DEFAULT_BACKBONE} from ImageNet weights, else 0",
+    small_first: float = parameter(
+        0.0,
+        "fraction of the steps, the first ones, that see images at two thirds of their size, which is quicker "
+        "(progressive resizing, for backbones that take images of any size)",
         low=0.0,
         high=1.0,
         topic=OPTIMISING,
@@ -125,7 +125,7 @@ class TrainingSettings:
     @property
     def step_size(self) -> int:
         """Return the images a step."""
-        return self.batch_size or (32 if self.has_frozen_features else 64)
+        return self.batch_size or (16 if self.has_frozen_features else 64)
 
     @property
     def peak_lr(self) -> float:
@@ -144,17 +144,11 @@ class TrainingSettings:
         About two thirds, a multiple of 32; ``side`` where all steps see images as they are.
         """
         small = round(side * 2 / 3 / _STRIDE) * _STRIDE
-        return small if self.small_fraction and _SMALLEST <= small < side else side
-
-    @property
-    def small_fraction(self) -> float:
-        """Return the fraction of the steps that see smaller images, where images are large enough."""
-        usual = self.backbone == DEFAULT_BACKBONE and self.has_frozen_features
-        return (SMALL_FIRST if usual else 0.0) if self.small_first is None else self.small_first
+        return small if self.small_first and _SMALLEST <= small < side else side
 
     def work(self, seen: float, whole: float, side: int) -> float:
         """Return what training on ``seen`` of ``whole`` samples costs, in samples of images of full ``side``."""
-        small = min(seen, whole * self.small_fraction)
+        small = min(seen, whole * self.small_first)
         return seen - small * (1 - (self.small_side(side) / side) ** 2)
 
     @property
