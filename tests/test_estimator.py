@@ -21,6 +21,7 @@ from synthetic import CLASSES, SETTINGS, arrays, command, finished, save, write_
 
 import sit2.experiments.confusion
 from sit2 import ConfigError, DataError, ModelError, SIT2Classifier
+from sit2.errors import RunFolderError
 
 IMAGES, LABELS = arrays(8)
 
@@ -272,6 +273,13 @@ class TestSaved:
         path.write_text(json.dumps(content))
         with pytest.raises(ModelError, match=r"estimator\.json is damaged: .*" + why):
             SIT2Classifier.load(tmp_path / "model")
+
+    @pytest.mark.parametrize("place", ["file", "file/model"])
+    def test_onto_a_file(self, place: str, fitted: SIT2Classifier, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(RunFolderError, match=r"/file is a file\nexpected a folder; give another place$"):
+            fitted.save(tmp_path / place)
+        assert (tmp_path / "file").read_text() == "mine"
 
     def test_what_json_cannot_hold(self, tmp_path: Path) -> None:
         own = tiny(epochs=0.5, method="plain").fit(IMAGES, LABELS)

@@ -72,7 +72,7 @@ def test_a_log_tells_epochs_and_what_is_wrong_with_the_classes(
     notes = [line for line in told if line.startswith("note: ")]
     small, large = notes[-2:]
     assert small.startswith(
-        "note: 1 class with fewer training images than the 5 folds: oval (2). Add images, "
+        "note: 1 class with fewer training images than 5: oval (2). Add images: of so few "
     )
     assert large.startswith("note: Class cross has 13 times as many images as oval (26 to 2). Read macro-F1 ")
     assert len(set(notes)) == len(notes)

@@ -200,7 +200,10 @@ def test_a_class_that_is_never_trained(save_image, tmp_path):
 def test_splits_without_train(save_image, tmp_path):
     for place in ("val/ant/1.png", "val/bee/1.png", "test/ant/1.png", "test/bee/1.png"):
         save_image(place)
-    assert "none of its images is for training" in error(tmp_path)
+    assert "none of its images is for training: all are in test, val\n" in error(tmp_path)
+    assert "--resplit makes new splits" in error(tmp_path)
+    for layout in ("auto", "split/class"):
+        assert len(read_dataset(tmp_path, layout=layout, resplit=True)) == 4
 
 
 def test_splits_beside_other_folders(save_image, tmp_path):

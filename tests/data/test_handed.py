@@ -175,7 +175,7 @@ class TestParquet:
         assert run.classes == CLASSES
         assert (run.folder / "report.html").is_file()
         assert command(("evaluate", "shapes", "--model", "run")) == 0  # the same images, as files
-        assert "as a copy that lie" in " ".join(capsys.readouterr().err.split())
+        assert "as copies that lie" in " ".join(capsys.readouterr().err.split())
 
 
 MISSING = "missing (None, NaN or empty), in row 1, counted from 0\nexpected"
@@ -214,6 +214,10 @@ MISSING = "missing (None, NaN or empty), in row 1, counted from 0\nexpected"
         ),
         (lambda: {"train": hugging_face(), "extra": hugging_face()}, "unknown split 'extra'\n"),
         (lambda: pd.DataFrame({"file": PATHS, "label": Y}), "DataFrame has no column 'path'\n"),
+        (
+            lambda: pd.DataFrame({"image": list(X)}),
+            "DataFrame has no column 'label'\nexpected one with the label of each image",
+        ),
         (lambda: (X, Y[:5]), "12 images, but 5 labels\nexpected a label for each image"),
         (lambda: 7, "data is int 7\nexpected a path; a DataFrame with"),
         (lambda: ["shapes", "shapes"], "data is list ['shapes', 'shapes']\nexpected a path"),

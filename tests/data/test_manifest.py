@@ -139,10 +139,14 @@ def test_missing_columns(write):
     assert error(path) == (
         f"{path} has no column 'path'\nits columns are file, label; rename the one that holds the path"
     )
-    path = write("path;label\na;x")
-    assert error(path) == (
-        f"{path} has no column 'path'\nit has semicolons between the columns; expected commas"
+    assert error(write("path,group\na,x")).endswith(
+        "has no column 'label'\nexpected one with the label of each image"
     )
+    for sign, what in ((";", "semicolons"), ("\t", "tabs")):
+        path = write(f"path{sign}label\na{sign}x")
+        assert error(path) == (
+            f"{path} has no column 'path'\nit has {what} between the columns; expected commas"
+        )
 
 
 def test_unknown_group_column(write):

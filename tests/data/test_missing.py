@@ -49,7 +49,7 @@ def test_what_is_missing_is_named(values, rows):
     [
         ([2, 10, 2], [2, 10, 2], "i"),
         ([True, False], [True, False], "b"),
-        ([1, 2.5], [1.0, 2.5], "f"),
+        ([1, 2.0], [1.0, 2.0], "f"),
         (["a", np.str_("b")], ["a", "b"], "U"),
         (["nan", "None", "NA"], ["nan", "None", "NA"], "U"),  # names, as texts always are
         (np.array([2, 10], dtype=object), [2, 10], "i"),
@@ -71,3 +71,22 @@ def test_texts_beside_numbers(values):
     ):
         labels_of(values, "y")
     assert none_missing(values, "group", "groups").tolist() == list(values)  # groups may be
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1, 2.5], "2.5"),
+        (np.array([0.0, 0.25]), "0.25"),
+        (np.array([[0.0], [0.25]]), "0.25"),
+        (np.array([1.0, np.inf]), "inf"),
+        (np.array([1 + 0j, 2 + 1j]), r"\(1\+0j\)"),
+        (pd.Series([1.0, 1.5], dtype="Float64"), "1.5"),
+        (np.array([1, 1.5], dtype=object), "1.5"),
+    ],
+)
+def test_measurements_are_no_labels(values, shown):
+    with pytest.raises(
+        DataError, match=rf"^y holds {shown}, which names no class\nexpected whole numbers or texts"
+    ):
+        labels_of(values, "y")

@@ -282,6 +282,24 @@ class TestEvaluate:
             "expected new images, or --all to count them too\n"
         )
 
+    @pytest.mark.parametrize(
+        ("layout", "why"),
+        [
+            ("group/class", "the folders at level 2, and these do not exist"),
+            ("class/group", "the folders at level 1, and these are batch"),
+        ],
+    )
+    def test_a_layout_that_does_not_fit(
+        self, layout: str, why: str, done: Finished, tmp_path: Path, capsys: Printed
+    ) -> None:
+        shutil.copytree(done.data / "disc", tmp_path / "new" / "batch")
+        words = ("evaluate", tmp_path / "new", "--model", done.run, "--layout", layout, "--quiet")
+        assert command(words) == 2
+        assert capsys.readouterr().err == (
+            f"sit2: no labelled image is left to evaluate: by --layout {layout} the classes are {why}\n"
+            "expected cross, disc, oval there; without --layout they are looked for at every level\n"
+        )
+
 
 def of_site(done: Finished, place: Path, *, empty: bool = False) -> Path:
     """Write a manifest of the run's images with a column for where they were taken."""

@@ -64,7 +64,7 @@ class TestCopies:
         place = copy(done.data, tmp_path)
         printed, told = evaluated(capsys, place, "--model", done.run)
         assert told.startswith(
-            "note: 29 images left out: the model was trained or validated on them (29 of them as a copy that "
+            "note: 29 images left out: the model was trained or validated on them (29 of them as copies that "
             "lie elsewhere), so they say nothing about new images"
         )
         assert "Test on 7 images" in printed

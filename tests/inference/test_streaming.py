@@ -104,6 +104,19 @@ class TestInterrupted:
             tmp_path / "at once" / "predictions.csv"
         ).read_bytes()
 
+    @pytest.mark.parametrize("chunks", [1, 3])
+    def test_images_that_cannot_be_read_are_named_whenever_they_came(
+        self, chunks: int, done: Finished, heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (heap / "30.png").write_text("no image")
+        words = ("predict", heap, "--model", done.run, "-o", tmp_path / "out")
+        with pytest.MonkeyPatch.context() as patched:
+            self.stop_after(chunks, patched)
+            assert command(words) == 130
+        capsys.readouterr()
+        assert command((*words, "--resume")) == 0
+        assert "note: 2 images cannot be read and are left out: 09.png (" in capsys.readouterr().err
+
     def test_rows_of_another_model_are_not_added_to(
         self, done: Finished, heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -146,8 +146,13 @@ def training_seeds(config: Config) -> Seeds:
 
 def read_as(config: Config, source: Any) -> Dataset:
     """Read images as the settings say. Raises what :func:`~sit2.data.readers.read_dataset` raises."""
-    groups, pattern = config.groups, config.group_pattern
-    found = read_dataset(source, groups=groups, group_pattern=pattern, layout=config.layout)
+    found = read_dataset(
+        source,
+        groups=config.groups,
+        group_pattern=config.group_pattern,
+        layout=config.layout,
+        resplit=config.resplit,
+    )
     return with_added(found, config.add)
 
 
@@ -201,7 +206,8 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
         )
     if bad := left_out(found.paths, pixels.problems):
         listener(Note(bad))
-        validate(found.take(loaded.readable))
+        readable = found.take(loaded.readable)
+        validate(replace(readable, splits=()) if config.resplit else readable)
     return loaded
 
 
@@ -238,7 +244,7 @@ def labelled(loaded: Loaded, config: Config, listener: Listener) -> Dataset:
 
 def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Prepared:
     """Put every image of :func:`labelled` into its split."""
-    found, index = loaded.found, loaded.readable
+    found, index, config = loaded.found, loaded.readable, loaded.config
     every = np.full(len(found), "unused", dtype=object)
     every[index] = splits
     return Prepared(
@@ -250,7 +256,12 @@ def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Pre
         loaded.fingerprint,
         loaded.start,
         loaded.original,
-        tuple(quick_check(replace(found, splits=dataset.splits and found.splits), loaded.problems)),
+        quick_check(
+            replace(found, splits=dataset.splits and found.splits),
+            loaded.problems,
+            folds=config.folds if config.confusion == "folds" else 0,
+            balance=config.balance,
+        ),
     )
 
 

@@ -99,13 +99,14 @@ class Asked:
         """Yield what the model says, some images at a time; see :func:`~sit2.inference.streaming.stream`."""
         return stream(self.model, self.dataset, listener, start=start)
 
-    def tell(self, done: Done, listener: Listener, *, warn: bool = True) -> None:
+    def tell(self, done: Done, listener: Listener, *, warn: bool = True, before: Sequence[str] = ()) -> None:
         """Say which images cannot be read and, with ``warn``, how many trained a model of all images.
 
-        Where an interrupted prediction was gone on with, this is about the images that were predicted now.
+        ``before`` are the problems of those images that were predicted before an interruption; how many of these
+        trained the model is not said.
         """
-        start = len(self.dataset) - len(done.problems)
-        if missing := left_out(self.dataset.paths[start:], done.problems):
+        start = len(before)
+        if missing := left_out(self.dataset.paths, [*before, *done.problems]):
             listener(Note(missing))
         if not (warn and self.model.spec.figures and self.folder.is_dir()):
             return

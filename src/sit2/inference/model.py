@@ -37,7 +37,7 @@ from sit2.inference.predictors.predictor import (
 )
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
-from sit2.storage.files import atomic
+from sit2.storage.files import atomic, make_folder
 from sit2.training.backbones import Network, build_network
 from sit2.training.training_set import Normalisation
 
@@ -227,8 +227,12 @@ class Model:
             yield batch, len(part)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``model.safetensors`` and ``model.json`` into a folder, each whole or not at all.
+
+        Raises:
+            RunFolderError: there is a file in the folder's place, or it cannot be written to.
+        """
+        make_folder(folder)
         state = dict(self.network.state_dict())
         for predictor in self.predictors:
             name = described(predictor)[0]

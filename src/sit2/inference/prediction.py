@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import ROUNDED, read_run_predictions
-from sit2.data.readers.layout import near_names
 from sit2.data.samples import read_samples
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError, DataError, RunFolderError, did_you_mean
@@ -25,8 +24,9 @@ from sit2.inference.asked import Asked, Done, good_rows
 from sit2.inference.columns import Column
 from sit2.inference.decisions import joined, set_report
 from sit2.inference.model_spec import ModelSpec, find_model, read_spec
+from sit2.inference.nothing_left import nothing_left
 from sit2.inference.seen import run_of, seen_in_training
-from sit2.records import BoolArray, ClassPair, Dataset, Predictions
+from sit2.records import ClassPair, Dataset, Predictions
 from sit2.storage.run_folder import predictions_file
 
 SENSITIVITY = 0.95
@@ -149,7 +149,7 @@ def evaluate(
         listener(Note(sentence))
     rows = np.flatnonzero(labelled if every else labelled & ~seen.any).astype(np.int64)
     if not len(rows):
-        raise DataError(_nothing_left(dataset, labelled, of_all=bool(spec.figures)))
+        raise DataError(nothing_left(dataset, labelled, layout, of_all=bool(spec.figures)))
     kept = predictions.take(rows)
     pairs = _pairs_of(folder, spec.classes)
     return Evaluated(
@@ -166,23 +166,6 @@ def evaluate(
         () if column is None else subgroups(kept, column.values(dataset.take(rows))),
         None if chosen is None else chosen.tested_on(kept),
         told if every else (),
-    )
-
-
-def _nothing_left(dataset: Dataset, labelled: BoolArray, *, of_all: bool) -> str:
-    """Say why there is nothing to evaluate, and which folders were found instead of the classes."""
-    if labelled.any():
-        return (
-            "no labelled image is left to evaluate: the model was trained or validated on all of them\n"
-            f"expected new images{' (this model was trained on all those of its run)' if of_all else ''}, or --all "
-            "to count them too"
-        )
-    folders = sorted({name for path in dataset.paths for name in PurePosixPath(path).parts[:-1]})
-    folders = folders or [dataset.name]
-    hints = [*near_names(folders, dataset.classes).values()]
-    return (
-        f"no labelled image is left to evaluate: found {listed(hints or folders)}\n"
-        f"expected images in folders named like the classes: {listed(dataset.classes)}"
     )
 
 

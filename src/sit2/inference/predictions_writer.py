@@ -17,8 +17,8 @@ from sit2.inference.decisions import BETWEEN, Answers, Decision, decide
 from sit2.inference.model_spec import find_model
 from sit2.inference.streaming import Chunk
 from sit2.records import FloatArray, Predictions
-from sit2.storage.escaping import neutral
-from sit2.storage.files import atomic
+from sit2.storage.escaping import neutral, restored
+from sit2.storage.files import atomic, make_folder
 from sit2.storage.output_folder import PARTIAL
 from sit2.storage.untrusted import read_json, to_json
 
@@ -109,8 +109,9 @@ class PredictionsFile:
     ) -> None:
         self.path, self._growing, self._known = folder / NAME, folder / PARTIAL, folder / IDENTITY
         self.done = 0  # images whose rows are there already
+        self.problems: list[str] = []  # of these
         identity = _identity(model, paths, coverage)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if resume and self._growing.is_file():
             self.done = self._taken_up(identity, paths)
         else:
@@ -134,6 +135,8 @@ class PredictionsFile:
                 "use the same ones, or --overwrite to begin again"
             )
         os.truncate(self._growing, len(whole))
+        rows = csv.reader(whole.decode("utf-8").splitlines())
+        self.problems = [restored(row[-1]) for row in rows][1:]
         return max(0, done)
 
     def header(self, classes: Sequence[str]) -> None:

@@ -47,8 +47,8 @@ class Seen:
         end = "the figures are too good" if counted_too else "--all counts them too"
         told = []
         if itself:
-            lie = "lies" if copies == 1 else "lie"
-            where = f" ({copies:,} of them as a copy that {lie} elsewhere)" if copies else ""
+            as_copies = "a copy that lies" if copies == 1 else "copies that lie"
+            where = f" ({copies:,} of them as {as_copies} elsewhere)" if copies else ""
             told.append(
                 f"{counted(itself, 'image')} {what}: the model was trained or validated on them{where}, so they "
                 f"say nothing about new images; {end}"

@@ -47,6 +47,21 @@ def atomic(path: Path) -> Iterator[Path]:
         raise RunFolderError(f"cannot write {path}: {_reason(error)}\n{_hint(error)}") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless they are there.
+
+    Raises:
+        RunFolderError: a file is in its place, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(place for place in (folder, *folder.parents) if place.exists())
+        raise RunFolderError(f"{file} is a file\nexpected a folder; give another place") from None
+    except OSError as error:
+        raise RunFolderError(f"cannot make the folder {folder}: {_reason(error)}\n{_hint(error)}") from error
+
+
 def is_temporary(name: str) -> bool:
     """Say whether a file's name is one that :func:`atomic` gives to what is not whole yet."""
     return name.startswith(".") and name.endswith(".tmp")

@@ -130,6 +130,12 @@ def test_small_classes(photos):
     assert finding.severity == "warning"
 
 
+def test_small_classes_where_no_folds_are_trained(photos):
+    finding = found(check(photos(), problems=["", "bad"] * 5), "small class")
+    assert finding.text == "2 classes with fewer training images than 5: ant (3), bee (2)."
+    assert finding.hint == "add images: of so few a class can neither be learned nor measured well"
+
+
 def test_small_classes_by_group(photos):
     checkup = check(photos(groups=tuple("aabbc" + "ddddd")), folds=3)
     assert found(checkup, "small class").text.endswith("fewer training groups than the 3 folds: bee (1).")
@@ -150,6 +156,9 @@ def test_imbalance():
     checkup = check(from_arrays(images, [0] * 50 + [1] * 5, "set"))
     assert found(checkup, "imbalance").text == "Class 0 has 10 times as many images as 1 (50 to 5)."
     assert checkup.imbalance == 10
+    assert "try --balance weights" in found(checkup, "imbalance").hint
+    hint = found(check(from_arrays(images, [0] * 50 + [1] * 5, "set"), balance="sampling"), "imbalance").hint
+    assert hint == "read macro-F1 rather than accuracy; --balance sampling is set against it"
 
 
 def test_the_table_of_files_has_every_kind_that_is_read(photos, tmp_path):

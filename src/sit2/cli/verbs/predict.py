@@ -69,7 +69,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
             for chunk in asked.stream(terminal, start=file.done):
                 file.write(rows_of(chunk, classes, asked.coverage))
                 done.add(chunk)
-        asked.tell(done, terminal)
+        asked.tell(done, terminal, before=file.problems)
     screen.say(f"{counted(len(paths), 'image')}, a row for each: {file.path}")
     return DONE
 

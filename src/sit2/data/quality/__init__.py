@@ -25,7 +25,8 @@ def check(
     dataset: Dataset,
     pixels: Pixels,
     *,
-    folds: int = 5,
+    folds: int = 0,
+    balance: str = "none",
     probabilities: FloatArray | None = None,
     credible: float = 1.0,
     others: Sequence[Finding] = (),
@@ -35,7 +36,8 @@ def check(
     Args:
         dataset: as a reader returned it, its copies named.
         pixels: its images, decoded at SIZE pixels (any size from 8 on will do), and why some cannot be.
-        folds: folds of the out-of-fold confusion that is planned.
+        folds: those that will measure confusion; 0: none do.
+        balance: what is done against imbalance, as the setting says.
         probabilities: (N, K), each row of a classifier that did not learn from it; NaN where there is none.
             With them labels are examined too.
         credible: a label that they give more than this probability is not suspected.
@@ -47,7 +49,7 @@ def check(
     problems = pixels.problems
     seen = headers(dataset, problems)
     findings = _worst_first(
-        *quick_check(dataset, problems, folds=folds),
+        *quick_check(dataset, problems, folds=folds, balance=balance),
         *lookalikes(dataset, pixels),
         *shortcuts(dataset, seen),
         *(suspicious_labels(dataset, probabilities, credible) if probabilities is not None else ()),
@@ -62,13 +64,15 @@ def check(
     )
 
 
-def quick_check(dataset: Dataset, problems: Sequence[str], *, folds: int = 5) -> tuple[Finding, ...]:
+def quick_check(
+    dataset: Dataset, problems: Sequence[str], *, folds: int = 0, balance: str = "none"
+) -> tuple[Finding, ...]:
     """Find what needs no further reading of the images: broken files, leaks, small classes, …
 
     Args:
         dataset: N images, their copies named.
         problems: why an image cannot be read, or "", for each.
-        folds: folds of the out-of-fold confusion that is planned.
+        folds, balance: as :func:`check` takes them.
     """
     return _worst_first(
         *_unreadable(dataset, problems),
@@ -76,7 +80,7 @@ def quick_check(dataset: Dataset, problems: Sequence[str], *, folds: int = 5) ->
         *leaks(dataset),
         *duplicates(dataset),
         *missing_classes(dataset),
-        *class_sizes(dataset, problems, folds),
+        *class_sizes(dataset, problems, folds, balance),
         *(Finding("ignored", "note", note, "") for note in dataset.notes),
     )
 

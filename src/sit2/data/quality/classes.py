@@ -13,6 +13,7 @@ from sit2.data.words import counted, listed
 from sit2.records import Dataset
 
 IMBALANCE = 10.0  # largest to smallest class; from here on plain training neglects the small ones
+FEW = 5  # training images of a class; of fewer it can neither be learned nor measured well
 
 
 def class_table(dataset: Dataset, problems: Sequence[str]) -> tuple[ClassRow, ...]:
@@ -42,8 +43,11 @@ def missing_classes(dataset: Dataset) -> list[Finding]:
     ]
 
 
-def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int) -> list[Finding]:
-    """Find classes that are empty or small, by images or by groups, or very unlike in size."""
+def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int, balance: str) -> list[Finding]:
+    """Find classes that are empty or small, by images or by groups, or very unlike in size.
+
+    ``folds`` are those that will measure confusion, 0 where none do; ``balance`` is what is done against imbalance.
+    """
     train = [not s or s == "train" for s in dataset.splits or [""] * len(dataset)]
     rows = [n for n in range(len(dataset)) if train[n] and not problems[n]]
     names = [dataset.classes[int(k)] for k in dataset.labels]
@@ -52,19 +56,20 @@ def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int) -> list[F
     if dataset.groups:
         counts = Counter(name for name, _ in {(names[n], dataset.groups[n]) for n in rows})
         findings += _lone_groups([name for name in dataset.classes if counts[name] == 1])
-    small = [f"{name} ({counts[name]})" for name in dataset.classes if 0 < counts[name] < folds]
+    small = [f"{name} ({counts[name]})" for name in dataset.classes if 0 < counts[name] < (folds or FEW)]
     if small:
         what = "groups" if dataset.groups else "images"
+        most = f"than the {folds} folds" if folds else f"than {FEW}"
+        hint = "add images, or set fewer folds; else sit2 takes as many folds as the smallest class allows"
         findings.append(
             Finding(
                 "small class",
                 "warning",
-                f"{counted(len(small), 'class', 'classes')} with fewer training {what} than the "
-                f"{folds} folds: {listed(small)}.",
-                "add images, or set fewer folds; else sit2 takes as many folds as the smallest class allows",
+                f"{counted(len(small), 'class', 'classes')} with fewer training {what} {most}: {listed(small)}.",
+                hint if folds else f"add {what}: of so few a class can neither be learned nor measured well",
             )
         )
-    return findings + _imbalance(dataset)
+    return findings + _imbalance(dataset, balance)
 
 
 def _without_images(names: Sequence[str]) -> list[Finding]:
@@ -94,18 +99,20 @@ def _lone_groups(names: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _imbalance(dataset: Dataset) -> list[Finding]:
+def _imbalance(dataset: Dataset, balance: str) -> list[Finding]:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     large, few = int(counts.argmax()), int(counts.argmin())
     ratio = counts[large] / counts[few]
     if ratio < IMBALANCE:
         return []
+    done = f"--balance {balance} is set against it"
     return [
         Finding(
             "imbalance",
             "warning",
             f"Class {dataset.classes[large]} has {ratio:.0f} times as many images as {dataset.classes[few]} "
             f"({counts[large]:,} to {counts[few]:,}).",
-            "read macro-F1 rather than accuracy; try --balance weights or --balance sampling",
+            "read macro-F1 rather than accuracy; "
+            + ("try --balance weights or --balance sampling" if balance == "none" else done),
         )
     ]

@@ -39,6 +39,7 @@ def read_dataset(
     groups: str | None = None,
     group_pattern: str | None = None,
     layout: str = "auto",
+    resplit: bool = False,
 ) -> Dataset:
     """Read a labelled set of images for training.
 
@@ -49,6 +50,7 @@ def read_dataset(
             column ``group``, where there is one; "none": no groups, whatever the source names.
         group_pattern: regular expression that finds the group in each file's name instead.
         layout: what folders mean, one of LAYOUTS.
+        resplit: splits that the source gives do not count, so it need not have all of them.
 
     Raises:
         UnclearLayoutError: when a layer of folders above others may be the classes, or may not.
@@ -71,7 +73,7 @@ def read_dataset(
         dataset = groups_from_table(dataset, *table)
     if group_pattern is not None:
         dataset = groups_from_names(dataset, group_pattern)
-    validate(dataset)
+    validate(replace(dataset, splits=()) if resplit else dataset)
     return replace(dataset, notes=(*dataset.notes, *alike(dataset.classes)))
 
 

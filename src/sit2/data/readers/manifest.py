@@ -17,6 +17,7 @@ from sit2.records import ByteArray, Dataset
 from sit2.storage.escaping import restored, restored_all
 
 UNUSED = "unused"  # a split: rows that are left out
+_KNOWN = {"path", "label", "group", "split"}  # columns whose meaning is known
 IN_FOLDER = ("samples.csv", "samples.parquet")  # a folder that holds one of these is read by it
 
 
@@ -108,10 +109,13 @@ def _from_parquet(path: Path) -> Table:
 def column(table: Table, name: str) -> list[str]:
     """Return the values of a column without blanks around them. Raise unless all are there."""
     if name not in table.columns:
-        there = ", ".join(table.columns) or "none"
-        hint = f"its columns are {there}; rename the one that holds the {name}"
-        if ";" in there:
-            hint = "it has semicolons between the columns; expected commas"
+        there = ", ".join(table.columns)
+        hint = f"expected one with the {name} of each image"
+        if set(table.columns) - _KNOWN:
+            hint = f"its columns are {there}; rename the one that holds the {name}"
+        for sign, what in ((";", "semicolons"), ("\t", "tabs")):
+            if sign in there:
+                hint = f"it has {what} between the columns; expected commas"
         raise DataError(f"{table.path} has no column {name!r}\n{hint}")
     values = [value.strip() for value in table.columns[name]]
     if "" in values:

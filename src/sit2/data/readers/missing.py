@@ -49,15 +49,32 @@ def labels_of(values: Any, where: str) -> NDArray[Any]:
     """Return (N,) labels as an array of one kind; other shapes as they are.
 
     Raises:
-        DataError: one is missing, or there are texts beside numbers.
+        DataError: one is missing, there are texts beside numbers, or numbers that are no names of classes.
     """
     array = none_missing(values, "label", where)
-    if array.dtype != object or array.ndim != 1:
-        return array
-    kinds = {_kind(value) for value in array}
-    if len(kinds) > 1:
-        raise DataError(f"{where} holds labels of several kinds\nexpected all numbers, or all texts")
-    return np.asarray(array.tolist()) if isinstance(values, list | tuple) or kinds == {"number"} else array
+    if array.dtype == object and array.ndim == 1:
+        kinds = {_kind(value) for value in array}
+        if len(kinds) > 1:
+            raise DataError(f"{where} holds labels of several kinds\nexpected all numbers, or all texts")
+        if isinstance(values, list | tuple) or kinds == {"number"}:
+            array = np.asarray(array.tolist())
+    _refuse_measurements(array, where)
+    return array
+
+
+def _refuse_measurements(array: NDArray[Any], where: str) -> None:
+    """Raise :class:`DataError` for numbers that measure something, such as 0.25, instead of naming a class."""
+    if array.dtype.kind not in "fc" or array.shape[1:] not in ((), (1,)):
+        return  # of several columns it is asked elsewhere whether they are one-hot
+    flat = array.ravel()
+    odd = (
+        np.isinf(flat) | (flat != np.round(flat)) if array.dtype.kind == "f" else np.ones(len(flat), np.bool_)
+    )
+    if odd.any():
+        raise DataError(
+            f"{where} holds {flat[int(odd.argmax())]!s}, which names no class\n"
+            "expected whole numbers or texts; of measurements make classes first, for example with pandas.cut"
+        )
 
 
 def _missing(array: NDArray[Any]) -> BoolArray:
