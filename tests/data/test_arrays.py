@@ -143,7 +143,10 @@ FILL_IN = "counted from 0\nexpected a {} for each image: fill them in, or leave 
         ),
         (
             {"labels": [0.5, 1.5, 0.5, 1.5]},
-            "set: the labels are float64 with 1 axis\nexpected one whole number or text for each image",
+            (
+                "set, labels holds 0.5, which names no class\nexpected whole numbers or texts; of measurements make "
+                "classes first, for example with pandas.cut"
+            ),
         ),
         (
             {"labels": [[0, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]},

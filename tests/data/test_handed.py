@@ -19,7 +19,7 @@ from synthetic import CLASSES, arrays, command, write_folder
 import sit2
 from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset, read_images
-from sit2.data.readers.handed import is_one_source
+from sit2.data.readers.handed import is_one_source, read_handed
 from sit2.errors import DataError
 
 X, Y = arrays(4)
@@ -112,6 +112,25 @@ def test_whole_numbers_are_classes_in_their_order() -> None:
     numbers = NUMBERS * 5  # 10 comes after 5
     for source in ((X, numbers), (list(X), numbers), pd.DataFrame({"image": list(X), "label": numbers})):
         same(source, names=("0", "5", "10"))
+
+
+def test_whole_floats_are_the_whole_numbers() -> None:
+    """pandas makes floats of a column that ever held a missing value."""
+    numbers = np.array([10, 2, 10, 2])
+    for labels in (numbers, numbers.astype(float)):
+        for given in (
+            (X[:4], labels),
+            (list(X[:4]), labels),
+            pd.DataFrame({"image": list(X[:4]), "label": labels}),
+            {"images": X[:4], "labels": labels},
+        ):
+            assert read_handed(given, None).classes == ("2", "10")
+        assert set(read_handed(pd.DataFrame({"path": PATHS[:4], "label": labels}), None).classes) == {
+            "2",
+            "10",
+        }
+    with pytest.raises(DataError, match=r"label holds 2\.5, which names no class"):
+        read_handed(pd.DataFrame({"path": PATHS[:4], "label": numbers / 4}), None)
 
 
 def test_groups_and_splits_of_a_frame() -> None:

@@ -235,7 +235,7 @@ _EXPECTED_SHAPE = "expected images × height × width, or images × height × wi
 
 
 def label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
-    """Return the labels as text, and whether they were whole numbers."""
+    """Return the labels as text, and whether they were whole numbers, such as 1 or 1.0, which is the same class."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2:
@@ -246,7 +246,7 @@ def label_names(labels: NDArray[Any], where: str) -> tuple[list[str], bool]:
                 "expected exactly one class for each image"
             )
         labels = labels.argmax(axis=1)
-    if labels.ndim == 1 and labels.dtype.kind in "biu":
+    if labels.ndim == 1 and labels.dtype.kind in "biuf":  # floats are whole, or `labels_of` had refused them
         return [str(int(label)) for label in labels], True
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")

@@ -105,7 +105,9 @@ def _of_frame(given: Any, groups: str | None) -> Dataset:
     held = "image" if "image" in frame.columns and "path" not in frame.columns else None
     columns = {}
     for name, cells in frame.items():
-        if name != held:
+        if name == "label" and cells.dtype.kind in "fc" and not cells.isna().any():
+            columns["label"] = label_names(labels_of(cells, "DataFrame, label"), "DataFrame")[0]
+        elif name != held:
             values = cells.astype(object)
             columns[str(name)] = [
                 "" if gone else str(v) for v, gone in zip(values, pd.isna(values), strict=True)
@@ -116,7 +118,7 @@ def _of_frame(given: Any, groups: str | None) -> Dataset:
     cells = none_missing(list(frame[held]), "image", "DataFrame, image")
     if is_paths(cells):
         return labelled(table._replace(columns={**columns, "path": [str(cell) for cell in cells]}), groups)
-    numeric = "label" in frame.columns and frame["label"].dtype.kind in "iu"
+    numeric = "label" in frame.columns and frame["label"].dtype.kind in "iuf"
     return labelled(table, groups, Images(tuple(map(_as_image, cells)), numeric))
 
 

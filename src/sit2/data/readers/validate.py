@@ -92,8 +92,8 @@ def _validate_splits(dataset: Dataset) -> None:
     if not in_train.any():
         raise DataError(
             f"{dataset.name} gives splits, but none of its images is for training: all are in "
-            f"{listed(sorted(set(dataset.splits)))}\nexpected some in 'train'; --resplit makes new splits, which the "
-            "samples.csv of a run with --cv needs"
+            f"{listed(sorted(set(dataset.splits)))}\nexpected some in 'train'; --resplit makes new splits, which "
+            "the samples.csv of a run with --cv needs"
         )
     trained = set(dataset.labels[in_train].tolist())
     missing = [name for k, name in enumerate(dataset.classes) if k not in trained]
