@@ -144,8 +144,8 @@ FILL_IN = "counted from 0\nexpected a {} for each image: fill them in, or leave 
         (
             {"labels": [0.5, 1.5, 0.5, 1.5]},
             (
-                "set, labels holds 0.5, which names no class\nexpected whole numbers or texts; of measurements make "
-                "classes first, for example with pandas.cut"
+                "set, labels holds 0.5, which names no class\nexpected whole numbers or texts; of measurements "
+                "make classes first, for example with pandas.cut"
             ),
         ),
         (

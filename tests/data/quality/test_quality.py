@@ -149,6 +149,18 @@ def test_a_class_without_a_readable_image(photos):
     assert found(checkup, "class without images").text == "No readable training image for 1 class: bee."
     assert checkup.exit_code == 1
     assert checkup.findings[0].severity == "wrong"
+    assert found(checkup, "class without images").hint.startswith("make those readable that are there")
+    unread = found(checkup, "unreadable")
+    assert unread.text.endswith("left out: truncated: bee/0.png, bee/1.png, bee/2.png and 2 more.")
+    assert unread.hint == "save them again, or remove them"
+    checkup = check(
+        photos(), problems=["", "bad", "5 channels: train with --channels-from 0,1,2", "bad", ""] + [""] * 5
+    )
+    unread = found(checkup, "unreadable")
+    assert unread.text.endswith(
+        "out: bad: ant/1.png, ant/3.png; ant/2.png: 5 channels: train with --channels-from 0,1,2."
+    )
+    assert unread.hint == "use the setting that is named, or save them otherwise"
 
 
 def test_imbalance():

@@ -18,6 +18,7 @@ from sit2.records import Dataset, FloatArray
 
 __all__ = ["Checkup", "ClassRow", "FileRow", "Finding", "check", "quick_check"]
 
+_REASONS = 3  # why images cannot be read, that are told
 SIZE = 32  # pixels a side that images are compared at
 
 
@@ -94,14 +95,31 @@ def _unreadable(dataset: Dataset, problems: Sequence[str]) -> list[Finding]:
     bad = [n for n, problem in enumerate(problems) if problem]
     if not bad:
         return []
-    examples = listed([f"{dataset.ids[n]}: {problems[n]}" for n in bad])
+    named = any("--" in problems[n] for n in bad)  # a reason that names the setting which reads the image
     return [
         Finding(
             "unreadable",
             "warning",
-            f"{counted(len(bad), 'image')} cannot be read and will be left out: {examples}.",
-            "save them again, or remove them",
+            f"{counted(len(bad), 'image')} cannot be read and will be left out: {_by_reason(dataset, problems)}.",
+            "use the setting that is named, or save them otherwise"
+            if named
+            else "save them again, or remove them",
             tuple(dataset.ids[n] for n in bad),
             tuple({"id": dataset.ids[n], "problem": problems[n]} for n in bad),
         )
     ]
+
+
+def _by_reason(dataset: Dataset, problems: Sequence[str]) -> str:
+    """Return "one.png: why", or, where images share a reason, "why: one.png, two.png and 7 more"."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in zip(dataset.ids, problems, strict=True):
+        if why:
+            reasons.setdefault(why, []).append(name)
+    often = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    told = [
+        f"{why}: {listed(names)}" if len(names) > 1 else f"{listed(names)}: {why}"
+        for why, names in often[:_REASONS]
+    ]
+    rest = sum(len(names) for _, names in often[_REASONS:])
+    return "; ".join(told) + (f" and {counted(rest, 'other')}" if rest else "")

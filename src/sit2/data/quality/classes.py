@@ -52,7 +52,8 @@ def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int, balance: 
     rows = [n for n in range(len(dataset)) if train[n] and not problems[n]]
     names = [dataset.classes[int(k)] for k in dataset.labels]
     counts = Counter(names[n] for n in rows)
-    findings = _without_images([name for name in dataset.classes if not counts[name]])
+    unread = {names[n] for n in range(len(dataset)) if train[n] and problems[n]}
+    findings = _without_images([name for name in dataset.classes if not counts[name]], unread)
     if dataset.groups:
         counts = Counter(name for name, _ in {(names[n], dataset.groups[n]) for n in rows})
         findings += _lone_groups([name for name in dataset.classes if counts[name] == 1])
@@ -72,15 +73,18 @@ def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int, balance: 
     return findings + _imbalance(dataset, balance)
 
 
-def _without_images(names: Sequence[str]) -> list[Finding]:
+def _without_images(names: Sequence[str], unread: set[str]) -> list[Finding]:
     if not names:
         return []
+    hint = "add images, or move the class away"
     return [
         Finding(
             "class without images",
             "wrong",
             f"No readable training image for {counted(len(names), 'class', 'classes')}: {listed(names)}.",
-            "add images, or move the class away",
+            f"make those readable that are there (why they are not stands below), or {hint}"
+            if unread.intersection(names)
+            else hint,
         )
     ]
 
