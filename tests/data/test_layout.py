@@ -52,6 +52,14 @@ class TestALayer:
         found = [[split, *names] for split in ("train", "test") for names in across("A B", "x y")]
         assert readings(found) == ("split/group/class", "split/class")
 
+    def test_two_layers_above_the_classes(self) -> None:
+        found = [[top, *names] for top in ("north", "south") for names in across("A B", "sick well")]
+        assert readings(found) == ("group/class", "class")
+        with pytest.raises(
+            UnclearLayoutError, match="if the classes are sick, well, further down, list the images in a"
+        ):
+            find_layout(Path("DATA"), found)
+
     def test_splits_below_the_classes(self) -> None:
         assert readings(across("cat dog", "train test")) == ("class/split", "class")
 

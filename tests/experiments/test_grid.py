@@ -11,7 +11,7 @@ from sit2.config.recipe import Recipe, parse_all
 from sit2.config.schema import Config, changed, make_config
 from sit2.data.pixels import PixelStore
 from sit2.errors import ConfigError
-from sit2.events import nobody
+from sit2.events import DataPrepared, nobody
 from sit2.execution.parts import Part
 from sit2.experiments.design import Grid, Source, make_grid, sources_of
 from sit2.experiments.grid import GridRun
@@ -251,6 +251,13 @@ class TestGridRun:
         run(asked, tmp_path, changed(CONFIG, epochs=1), lambda cells: seen.append(rows(cells)))
         assert [len(cells) for cells in seen] == [1, 2, 1, 2]  # of each round
         assert seen[1][:1] == seen[0]
+
+    def test_sets_of_one_name_are_told_by_the_names_they_are_compared_under(self, tmp_path):
+        folders = [write_folder(tmp_path / above / "images", 8) for above in "ab"]
+        heard = []
+        asked = make_grid(folders, ("plain",), splits=1)
+        next(GridRun(asked, CONFIG, tmp_path, tmp_path, heard.append).rounds())
+        assert [event.name for event in heard if isinstance(event, DataPrepared)] == ["a", "b"]
 
     def test_labels_are_nested_and_counted(self, source, tmp_path):
         asked = grid(source, "plain", splits=1, labels=(2, 4))

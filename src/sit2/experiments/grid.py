@@ -194,6 +194,11 @@ class GridRun:
             load_images(source.data, config, self.listener)
             for source, config in zip(self.grid.sources, configs, strict=True)
         ]
+        if len(loaded) > 1:  # what is told of each bears the name that it is compared under
+            loaded = [
+                replace(images, found=replace(images.found, name=source.name))
+                for source, images in zip(self.grid.sources, loaded, strict=True)
+            ]
         configs = [images.config for images in loaded]
         for source, config, images in zip(self.grid.sources, configs, loaded, strict=True):
             if self.grid.splits > 1 and "test" in images.found.splits and not config.resplit:

@@ -61,6 +61,35 @@ def _unlike_the_others(top: str, folders: Folders) -> bool:
 
 def _refuse_layer(path: Path, folders: Folders, above: str) -> None:
     """Raise if the folders of one level hold the same folders, which then are probably the classes."""
+    if not _alike(folders):
+        return
+    tops, inner = listed(_at(0, folders)), _at(1, folders)
+    also = ""
+    if all(name.lower() in SPLIT_NAMES for name in inner) and not above:
+        likely, meaning = "class/split", f"classes {tops}, and splits {listed(inner)} in each"
+    else:
+        likely = f"{above}group/class"
+        meaning = f"classes {listed(inner)}; {tops} are groups, each kept in one split unless --groups none"
+        meaning += "" if above else "; if they are splits, name them train, val, test"
+    if _alike([names[1:] for names in folders]):  # no layout has so many layers
+        deeper = listed(_at(2, folders))
+        also = (
+            f"; if the classes are {deeper}, further down, list the images in a manifest (path,label,group)"
+        )
+    raise UnclearLayoutError(
+        f"{path}: its folders {tops} hold the same folders, {listed(inner)}: which are the classes?\n"
+        f"--layout {likely}: {meaning}\n--layout {above}class: classes {tops}{also}",
+        (likely, f"{above}class"),
+    )
+
+
+def _at(depth: int, folders: Folders) -> list[str]:
+    """Return the names of the folders at one level."""
+    return sorted({names[depth] for names in folders if len(names) > depth})
+
+
+def _alike(folders: Folders) -> bool:
+    """Tell whether the folders at the top hold the same folders, at least two of them."""
     below: dict[str, set[str]] = {}
     for names in folders:
         if names:
@@ -68,21 +97,8 @@ def _refuse_layer(path: Path, folders: Folders, above: str) -> None:
     held = Counter(name for inside in below.values() for name in inside)
     shared = [name for name, times in held.items() if times > 1]
     direct = sum(len(names) == 1 for names in folders)
-    if len(below) < 2 or len(held) < 2 or 2 * len(shared) < len(held) or direct > _STRAYS * len(folders):
-        return
-    tops = listed(sorted(below))
-    inner = sorted({names[1] for names in folders if len(names) > 1})
-    if all(name.lower() in SPLIT_NAMES for name in inner) and not above:
-        likely, meaning = "class/split", f"classes {tops}, and splits {listed(inner)} in each"
-    else:
-        likely = f"{above}group/class"
-        meaning = f"classes {listed(inner)}; {tops} are groups, each kept in one split unless --groups none"
-        meaning += "" if above else "; if they are splits, name them train, val, test"
-    raise UnclearLayoutError(
-        f"{path}: its folders {tops} hold the same folders, {listed(inner)}: which are the classes?\n"
-        f"--layout {likely}: {meaning}\n--layout {above}class: classes {tops}",
-        (likely, f"{above}class"),
-    )
+    few = len(below) < 2 or len(held) < 2 or 2 * len(shared) < len(held)
+    return not few and direct <= _STRAYS * len(folders)
 
 
 def level(layout: str, word: str) -> int | None:
