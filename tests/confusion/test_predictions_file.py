@@ -53,6 +53,14 @@ def test_what_editors_do_to_a_file_is_no_error(read):
         assert np.array_equal(mine, plain)
 
 
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_what_spreadsheets_put_between_columns(read, sign):
+    exported = GOOD.replace(",", sign)
+    exported = "\ufeff" + (exported.replace(".", ",") if sign == ";" else exported).replace("\n", "\r\n")
+    for mine, plain in zip(read(exported), read(GOOD), strict=True):
+        assert np.array_equal(mine, plain)
+
+
 def test_parquet_gives_the_same(tmp_path, read):
     table = pd.DataFrame({"label": [7, 8], "p_7": [0.9, 0.25], "p_8": [0.1, 0.75]}, index=[5, 6])
     table.to_parquet(tmp_path / "mine.parquet")

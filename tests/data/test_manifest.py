@@ -142,11 +142,15 @@ def test_missing_columns(write):
     assert error(write("path,group\na,x")).endswith(
         "has no column 'label'\nexpected one with the label of each image"
     )
-    for sign, what in ((";", "semicolons"), ("\t", "tabs")):
-        path = write(f"path{sign}label\na{sign}x")
-        assert error(path) == (
-            f"{path} has no column 'path'\nit has {what} between the columns; expected commas"
-        )
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_what_spreadsheets_put_between_columns(write, sign):
+    rows = ("path,label,group", "a.png,x,1", "b.png,x,2", "c.png,y,3", 'd.png,"y",4')
+    text = "\n".join(rows).replace(",", sign)
+    dataset = read_dataset(write(f"\ufeff{text}\n"))
+    assert (dataset.ids, dataset.classes) == (("a.png", "b.png", "c.png", "d.png"), ("x", "y"))
+    assert dataset.groups == ("1", "2", "3", "4")
 
 
 def test_unknown_group_column(write):

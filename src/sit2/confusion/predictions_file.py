@@ -19,12 +19,13 @@ from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.storage.escaping import restored, restored_all
-from sit2.storage.reading import damaged, read_table
+from sit2.storage.reading import damaged, read_table, separator
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXPECTED = "expected a column 'label' and a column p_<class> for each class"
+_DECIMAL_COMMA = r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$"  # of a number, where semicolons stand between columns
 ROUNDED = 1e-6  # how far a probability in a run's file may be from what was computed
 
 
@@ -40,7 +41,7 @@ def is_predictions_file(path: Path) -> bool:
 
             columns = pyarrow.parquet.read_schema(path).names
         else:
-            columns = list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
+            columns = list(pd.read_csv(path, nrows=0, encoding="utf-8-sig", sep=separator(path)).columns)
     except Exception:  # pyarrow raises nearly anything; the reader of manifests says what is wrong
         return False
     return is_foreign([restored(str(column)) for column in columns])
@@ -130,8 +131,10 @@ def _read_table(path: Path) -> pd.DataFrame:
             if "label" in table:
                 table["label"] = ["" if pd.isna(label) else str(label) for label in table["label"]]
             return table
+        sign = separator(path)
         cells = pd.read_csv(
             path,
+            sep=sign,
             header=None,  # taken from the first line below; pandas would rename doubled columns
             dtype=str,
             keep_default_na=False,
@@ -143,6 +146,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"no such file: {path}\n{EXPECTED}, as CSV or Parquet") from None
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if sign == ";":
+        cells = cells.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     cells.index = pd.RangeIndex(1, len(cells) + 1, name="line")
     header = restored_all(cells.iloc[0].tolist())
     table = cells.iloc[1:].set_axis(pd.Index(header, dtype=object), axis="columns")

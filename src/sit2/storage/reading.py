@@ -93,3 +93,16 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame | None:
 def number(cell: str) -> float:
     """Return the number in a cell; NaN where it is empty, which is how NaN is written."""
     return float(cell) if cell else float("nan")
+
+
+def separator(path: Path) -> str:
+    """Return what stands between the columns of somebody's CSV file, by its first line.
+
+    A comma; or semicolons or tabs, which spreadsheets write where the comma is the decimal sign.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    with path.open("rb") as file:
+        first = file.readline(2**16)
+    return max(",;\t", key=lambda sign: first.count(sign.encode()))

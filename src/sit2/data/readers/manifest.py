@@ -15,6 +15,7 @@ from sit2.data.words import counted, listed
 from sit2.errors import DataError, did_you_mean, not_found
 from sit2.records import ByteArray, Dataset
 from sit2.storage.escaping import restored, restored_all
+from sit2.storage.reading import separator
 
 UNUSED = "unused"  # a split: rows that are left out
 _KNOWN = {"path", "label", "group", "split"}  # columns whose meaning is known
@@ -67,7 +68,7 @@ def _from_csv(path: Path) -> Table:
     rows, places = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            reader = csv.reader(file, strict=True, skipinitialspace=True, delimiter=separator(path))
             header = [restored(name.strip()) for name in next(reader, [])]
             for row in reader:
                 if row:
@@ -113,9 +114,6 @@ def column(table: Table, name: str) -> list[str]:
         hint = f"expected one with the {name} of each image"
         if set(table.columns) - _KNOWN:
             hint = f"its columns are {there}; rename the one that holds the {name}"
-        for sign, what in ((";", "semicolons"), ("\t", "tabs")):
-            if sign in there:
-                hint = f"it has {what} between the columns; expected commas"
         raise DataError(f"{table.path} has no column {name!r}\n{hint}")
     values = [value.strip() for value in table.columns[name]]
     if "" in values:
