@@ -146,14 +146,8 @@ def training_seeds(config: Config) -> Seeds:
 
 def read_as(config: Config, source: Any) -> Dataset:
     """Read images as the settings say. Raises what :func:`~sit2.data.readers.read_dataset` raises."""
-    found = read_dataset(
-        source,
-        groups=config.groups,
-        group_pattern=config.group_pattern,
-        layout=config.layout,
-        resplit=config.resplit,
-    )
-    return with_added(found, config.add)
+    names = ("groups", "group_pattern", "layout", "resplit")
+    return with_added(read_dataset(source, **{name: getattr(config, name) for name in names}), config.add)
 
 
 def prepare(source: str | Path | Dataset, config: Config, listener: Listener) -> Prepared:
@@ -245,6 +239,8 @@ def labelled(loaded: Loaded, config: Config, listener: Listener) -> Dataset:
 def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Prepared:
     """Put every image of :func:`labelled` into its split."""
     found, index, config = loaded.found, loaded.readable, loaded.config
+    seen = replace(found, splits=dataset.splits and found.splits)
+    folds = config.folds if config.confusion == "folds" else 0
     every = np.full(len(found), "unused", dtype=object)
     every[index] = splits
     return Prepared(
@@ -256,12 +252,7 @@ def in_splits(loaded: Loaded, dataset: Dataset, splits: NDArray[np.str_]) -> Pre
         loaded.fingerprint,
         loaded.start,
         loaded.original,
-        quick_check(
-            replace(found, splits=dataset.splits and found.splits),
-            loaded.problems,
-            folds=config.folds if config.confusion == "folds" else 0,
-            balance=config.balance,
-        ),
+        quick_check(seen, loaded.problems, folds=folds, balance=config.balance),
     )
 
 
