@@ -49,14 +49,17 @@ class Decoded:
 
 
 class Answerer:
-    """A model that is asked about files, by several requests at once."""
+    """A model that is asked about files, by several requests at once, between :meth:`open` and :meth:`close`."""
 
     def __init__(self, model: Model, coverage: float | None, max_megapixels: int) -> None:
         self.model, self.coverage = model, coverage
         self.classes = [spoken(name) for name in model.spec.classes]
         how = Decoding.of(model.spec, channels=model.spec.channels)
         self.how = replace(how, max_megapixels=min(how.max_megapixels, max_megapixels))
-        self.worker = Worker(model)
+
+    def open(self) -> None:
+        """Start the threads."""
+        self.worker = Worker(self.model)
         self._pool = ThreadPoolExecutor(min(MOST_DECODERS, os.cpu_count() or 1), "sit2-decoder")
 
     def close(self) -> None:

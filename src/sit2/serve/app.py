@@ -30,7 +30,7 @@ from sit2.serve.settings import ServeSettings
 def create_app(folder: Path, settings: ServeSettings, listener: Listener = nobody) -> FastAPI:
     """Load the model of a run folder, or of a model folder, and return the application that answers with it.
 
-    Its threads end with its lifespan.
+    Its threads live as long as its lifespan, which may begin again.
 
     Raises:
         ConfigError: the model cannot promise the coverage, or there are no examples to show.
@@ -41,17 +41,14 @@ def create_app(folder: Path, settings: ServeSettings, listener: Listener = nobod
     coverage = level(model.promise, settings.coverage, model.spec.classes)
     card = card_of(model, folder, coverage, settings)
     answerer = Answerer(model, coverage, settings.max_megapixels)
-    try:
-        near = Neighbours.of(model, folder, answerer.how, listener) if settings.with_examples else None
-    except BaseException:
-        answerer.close()
-        raise
+    near = Neighbours.of(model, folder, answerer.how, listener) if settings.with_examples else None
     return _application(Service(settings, answerer, HeatMaps(model), near), card)
 
 
 def _application(service: Service, card: Card) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.answerer.open()
         yield
         service.answerer.close()
 
