@@ -25,7 +25,7 @@ class TestWords:
                 (
                     "unknown verb 'zzz'\n"
                     "choose from demo, check, train, compare, confusion, synthesize, predict, evaluate, "
-                    "report, export, cache"
+                    "suggest, report, export, serve, cache"
                 ),
             ),
             (
@@ -61,7 +61,8 @@ class TestWords:
                 (
                     "'mixup@random' uses no pairs\n"
                     "'@random' and '@all' follow not-sure, sure-or-not, multi-label, soft-label, "
-                    "confusion-smoothing, …+pairwise"
+                    "confusion-smoothing, confusion-margin, confusion-batches, not-sure-fading, …+pairwise, "
+                    "…+experts"
                 ),
             ),
             (

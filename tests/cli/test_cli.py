@@ -42,7 +42,7 @@ from sit2.training.loop import Training
 Printed = pytest.CaptureFixture[str]
 VERBS = (
     *("demo", "check", "train", "compare", "confusion", "synthesize", "predict", "evaluate"),
-    *("report", "export", "serve", "cache"),
+    *("suggest", "report", "export", "serve", "cache"),
 )
 
 

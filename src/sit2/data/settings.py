@@ -41,7 +41,6 @@ class DataSettings:
         "they never come into validation or test; rows without a label are left out",
         value="FILE",
         topic=DATA,
-        basic=True,
     )
     layout: str = parameter(
         "auto",

@@ -57,17 +57,22 @@ def class_sizes(dataset: Dataset, problems: Sequence[str], folds: int, balance: 
     if dataset.groups:
         counts = Counter(name for name, _ in {(names[n], dataset.groups[n]) for n in rows})
         findings += _lone_groups([name for name in dataset.classes if counts[name] == 1])
-    small = [f"{name} ({counts[name]})" for name in dataset.classes if 0 < counts[name] < (folds or FEW)]
+    small = [name for name in dataset.classes if 0 < counts[name] < max(folds, FEW)]
     if small:
         what = "groups" if dataset.groups else "images"
-        most = f"than the {folds} folds" if folds else f"than {FEW}"
-        hint = "add images, or set fewer folds; else sit2 takes as many folds as the smallest class allows"
+        most = f"than the {folds} folds" if folds >= FEW else f"than {FEW}"
+        hint = f"add {what}: of so few a class can neither be learned nor measured well"
+        if any(counts[name] < folds for name in small):
+            hint = (
+                "add images, or set fewer folds; else sit2 takes as many folds as the smallest class allows"
+            )
+        listing = listed([f"{name} ({counts[name]})" for name in small])
         findings.append(
             Finding(
                 "small class",
                 "warning",
-                f"{counted(len(small), 'class', 'classes')} with fewer training {what} {most}: {listed(small)}.",
-                hint if folds else f"add {what}: of so few a class can neither be learned nor measured well",
+                f"{counted(len(small), 'class', 'classes')} with fewer training {what} {most}: {listing}.",
+                hint,
             )
         )
     return findings + _imbalance(dataset, balance)
