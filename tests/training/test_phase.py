@@ -57,3 +57,7 @@ def test_binary_cross_entropy(weight):
     z, t = LOGITS.double().numpy(), TARGETS.double().numpy()
     expected = -(w * (t * log_expit(z) + (1 - t) * np.log(1 - expit(z)))).mean()
     assert binary_cross_entropy(LOGITS, TARGETS, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_has_no_phases_has_no_steps():
+    assert steps_of([], 100) == []

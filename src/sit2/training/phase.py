@@ -80,8 +80,10 @@ class CrossEntropyWithMargins:
 def steps_of(phases: list[Phase], total: int) -> list[int]:
     """Part ``total`` steps among the phases by their fractions; the parts always sum to ``total``.
 
-    The last phase has at least one: its head is the classifier's.
+    The last phase has at least one: its head is the classifier's. What is solved has no phases, and no steps.
     """
+    if not phases:
+        return []
     whole = sum(p.fraction for p in phases)
     ends, done = [], 0.0
     for phase in phases:
