@@ -29,6 +29,7 @@ from sit2.report.charts import (
     validation_accuracy,
 )
 from sit2.report.data import load_run
+from sit2.report.figures import write_figures
 from sit2.report.tables import Table, latex, run_tables
 from sit2.storage.run_folder import RunFolder
 from sit2.training.history import history_table
@@ -169,3 +170,13 @@ class TestTables:
         assert list(tables) == ["metrics", "classes", "pairs"]
         assert list(tables["pairs"].columns)[-2:] == ["images", "plain errors"]
         assert {len(row) for table in tables.values() for row in table.rows} <= {10, 12, 7}
+
+
+@pytest.mark.parametrize("lines", [1, 18, 40])
+def test_a_plot_has_room_for_a_legend_of_many_recipes(tmp_path, lines):
+    names = [f"confusion-smoothing@random+tta+ensemble+temperature {n}" for n in range(lines)]
+    plot = Plot(
+        "many", "t", "x", "y", tuple(Line(name, (0.0, 1.0), (0.0, 1.0)) for name in names), (0, 1), (0, 1)
+    )
+    for path in write_figures(tmp_path, [plot]):  # a warning of matplotlib's would be an error
+        assert path.stat().st_size

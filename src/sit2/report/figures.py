@@ -69,7 +69,7 @@ def _spans(chart: Spans) -> Figure:
 
 
 def _plot(chart: Plot) -> Figure:
-    figure, axes = _axes(6.5, 4.0)
+    figure, axes = _axes(6.5, max(4.0, 1.5 + 0.25 * len(chart.lines)))  # as tall as its legend
     for number, line in enumerate(chart.lines):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         marker = "o" if chart.dots else None
