@@ -15,7 +15,10 @@ from sit2.inference.asking import Members
 from sit2.inference.model import PREDICT_BATCH, Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
+from sit2.inference.predictors.ensemble import Ensemble
+from sit2.inference.predictors.experts import Experts
 from sit2.inference.predictors.predictor import Known
+from sit2.inference.predictors.temperature import Temperature
 from sit2.seeds import Seeds
 from sit2.training.presets import PRESETS
 
@@ -159,6 +162,10 @@ class TestPrediction:
         np.testing.assert_allclose(plain.probabilities(images[:5]), expected, atol=1e-5)
 
     def test_is_what_its_predictors_make_of_the_network(self, whole, plain, images):
+        """But for the experts, whose part test_experts.py computes."""
+        whole = replace(
+            whole, predictors=tuple(one for one in whole.predictors if not isinstance(one, Experts))
+        )
         pixels = torch.from_numpy(images[:5]).float() / 255
         with torch.inference_mode():
             first = torch.from_numpy(plain.probabilities(images[:5])).log()
@@ -192,15 +199,13 @@ class TestPrediction:
 class TestFitting:
     def unfitted(self, whole):
         """The model, its predictors as they were before they were fitted."""
-        tta, ensemble, pairwise, temperature, *rest = whole.predictors
-        predictors = (
-            tta,
-            replace(ensemble, weight=0.3, inverse_temperature=1.0),
-            pairwise,
-            type(temperature)(),
-            *rest,
-        )
-        return replace(whole, predictors=predictors)
+        as_they_were = {
+            Ensemble: lambda one: replace(one, weight=0.3, inverse_temperature=1.0),
+            Experts: lambda one: replace(one, weight=0.3),
+            Temperature: lambda _: Temperature(),
+        }
+        predictors = (as_they_were.get(type(one), lambda one: one)(one) for one in whole.predictors)
+        return replace(whole, predictors=tuple(predictors))
 
     def test_to_one_image_after_the_other_as_to_all_at_once(self, whole, images):
         before = self.unfitted(whole)
@@ -217,10 +222,10 @@ class TestFitting:
             expected[1].weight,
             expected[1].inverse_temperature,
         )
-        assert fitted.predictors[3].inverse_temperature == pytest.approx(
-            expected[3].inverse_temperature, rel=1e-3
+        assert fitted.predictors[4].inverse_temperature == pytest.approx(
+            expected[4].inverse_temperature, rel=1e-3
         )
-        assert fitted.predictors[3].inverse_temperature != 1
+        assert fitted.predictors[4].inverse_temperature != 1
 
     def test_what_is_seen_depends_on_no_company(self, whole, images):
         seen = whole.observe(images, np.arange(COUNT))
@@ -315,6 +320,7 @@ class TestKept:
                 {"name": "tta", "settings": {}},
                 {"name": "ensemble", "settings": {"ensemble_weight": None}},
                 {"name": "pairwise", "settings": {}},
+                {"name": "experts", "settings": {"experts_least": 0.05}},
                 {"name": "temperature", "settings": {}},
                 {"name": "conformal", "settings": {"coverage_per_class": False}},
                 {"name": "ood", "settings": {"false_alarms": 0.05}},
