@@ -120,7 +120,7 @@ def evaluate(
             ``sensitivity`` on the validation images of the model's run.
         sensitivity: above 0, at most 1.
         every: leave none of them out; how many there are is said.
-        coverage: of the sets of possible classes, as :meth:`Model.predict` takes it.
+        coverage: of the sets of possible classes, as :meth:`~sit2.inference.model.Model.predict` takes it.
 
     Raises:
         DataError: when no labelled image is left, or an image has no value of ``by``.
