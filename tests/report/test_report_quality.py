@@ -304,7 +304,8 @@ class TestScreen:
         commands = re.findall(r"^  (sit2 .*)$", out, re.M)
         assert len(commands) == 1
         assert commands[0].startswith("sit2 compare /data/set ")
-        assert " --methods plain,not-sure,sure-or-not,multi-label " in commands[0]
+        expected = " --methods plain+tta,not-sure+tta,sure-or-not+tta,multi-label+tta "
+        assert expected in commands[0]
         assert "plain+tta classified 90.0 % of the 100 test images correctly" in out
         assert "evidence" not in out
         assert "better" not in out
