@@ -32,7 +32,8 @@ def price_of(cell: Cell, place: Place) -> Price:
     recipe, config = cell.recipe, place.config
     solved = config.make_method(recipe.method).in_closed_form
     predictors = [PREDICTORS[name] for name in recipe.predictors]
-    frozen = place.features is not None and any(one.uses_features for one in predictors)
+    # Each predictor has an encoder of its own, so two that use features compute them twice.
+    frozen = 0 if place.features is None else sum(one.uses_features for one in predictors)
     measured = place.features is not None and recipe.needs_confusion and config.confusion != "folds"
     how = PRESETS[config.augment]
     own = 2 if how.mirror or how.dihedral else 1  # passes of an image's frozen features
@@ -41,7 +42,7 @@ def price_of(cell: Cell, place: Place) -> Price:
     fitted = cell.val_images * asked if any(one.is_fitted for one in predictors) else 0
     return Price(
         samples_trained=(0 if solved else cell.outcome.budget) + _samples_of_folds(cell, place),
-        forward_passes_once=cell.train_images * own * (solved or frozen or measured) + fitted,
+        forward_passes_once=cell.train_images * own * (solved or frozen > 0 or measured) + fitted,
         forward_passes=asked,
     )
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from in_browser import chromium_fixture, violations
 from made_comparison import made_comparison
 from made_run import change_json, random_run, write_images, write_json, write_run
 
@@ -19,24 +18,12 @@ from sit2.confusion.predictions_file import read_run_predictions
 from sit2.evaluation.statistics import compare_models
 from sit2.report.page import write_report
 
-playwright = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.browser
+chromium = chromium_fixture  # pytest finds fixtures in the module
 
 CLASSES = ("cat", "<b>dog</b>", "owl")
 LABELS = np.arange(60) % 3
 WIDTHS = (360, 768, 1440)
-
-
-@pytest.fixture(scope="module", name="chromium")
-def _chromium() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", name="run")
@@ -167,20 +154,12 @@ def test_nothing_is_asked_of_the_network(chromium: Any, run: Path) -> None:
         assert tab.noise == []
 
 
-def violations(tab: Tab) -> list[str]:
-    """Return what axe-core finds against WCAG, levels A and AA."""
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = axe.Axe().run(tab.page, options={"runOnly": {"type": "tag", "values": tags}}).response
-    assert found["passes"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found["violations"]]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(chromium: Any, run: Path, scheme: str) -> None:
     with Tab(chromium, run / "report.html", scheme=scheme) as tab:
-        assert violations(tab) == []
+        assert violations(tab.page) == []
         tab.page.locator('input[value="difference"]').check()
-        assert violations(tab) == []
+        assert violations(tab.page) == []
 
 
 def test_without_a_control_there_is_nothing_to_compare_with(chromium: Any, tmp_path: Path) -> None:
@@ -198,7 +177,7 @@ def test_without_a_control_there_is_nothing_to_compare_with(chromium: Any, tmp_p
             assert tab.behind() == []
             assert tab.noise == []
     with Tab(chromium, page) as tab:
-        assert violations(tab) == []
+        assert violations(tab.page) == []
 
 
 def test_every_method_has_its_own_control(chromium: Any, tmp_path: Path) -> None:
@@ -260,4 +239,4 @@ def test_a_comparison_is_accessible_and_fits(chromium: Any, tmp_path: Path) -> N
             assert "No method was shown to be better" in tab.page.locator(".lead").inner_text()
             assert tab.noise == []
     with Tab(chromium, page) as tab:
-        assert violations(tab) == []
+        assert violations(tab.page) == []

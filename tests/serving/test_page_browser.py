@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-playwright = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-
-from test_server import running  # noqa: E402
+from in_browser import chromium_fixture, violations
+from test_server import running
 
 pytestmark = pytest.mark.browser
+chromium = chromium_fixture  # pytest finds fixtures in the module
 Files = list[tuple[str, bytes]]
 WIDTHS = (400, 1280)
-
-
-@pytest.fixture(scope="module", name="chromium")
-def _chromium() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def violations(page: Any) -> list[str]:
-    """Return what axe-core finds against WCAG, levels A and AA."""
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = axe.Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}}).response
-    assert found["passes"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found["violations"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -93,12 +93,13 @@ def test_a_network_for_one_size_is_refused_in_words(make_training):
 @given(
     first=st.floats(0, 1),
     side=SIDES,
-    whole=st.integers(1, 10**6),
+    images=st.integers(1, 10**5),
     parts=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_work_grows_with_the_samples_and_is_what_pixels_cost(first, side, whole, parts):
+def test_work_grows_with_the_samples_and_is_what_pixels_cost(first, side, images, parts):
     config = make_config({"small_first": first})
+    whole = config.total_steps(images) * config.step_size
     less, more = sorted(part * whole for part in parts)
-    assert 0 <= config.work(less, whole, side) <= config.work(more, whole, side) <= more + 1e-9
+    assert 0 <= config.work(images, side, less) <= config.work(images, side, more) <= more + 1e-9
     small = (config.small_side(side) / side) ** 2
-    assert config.work(whole, whole, side) == pytest.approx(whole * (first * small + 1 - first))
+    assert config.work(images, side) == pytest.approx(whole * (first * small + 1 - first))

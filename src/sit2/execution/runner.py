@@ -251,18 +251,15 @@ class _Meter:
     def _count(self, row: EpochEnded | StepsDone) -> None:
         last = self.last.get(row.name)
         first = last is None or last.samples_seen >= row.samples_seen  # of a training, trial or attempt
-        seen = self._work(row)
-        samples = seen - (0 if last is None or first else self._work(last))
+        training = self.trainings[row.name]
+        seen = _work(training, row.samples_seen)
+        samples = seen - (0 if last is None or first else _work(training, last.samples_seen))
         seconds = row.seconds - (0.0 if last is None or first else last.seconds)
         self.last[row.name] = row
         done = self.done[row.name] + samples if row.name in self.tuned else seen
         self.done[row.name] = min(done, self.images[row.name])
         if row.name not in self.solved and seconds > 0:
             self._measure(samples, seconds, first=first)
-
-    def _work(self, row: EpochEnded | StepsDone) -> float:
-        """Return what a training, or a trial of it, has cost so far."""
-        return _work(self.trainings[row.name], row.samples_seen)
 
     def _measure(self, samples: float, seconds: float, *, first: bool) -> None:
         """Take in the speed of an epoch. The first of a training also makes everything ready: it hardly counts."""
@@ -297,16 +294,14 @@ _LONG = 30.0  # seconds of a first epoch that are not mostly spent on making rea
 
 def _images(training: TrainingJob) -> float:
     """Return how many images a training sees, in all its trials; smaller images count less."""
-    return _work(training, math.inf) * training.trials
+    return _work(training) * training.trials
 
 
-def _work(training: TrainingJob, seen: float) -> float:
-    """Return what a training has cost after so many images, in images of full size."""
+def _work(training: TrainingJob, seen: float = math.inf) -> float:
+    """Return what a training has cost after so many images, in images of full size; by default, at its end."""
     if training.method.in_closed_form:
         return len(training.train)
-    config = training.config
-    whole = config.total_steps(len(training.train)) * config.step_size
-    return config.work(min(seen, whole), whole, training.store.images.shape[2])
+    return training.config.work(len(training.train), training.store.images.shape[2], seen)
 
 
 def _kept(keep: Path | None, name: str, listener: Listener) -> Outcome | None:

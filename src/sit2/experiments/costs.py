@@ -58,7 +58,7 @@ def _samples(place: Place, recipes: Sequence[Recipe]) -> float:
         for method in recipe.methods:
             trained = method, recipe.pairs if METHODS[method].uses_pairs else ""
             members[trained] = max(members.get(trained, 0), recipe.members)
-    return sum(members.values()) * _work(place, config, train) + len(solved) * train
+    return sum(members.values()) * config.work(train, _side(place)) + len(solved) * train
 
 
 def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
@@ -68,10 +68,9 @@ def _cost_of_folds(place: Place, recipes: Sequence[Recipe]) -> float:
         return 0.0
     inside = max(1, train * (config.folds - 1) // config.folds)
     fold: Config = of_fold(config, inside)
-    return config.folds * _work(place, fold, inside)
+    return config.folds * fold.work(inside, _side(place))
 
 
-def _work(place: Place, config: Config, images: int) -> float:
-    """Return what a training on so many images costs, in samples of full size."""
-    samples = config.total_steps(images) * config.step_size
-    return config.work(samples, samples, place.prepared.store.images.shape[2])
+def _side(place: Place) -> int:
+    side: int = place.prepared.store.images.shape[2]
+    return side

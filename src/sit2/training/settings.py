@@ -146,11 +146,6 @@ class TrainingSettings:
         small = round(side * 2 / 3 / _STRIDE) * _STRIDE
         return small if self.small_first and _SMALLEST <= small < side else side
 
-    def work(self, seen: float, whole: float, side: int) -> float:
-        """Return what training on ``seen`` of ``whole`` samples costs, in samples of images of full ``side``."""
-        small = min(seen, whole * self.small_first)
-        return seen - small * (1 - (self.small_side(side) / side) ** 2)
-
     @property
     def decay(self) -> float:
         """Return the weight decay."""
@@ -170,3 +165,16 @@ class TrainingSettings:
         """Return the steps of a training on so many images; every batch is full."""
         seen = self.epochs_of(images) * images if self.samples_seen is None else self.samples_seen
         return max(1, round(seen / self.step_size))
+
+    def work(self, images: int, side: int, seen: float = math.inf) -> float:
+        """Return what a training on so many images costs, in samples of full size: smaller ones count less.
+
+        Args:
+            images: that are trained on.
+            side: of them, in pixels.
+            seen: samples after which it is asked; by default, at the end.
+        """
+        whole = self.total_steps(images) * self.step_size
+        seen = min(seen, whole)
+        small = min(seen, whole * self.small_first)
+        return seen - small * (1 - (self.small_side(side) / side) ** 2)
