@@ -75,6 +75,7 @@ def test_more_pixels_than_are_allowed(opened: Open) -> None:
 def test_a_batch_gives_what_single_questions_give(files: Files) -> None:
     model = Model.load(finished().run)
     answerer = Answerer(model, None, 50)
+    answerer.open()
     images = np.stack([asyncio.run(answerer.decoded([File(*one)]))[0].pixels for one in files])
     answerer.close()
     worker, sizes = Worker(model), list[int]()
