@@ -9,6 +9,7 @@ from benchmarks.datasets import BY_NAME, ImageSet
 from benchmarks.method import __main__ as benchmark
 from benchmarks.method import page, suite
 from benchmarks.method.results import MORE, RESULTS
+from benchmarks.method.tables import load
 from synthetic import SETTINGS, write_folder
 
 from sit2.config.schema import make_config
@@ -121,3 +122,22 @@ def test_a_split_that_the_suite_does_not_have_is_refused(run, tmp_path, capsys):
     assert stop.value.code == 2
     assert "expected at least 1" in capsys.readouterr().err
     assert not (tmp_path / "small.csv").exists()
+
+
+def test_methods_are_ranked_by_how_well_they_know_which_answers_are_right(tmp_path):
+    rows = [
+        {"dataset": name, "method": method, "split": 0, "seed": 0, "labels_per_class": 40} | measured
+        for name, shift in (("a", 0.0), ("b", 0.01), ("c", 0.02))
+        for method, measured in (
+            ("plain", {"balanced_accuracy": 0.8, "aurc": 0.10 + shift, "accuracy_at_80": 0.90}),
+            ("mixup", {"balanced_accuracy": 0.8, "aurc": 0.05 + 2 * shift, "accuracy_at_80": 0.95}),
+        )
+    ]
+    table = pd.DataFrame(rows)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    (best, area, sure, test), (control, *_, untested) = load(tmp_path / "new.csv").risks()
+    assert (best, control, untested) == ("mixup", "plain", None)
+    assert (area, sure, test.difference) == pytest.approx((0.07, 0.95, -0.04))
+    assert test.lower < -0.04 < test.upper
+    table.drop(columns="aurc").to_csv(tmp_path / "old.csv", index=False)
+    assert load(tmp_path / "old.csv").risks() is None
