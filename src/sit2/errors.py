@@ -24,7 +24,7 @@ _SHORT.__dict__.update({"maxlevel": 3, "maxstring": 80, "maxlong": 40, "maxother
 
 
 class Sit2Error(Exception):
-    """An error that the user can mend.
+    """An error that the user can fix.
 
     Its text is one to three lines: the thing, what was expected, the hint.
     """

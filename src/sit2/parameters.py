@@ -84,7 +84,7 @@ def one_declaration_each(owners: Iterable[type]) -> dict[str, Parameter]:
     """Return every setting of some classes by name.
 
     Raises:
-        ValueError: two classes declare one name differently. Ours to mend.
+        ValueError: two classes declare one name differently. Ours to fix.
     """
     found: dict[str, Parameter] = {}
     for owner in owners:

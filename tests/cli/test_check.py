@@ -211,7 +211,7 @@ class TestLabels:
             ("id,label,p_cross,p_disc\nx.png,disc,0.5,0.5\n", "line 2: shapes has no image 'x.png'"),
             (
                 "id,label,p_cross,p_disc\n" + "disc/disc_00.png,disc,0.5,0.5\n" * 2,
-                "line 3: disc/disc_00.png stands twice",
+                "line 3: disc/disc_00.png appears twice",
             ),
         ],
     )
@@ -233,11 +233,11 @@ class TestTraining:
         assert command(train) == 2
         error = capsys.readouterr().err
         assert error.startswith(
-            "sit2: 1 image stands in several splits: disc/disc_00.png = disc/disc_11.png. The test would"
+            "sit2: 1 image appears in more than one split: disc/disc_00.png = disc/disc_11.png. The test would"
         )
         assert error.count("\n") == 3
         assert command((*train, "--allow-leaks")) == 0
-        assert "1 image stands in several splits" in capsys.readouterr().err
+        assert "1 image appears in more than one split" in capsys.readouterr().err
         assert command((*train, "--resplit", "--overwrite")) == 0
         splits = splits_of(tmp_path / "run")
         assert splits["disc/disc_00.png"] == splits["disc/disc_11.png"]
@@ -248,7 +248,7 @@ class TestTraining:
         grouped = ("--group-pattern", r"_(\d)\d.png")
         assert command((*train, *grouped)) == 2
         assert capsys.readouterr().err.startswith(
-            "sit2: 1 group stands in several splits: 0 (test, train, val)."
+            "sit2: 1 group appears in more than one split: 0 (test, train, val)."
         )
         assert command((*train, *grouped, "--allow-leaks")) == 0
 
@@ -260,7 +260,8 @@ class TestTraining:
             command(("train", data, "-o", tmp_path / "run", *TINY, "--method", "plain", "--epochs", "1")) == 0
         )
         assert (
-            "4 images stand in several classes: disc/disc_00.png = oval/copy_0.png" in capsys.readouterr().err
+            "4 images appear in more than one class: disc/disc_00.png = oval/copy_0.png"
+            in capsys.readouterr().err
         )
         splits = splits_of(tmp_path / "run")
         for n in range(4):

@@ -180,7 +180,7 @@ class TestCheck:
         assert command(("check", manifest)) == 1
         text = capsys.readouterr().out
         assert (
-            "\nwrong: 1 image stands in several splits: disc/disc_00.png = disc/disc_11.png.\n"
+            "\nwrong: 1 image appears in more than one split: disc/disc_00.png = disc/disc_11.png.\n"
             "  keep each image in one split, or let sit2 make its own splits: --resplit\n"
         ) in text
         assert contents(tmp_path, "**/*") == before
@@ -191,7 +191,7 @@ class TestCheck:
         (data / "oval" / "bad.png").write_bytes(b"")
         assert command(("check", data)) == 0
         text = capsys.readouterr().out
-        assert "\nwarning: 1 image stands more than once in a class: " in text
+        assert "\nwarning: 1 image appears more than once in a class: " in text
         assert "\nwarning: 1 image cannot be read and will be left out: oval/bad.png: an empty" in text
         assert re.search(r"^oval +13 +1$", text, re.MULTILINE)
 
@@ -202,7 +202,7 @@ class TestCheck:
         manifest.write_text("\n".join([lines[0] + ",patient", *patients]) + "\n")
         assert command(("check", manifest)) == 0
         assert command(("check", manifest, "--groups", "patient")) == 1
-        assert "wrong: 5 groups stand in several splits" in capsys.readouterr().out
+        assert "wrong: 5 groups appear in more than one split" in capsys.readouterr().out
 
 
 def wilson(p: NDArray[np.float64], n: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

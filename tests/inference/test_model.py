@@ -258,6 +258,13 @@ class TestViews:
         assert torch.equal(views[0], pixels)
         assert torch.equal(views[1], pixels.flip(3))
 
+    def test_the_network_is_asked_about_each_once(self, whole, images):
+        """Predictors ask about the image itself again, and for its features."""
+        asked = []
+        whole.network.encoder.register_forward_hook(lambda *_: asked.append(1))
+        whole.answers(images[:3])
+        assert len(asked) == len(list(whole.views(torch.from_numpy(images[:3]))))
+
     def test_without_predictors_there_is_one(self, plain, images):
         pixels = torch.from_numpy(images[:2]).float() / 255
         (view,) = plain.views(pixels)

@@ -59,7 +59,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError):
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{reason}\nthe system refused to read or write; mend that and run again"
+        return f"{where}{reason}\nthe system refused to read or write; fix that and run again"
     if _is_of_memory(error):
         return "out of memory\nlower --image-size or --batch-size, use --workers 1, or close other programs"
     if type(error).__name__ in _LOST_PROCESS:

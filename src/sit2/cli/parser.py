@@ -55,7 +55,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(given)
     if unknown and options.verb is None:
         raise ConfigError(
-            f"{unknown[0]!r} stands before the verb\nwrite the verb first: sit2 VERB {unknown[0]}"
+            f"{unknown[0]!r} comes before the verb\nwrite the verb first: sit2 VERB {unknown[0]}"
         )
     if unknown:
         flag = unknown[0].split("=")[0]

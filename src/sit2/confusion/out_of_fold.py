@@ -29,7 +29,7 @@ def out_of_fold_probabilities(
             their order. It gets all folds at once, to train them in parallel if it likes.
 
     Raises:
-        ValueError: folds that leak or leave a sample out, or a result of another shape. Ours to mend.
+        ValueError: folds that leak or leave a sample out, or a result of another shape. Ours to fix.
     """
     check_folds(num_samples, folds)
     results = predict_folds(folds)

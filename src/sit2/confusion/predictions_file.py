@@ -89,7 +89,9 @@ def read_predictions_for(dataset: Dataset, path: Path) -> FloatArray:
                 "expected predictions of these very images"
             )
         if not np.isnan(found[place[name]]).any():
-            raise DataError(f"{path}, {table.index.name} {number}: {name} stands twice\nkeep one of the rows")
+            raise DataError(
+                f"{path}, {table.index.name} {number}: {name} appears twice\nkeep one of the rows"
+            )
         found[place[name]] = row
     return found[:, [classes.index(name) for name in dataset.classes]]
 

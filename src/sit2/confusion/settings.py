@@ -33,8 +33,11 @@ class ConfusionSettings:
         topic=CONFUSION,
     )
     min_confused: float = parameter(
-        1.0, "a chosen pair confuses at least so many images (soft count)", low=0, topic=CONFUSION
+        1.0,
+        "choose a pair only if at least this many images are confused within it (soft count)",
+        low=0,
+        topic=CONFUSION,
     )
     max_pairs: int | None = parameter(
-        None, "at most so many pairs; default: twice the number of classes", low=1, topic=CONFUSION
+        None, "choose at most this many pairs; default: twice the number of classes", low=1, topic=CONFUSION
     )

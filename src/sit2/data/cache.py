@@ -133,7 +133,7 @@ def clear(folder: Path) -> tuple[int, int]:
 
 
 def make_room(folder: Path, most: int = MOST_NETWORKS) -> None:
-    """Remove the networks that were used longest ago until all take at most so many bytes."""
+    """Remove the networks that were used longest ago until all take at most this many bytes."""
     with contextlib.suppress(OSError):
         paths = sorted(_networks(folder), key=lambda path: path.stat().st_mtime)
         total = sum(path.stat().st_size for path in paths)

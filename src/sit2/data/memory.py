@@ -14,7 +14,7 @@ except ImportError:  # not on Windows
 
 
 def fits(size: int) -> bool:
-    """Say whether so many bytes can be held in memory, with as much again left for the work."""
+    """Say whether this many bytes can be held in memory, with as much again left for the work."""
     return 2 * size <= available_memory()
 
 

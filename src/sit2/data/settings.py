@@ -24,14 +24,15 @@ class DataSettings:
     )
     groups: str | None = parameter(
         None,
-        "column of patients, slides, … or TABLE.csv:COLUMN: a group never stands in two splits; none: ignore them",
+        "column of patients, slides, … or TABLE.csv:COLUMN: a group is never divided between splits; "
+        "none: ignore groups",
         value="COLUMN",
         topic=DATA,
         basic=True,
     )
     group_pattern: str | None = parameter(
         None,
-        "regular expression that finds the group in a file's name: its first (…), or all",
+        "regular expression that finds the group in a file's name: what its first (…) matches, or the whole match",
         value="REGEX",
         topic=DATA,
     )
@@ -50,7 +51,7 @@ class DataSettings:
         basic=True,
     )
     allow_leaks: bool = parameter(
-        False, "train also where an image or a group stands in several of the given splits", topic=SPLITTING
+        False, "train even if an image or a group is in more than one of the given splits", topic=SPLITTING
     )
     image_size: int | None = parameter(
         None,
@@ -88,7 +89,7 @@ class DataSettings:
         "white", "what lies under transparent pixels", choices=("white", "black"), topic=DECODING
     )
     max_megapixels: int = parameter(
-        178, "refuse an image of more million pixels", low=1, high=100_000, topic=DECODING
+        178, "refuse images of more than this many million pixels", low=1, high=100_000, topic=DECODING
     )
     split_seed: int | None = parameter(
         None, "root of the splits, and of which labels are kept; default: seed", low=0, topic=SPLITTING

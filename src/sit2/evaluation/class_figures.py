@@ -92,7 +92,7 @@ def ranking(own: BoolArray, scores: FloatArray) -> tuple[float, float]:
 
 
 def never_predicted(predictions: Predictions, least: int = 5) -> list[int]:
-    """Return the classes that have at least so many images and are predicted for no image at all."""
+    """Return the classes that have at least this many images and are predicted for no image at all."""
     count = predictions.probabilities.shape[1]
     images = np.bincount(predictions.labels, minlength=count)
     times = np.bincount(predictions.predicted, minlength=count)

@@ -298,7 +298,7 @@ def _images(training: TrainingJob) -> float:
 
 
 def _work(training: TrainingJob, seen: float = math.inf) -> float:
-    """Return what a training has cost after so many images, in images of full size; by default, at its end."""
+    """Return what a training has cost after this many images, in images of full size; by default, at its end."""
     if training.method.in_closed_form:
         return len(training.train)
     return training.config.work(len(training.train), training.store.images.shape[2], seen)

@@ -54,7 +54,7 @@ def check_data(
         predictions: look for wrong labels by these out-of-fold predictions instead.
 
     Raises:
-        Sit2Error: for anything that the caller can mend.
+        Sit2Error: for anything that the caller can fix.
     """
     dataset, unclear = _read(source, config)
     refuse_missing(dataset)

@@ -91,7 +91,7 @@ def compare(
         settings: as in :class:`~sit2.config.schema.Config`.
 
     Raises:
-        Sit2Error: for anything that the caller can mend.
+        Sit2Error: for anything that the caller can fix.
     """
     config = make_config(settings)
     sources = [data] if is_one_source(data) else list(data)
@@ -122,7 +122,7 @@ def compare_grid(
     """Run a grid in ``out`` and judge it.
 
     Raises:
-        Sit2Error: for anything that the caller can mend.
+        Sit2Error: for anything that the caller can fix.
     """
     check_metric(metric)
     check_repeats(config)

@@ -187,7 +187,7 @@ class GridRun:
         """Yield the places of each round: images decoded and split.
 
         Raises:
-            Sit2Error: for anything that the caller can mend, before anything is trained.
+            Sit2Error: for anything that the caller can fix, before anything is trained.
         """
         configs = [make_config(self.config.as_dict(), source.settings) for source in self.grid.sources]
         loaded = [

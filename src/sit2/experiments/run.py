@@ -70,7 +70,7 @@ def train(
         settings: as in :class:`~sit2.config.schema.Config`, for example ``method="not-sure", image_size=48``.
 
     Raises:
-        Sit2Error: for anything that the caller can mend.
+        Sit2Error: for anything that the caller can fix.
     """
     config = make_config(settings)
     if not isinstance(data, str | Path | Dataset):
@@ -133,7 +133,7 @@ def run_experiment(
     """Train recipes on one data set at one budget, compare each with its control, write the run folder.
 
     Raises:
-        Sit2Error: for anything that the caller can mend.
+        Sit2Error: for anything that the caller can fix.
     """
     heard = Notes(listener)
     with open_run(source, out, config, recipes, resume=resume, overwrite=overwrite) as folder:

@@ -20,7 +20,7 @@ from sit2.features.ridge import Ridge, fit_ridge
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.seeds import Seeds
 
-LANDMARKS = 1000  # columns of the kernel; up to so many samples nothing is approximated
+LANDMARKS = 1000  # columns of the kernel; up to this many samples nothing is approximated
 COLOUR_WEIGHT = 0.5  # of colours beside filter responses
 _BATCH = {"cpu": 16}  # so that the responses stay in the processor's cache; elsewhere:
 _LARGE_BATCH = 512

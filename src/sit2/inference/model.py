@@ -64,7 +64,7 @@ class Model:
 
         Args:
             images: as :meth:`predict_proba` takes them.
-            coverage: how often the set of possible classes shall hold the true one, above 0 and below 1; None:
+            coverage: how often the set of possible classes must contain the true one, above 0 and below 1; None:
                 0.95, or the highest that can be promised where that is lower. Only for models with a predictor
                 that gives sets.
 

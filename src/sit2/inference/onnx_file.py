@@ -84,7 +84,7 @@ class OnnxModel:
         Args:
             images: N paths of image files; or (N, H, W), (N, H, W, C) or (N, C, H, W) of any size, C = 1, 3 or 4,
                 uint8 or floats in [0, 1].
-            coverage: how often the set of possible classes shall hold the true one, above 0 and below 1; None:
+            coverage: how often the set of possible classes must contain the true one, above 0 and below 1; None:
                 0.95, or the highest that can be promised where that is lower. Only for models that give sets.
 
         Raises:

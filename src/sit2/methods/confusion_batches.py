@@ -22,7 +22,7 @@ class ConfusionBatches(Method):
 
     batch_block: int = parameter(
         8,
-        "confusion-batches: so many images of two confused classes stay together, half of each",
+        "confusion-batches: this many images of two confused classes stay together, half of each",
         low=2,
         high=256,
         tune=(2, 16),

@@ -39,8 +39,8 @@ class ServeSettings:
     )
     coverage: float | None = parameter(
         None,
-        "how often the set of possible classes shall hold the true one, such as 0.95 (the default), of a model "
-        "that gives sets",
+        "how often the set of possible classes must contain the true one, where the model gives sets "
+        "(default: 0.95)",
         topic=ANSWERS,
     )
     with_examples: bool = parameter(
@@ -51,7 +51,7 @@ class ServeSettings:
     )
     max_megapixels: int = parameter(
         50,
-        "refuse an image of more million pixels; at most what the model allows",
+        "refuse images of more than this many million pixels; never above what the model allows",
         low=1,
         high=100_000,
         topic=LIMITS,

@@ -68,7 +68,7 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Path, *, older: float = 0.0) -> None:
-    """Remove what a killed process left half written below a folder, if ``older`` than so many seconds."""
+    """Remove what a killed process left half written below a folder, if ``older`` than this many seconds."""
     for path in folder.rglob(_TEMPORARY):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime >= older:

@@ -230,7 +230,7 @@ class RunFolder:
             path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), "utf-8")
 
     def write_table(self, name: str, table: pd.DataFrame, *, digits: int = 6) -> None:
-        """Write CSV with so many digits after the point; texts are made :func:`~sit2.storage.escaping.neutral`."""
+        """Write CSV with this many digits after the point; texts are :func:`~sit2.storage.escaping.neutral`."""
         with atomic(self.path / name) as path:
             neutral_table(table).to_csv(path, index=False, float_format=f"%.{digits}f", lineterminator="\n")
 

@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_text(path: Path, *, most: int) -> str:
-    """Read a file of at most so many bytes as UTF-8. Raises ValueError with a short reason, OSError."""
+    """Read a file of at most this many bytes as UTF-8. Raises ValueError with a short reason, OSError."""
     state = path.stat()
     if not stat.S_ISREG(state.st_mode):
         if stat.S_ISDIR(state.st_mode):

@@ -91,7 +91,7 @@ class Network(nn.Module):
         return logits
 
     def new_head(self, outputs: int, *, seed: int) -> None:
-        """Put a fresh head of so many outputs on the encoder; equal seeds give equal heads."""
+        """Put a fresh head of this many outputs on the encoder; equal seeds give equal heads."""
         device = self.head.weight.device
         with own_generators():
             seed_generators(seed)

@@ -97,7 +97,7 @@ _GENERATORS = threading.RLock()
 
 
 def threads(count: int) -> AbstractContextManager[None]:
-    """Compute with so many threads inside; 0 leaves them as they are.
+    """Compute with this many threads inside; 0 leaves them as they are.
 
     The number is the process's: where several of its threads compute at once, the first one's holds for all.
     """

@@ -101,7 +101,7 @@ class TrainingSettings:
     )
     early_stop: int = parameter(
         0,
-        "stop the last phase after so many epochs without a better validation log-loss; 0: never",
+        "stop the last phase after this many epochs without a better validation log-loss; 0: never",
         low=0,
         topic=TRAINING,
     )
@@ -152,7 +152,7 @@ class TrainingSettings:
         return _WEIGHT_DECAY[self.optimizer] if self.weight_decay is None else self.weight_decay
 
     def epochs_of(self, images: int) -> float:
-        """Return the epochs of a training on so many images.
+        """Return the epochs of a training on this many images.
 
         From ImageNet weights they shrink with the root of the number of images, so that the steps still grow.
         """
@@ -162,12 +162,12 @@ class TrainingSettings:
         return max(LEAST_EPOCHS, round(fewer, 2))
 
     def total_steps(self, images: int) -> int:
-        """Return the steps of a training on so many images; every batch is full."""
+        """Return the steps of a training on this many images; every batch is full."""
         seen = self.epochs_of(images) * images if self.samples_seen is None else self.samples_seen
         return max(1, round(seen / self.step_size))
 
     def work(self, images: int, side: int, seen: float = math.inf) -> float:
-        """Return what a training on so many images costs, in samples of full size: smaller ones count less.
+        """Return what a training on this many images costs, in samples of full size: smaller ones count less.
 
         Args:
             images: that are trained on.

@@ -80,7 +80,7 @@ def test_copies_in_one_class(photos, tmp_path):
     shutil.copy(tmp_path / "DATA/ant/1.png", tmp_path / "DATA/ant/9.png")
     checkup = check(photos())
     finding = found(checkup, "duplicates")
-    assert finding.text == "1 image stands more than once in a class: ant/1.png = ant/9.png."
+    assert finding.text == "1 image appears more than once in a class: ant/1.png = ant/9.png."
     assert (finding.severity, checkup.exit_code) == ("warning", 0)
 
 
@@ -88,7 +88,7 @@ def test_copies_in_two_classes(photos, tmp_path):
     shutil.copy(tmp_path / "DATA/ant/1.png", tmp_path / "DATA/bee/9.png")
     checkup = check(photos())
     finding = found(checkup, "label conflict")
-    assert finding.text == "1 image stands in several classes: ant/1.png = bee/9.png."
+    assert finding.text == "1 image appears in more than one class: ant/1.png = bee/9.png."
     assert (finding.severity, checkup.exit_code) == ("wrong", 1)
     assert [f.kind for f in checkup.findings] == ["label conflict"]
 
@@ -98,7 +98,9 @@ def test_copies_in_two_splits(photos, tmp_path):
         shutil.copy(tmp_path / f"DATA/ant/{n}.png", tmp_path / f"DATA/ant/{n + 3}.png")
     checkup = check(photos(splits=("train", "train", "train", "val", "test") * 2))
     finding = found(checkup, "leak")
-    assert finding.text == ("2 images stand in several splits: ant/0.png = ant/3.png, ant/1.png = ant/4.png.")
+    assert finding.text == (
+        "2 images appear in more than one split: ant/0.png = ant/3.png, ant/1.png = ant/4.png."
+    )
     assert (finding.severity, checkup.exit_code) == ("wrong", 1)
     assert len(finding.files) == 4
 
@@ -113,7 +115,7 @@ def test_copies_of_arrays():
 def test_groups_in_two_splits(photos):
     checkup = check(photos(groups=tuple("abcde" * 2), splits=("train",) * 8 + ("test", "val")))
     finding = found(checkup, "group leak")
-    assert finding.text == "2 groups stand in several splits: d (test, train), e (train, val)."
+    assert finding.text == "2 groups appear in more than one split: d (test, train), e (train, val)."
     assert finding.files == ("ant/3.png", "ant/4.png", "bee/3.png", "bee/4.png")
     assert (finding.severity, checkup.exit_code) == ("wrong", 1)
 

@@ -166,8 +166,8 @@ COVERAGE = argument(
     "--coverage",
     metavar="NUMBER",
     type=float,
-    help="how often the set of possible classes shall hold the true one, such as 0.95 (the default), of a model "
-    "that gives sets",
+    help="how often the set of possible classes must contain the true one, where the model gives sets "
+    "(default: 0.95)",
 )
 PREDICT = Verb(
     predict,
@@ -204,7 +204,7 @@ EVALUATE = Verb(
             "--sensitivity",
             metavar="NUMBER",
             type=float,
-            help="how many of the positive images the threshold must find in the run's validation images "
+            help="fraction of the positive images that the threshold must find, in the run's validation images "
             "(default: 0.95)",
         ),
         argument(

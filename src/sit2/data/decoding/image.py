@@ -58,7 +58,7 @@ class DecodingSettings(Protocol):
 
     @property
     def max_megapixels(self) -> int:
-        """An image of more million pixels is refused."""
+        """Images of more than this many million pixels are refused."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def depth_limits(window: str) -> tuple[float, float] | None:
 
 
 def check_channels_from(channels: tuple[int, ...]) -> None:
-    """Raise :class:`ConfigError` unless so many channels make an image: none (all are taken), one or three."""
+    """Raise :class:`ConfigError` unless this many channels make an image: none (all are taken), one or three."""
     if len(channels) not in (0, 1, 3):
         raise ConfigError(
             f"channels_from names {len(channels)} channels\nexpected one (gray) or three (red, green, "

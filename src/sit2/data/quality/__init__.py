@@ -1,4 +1,4 @@
-"""What is wrong with this dataset? Nothing is changed; each finding says how to mend it."""
+"""What is wrong with this dataset? Nothing is changed; each finding says how to fix it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def leaks(dataset: Dataset) -> list[Finding]:
     """Find what stands in several of the splits that the source gives: images and groups."""
     _, parted, _ = _by_harm(dataset)
     hint = "keep each image in one split, or let sit2 make its own splits: --resplit"
-    return [*_copies(dataset, "leak", parted, "in several splits", hint), *_torn_groups(dataset)]
+    return [*_copies(dataset, "leak", parted, "in more than one split", hint), *_torn_groups(dataset)]
 
 
 def leak_notes(dataset: Dataset, *, allow: bool) -> list[str]:
@@ -31,14 +31,14 @@ def leak_notes(dataset: Dataset, *, allow: bool) -> list[str]:
             f"{found[0].text} The test would be of what was trained on.\n{found[0].hint}\n"
             "`sit2 check` lists them; --allow-leaks trains all the same"
         )
-    return [f"{finding.text} To mend it: {finding.hint}." for finding in [*label_conflicts(dataset), *found]]
+    return [f"{finding.text} To fix it: {finding.hint}." for finding in [*label_conflicts(dataset), *found]]
 
 
 def label_conflicts(dataset: Dataset) -> list[Finding]:
     """Find images that stand in several classes, equal to the byte."""
     contradicting, _, _ = _by_harm(dataset)
     hint = "keep each image in the class that is right"
-    return _copies(dataset, "label conflict", contradicting, "in several classes", hint)
+    return _copies(dataset, "label conflict", contradicting, "in more than one class", hint)
 
 
 def duplicates(dataset: Dataset) -> list[Finding]:
@@ -72,7 +72,7 @@ def _copies(
     if not sets:
         return []
     examples = listed([" = ".join(dataset.ids[n] for n in rows) for rows in sets])
-    text = f"{counted(len(sets), 'image')} {'stands' if len(sets) == 1 else 'stand'} {where}: {examples}."
+    text = f"{counted(len(sets), 'image')} {'appears' if len(sets) == 1 else 'appear'} {where}: {examples}."
     files = tuple(dataset.ids[n] for rows in sets for n in rows)
     severity: Severity = "warning" if kind == "duplicates" else "wrong"
     return [Finding(kind, severity, text, hint, files, tuple(described(dataset, rows) for rows in sets))]
@@ -105,8 +105,8 @@ def _torn_groups(dataset: Dataset) -> list[Finding]:
         Finding(
             "group leak",
             "wrong",
-            f"{counted(len(torn), 'group')} {'stands' if len(torn) == 1 else 'stand'} "
-            f"in several splits: {examples}.",
+            f"{counted(len(torn), 'group')} {'appears' if len(torn) == 1 else 'appear'} "
+            f"in more than one split: {examples}.",
             "move each group into one split, or let sit2 make its own splits by group: --resplit",
             files,
             tuple({"group": group, "splits": sorted(places[group])} for group in torn),

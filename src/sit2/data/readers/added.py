@@ -90,4 +90,4 @@ def _bytes(place: str) -> ByteArray:
     try:
         return np.frombuffer(Path(place).read_bytes(), np.uint8)
     except OSError as error:
-        raise DataError(f"{place}: {error.strerror}\nmend the path, or remove the row") from None
+        raise DataError(f"{place}: {error.strerror}\ncorrect the path, or remove the row") from None

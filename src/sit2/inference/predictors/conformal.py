@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Conformal(Predictor):
-    """Give every image the set of its possible classes, which holds the true one as often as is asked for."""
+    """Give every image the set of its possible classes, which contains the true one as often as you ask for."""
 
     stage: ClassVar[Stage] = Stage.DECIDE
     is_calibrated: ClassVar[bool] = True
