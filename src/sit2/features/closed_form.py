@@ -212,7 +212,7 @@ def kernel_columns(
     device: torch.device,
     progress: Progress | None = None,
 ) -> tuple[Kernel, Tensor, Tensor]:
-    """Return the kernel, its root (M, M) float64 and (N, M) float64 Z, with Z Zᵀ the kernel between samples.
+    """Return the kernel, its root (M, M) float64 and (N, M) float32 Z, with Z Zᵀ the kernel between samples.
 
     With more samples than landmarks it is Nyström's approximation (Williams & Seeger, 2001).
     """
@@ -226,11 +226,11 @@ def kernel_columns(
     between = kernel(kernel.marks)
     values, vectors = torch.linalg.eigh((between + between.T) / 2)
     root = vectors * values.clamp(min=1e-6 * float(values[-1])).rsqrt()
-    columns = torch.empty(len(source), len(root), dtype=root.dtype, device=device)
-    columns[rows] = between @ root
+    columns = torch.empty(len(source), len(root), device=device)
+    columns[rows] = (between @ root).float()
     others = np.setdiff1d(np.arange(len(source)), rows)
     for batch in np.array_split(others, -(-len(others) // batch_size)) if len(others) else ():
-        columns[batch] = kernel(features(_pixels(images, source[batch], device))) @ root
+        columns[batch] = (kernel(features(_pixels(images, source[batch], device))) @ root).float()
         if progress is not None:
             progress((len(rows) + int(batch[-1])) / (len(rows) + len(source)), "")
     return kernel, root, columns

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sit2.features.ridge import fit_ridge
+from sit2.features.ridge import Columns, fit_ridge
 from sit2.records import ByteArray, FloatArray, IntArray
 from sit2.storage.files import atomic
 
 BATCH = 64  # images at once
-SMALLEST_SPREAD = 1e-3  # of a feature, so that one which is always the same counts for nothing
 
 Progress = Callable[[float, str], None]  # (fraction done, a few words)
 
@@ -133,22 +132,18 @@ def fit_linear(
     Raises:
         DataError: all samples are of one group.
     """
-    values = features.double()
-    middle = values.mean(dim=0)
-    scale = (values.std(dim=0, correction=0) + SMALLEST_SPREAD) * values.shape[1] ** 0.5
-    normal = (values - middle) / scale
-    if len(normal) < normal.shape[1]:
+    if len(features) < features.shape[1]:
         # With fewer samples than features nothing is lost in the space that the samples span.
+        columns = Columns.of(features, scaled=True)
+        normal = columns()
         root, vectors = torch.linalg.eigh(normal @ normal.T)
         keep = root > 1e-9 * root[-1].clamp(min=1e-12)
         basis = normal.T @ (vectors[:, keep] / root[keep].sqrt())  # (D, rank), orthonormal
         ridge, left_out = fit_ridge(normal @ basis, labels, num_classes, groups=groups)
-        slope = basis @ ridge.slope
-    else:
-        ridge, left_out = fit_ridge(normal, labels, num_classes, groups=groups)
-        slope = ridge.slope
-    weight = (slope / scale[:, None]).T
-    return Linear(weight, -ridge.offset - weight @ middle), left_out
+        weight = (basis @ ridge.slope / columns.scale[:, None]).T
+        return Linear(weight, -ridge.offset - weight @ columns.middle), left_out
+    ridge, left_out = fit_ridge(features, labels, num_classes, groups=groups, scaled=True)
+    return Linear(ridge.slope.T, -ridge.offset), left_out
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Letters: N samples, K classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from torch import Tensor
 from sit2.errors import DataError
 from sit2.records import FloatArray, IntArray
 
+AT_ONCE = 4096  # samples that are held as float64
+SMALLEST_SPREAD = 1e-3  # of a feature, so that one which is always the same counts for nothing
 PENALTIES = tuple(10.0**p for p in np.arange(-4, 2.1, 0.5))
 INVERSE_TEMPERATURES = (
     1.0,
@@ -48,16 +50,56 @@ class Ridge:
         return features @ self.slope - self.offset
 
 
+@dataclass(frozen=True)
+class Columns:
+    """(N, D) features, centred and scaled a part at a time, so that all of them are never held as float64."""
+
+    values: Tensor  # (N, D) float32 or float64
+    middle: Tensor  # (D,) float64
+    scale: Tensor  # (D,) float64
+
+    @classmethod
+    def of(cls, values: Tensor, *, scaled: bool) -> Columns:
+        """Centre features and, if ``scaled``, divide each by its spread, and all by the root of their number."""
+        parts = torch.split(values, AT_ONCE)
+        middle = torch.stack([part.double().sum(dim=0) for part in parts]).sum(dim=0) / len(values)
+        if not scaled:
+            return cls(values, middle, torch.ones_like(middle))
+        squares = torch.stack([(part.double() - middle).square().sum(dim=0) for part in parts]).sum(dim=0)
+        return cls(
+            values, middle, ((squares / len(values)).sqrt() + SMALLEST_SPREAD) * values.shape[1] ** 0.5
+        )
+
+    def __call__(self, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Return (n, D) float64 of the samples ``rows``."""
+        return (self.values[rows].double() - self.middle) / self.scale
+
+    def products(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Xᵀ X (D, D) and Xᵀ Y (D, K) for Y (N, K)."""
+        count, width = self.values.shape
+        gram = target.new_zeros(width, width)
+        cross = target.new_zeros(width, target.shape[1])
+        for start in range(0, count, AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            part = self(rows)
+            gram += part.T @ part
+            cross += part.T @ target[rows]
+        return gram, cross
+
+
 def fit_ridge(
-    features: Tensor, labels: IntArray, num_classes: int, *, groups: Sequence[str] = ()
+    features: Tensor, labels: IntArray, num_classes: int, *, groups: Sequence[str] = (), scaled: bool = False
 ) -> tuple[Ridge, FloatArray]:
     """Fit class indicators by ridge regression; penalty and temperature by left-out log-loss.
 
+    Beside the features themselves it holds a few thousand rows at a time.
+
     Args:
-        features: (N, D) float64.
+        features: (N, D) float32 or float64; computed with as float64.
         labels: (N,) in [0, K).
         num_classes: K.
         groups: N names of patients, slides, …; empty where there are none.
+        scaled: standardise each feature first.
 
     Returns:
         The classifier of all samples, and (N, K) float64 probabilities, each row from a classifier that did
@@ -72,23 +114,28 @@ def fit_ridge(
             "expected at least two groups; --groups none ignores them"
         )
     device = features.device
-    middle = features.mean(dim=0)
-    features = features - middle
+    columns = Columns.of(features, scaled=scaled)
     target = F.one_hot(torch.from_numpy(labels.astype(np.int64)), num_classes).double().to(device)
-    blocks = _blocks(groups, len(labels), device)
-    best, best_loss, chosen = target, float("inf"), (PENALTIES[-1], INVERSE_TEMPERATURES[0])
-    for penalty, scores in zip(PENALTIES, _left_out_scores(features, target, blocks), strict=True):
-        for inverse_temperature in INVERSE_TEMPERATURES:
-            log_p = (scores * inverse_temperature).log_softmax(dim=1)
-            loss = float(-(log_p * target).sum(dim=1).mean())
-            if loss < best_loss:
-                best, best_loss, chosen = log_p, loss, (penalty, inverse_temperature)
-    penalty, inverse_temperature = chosen
-    gram = features.T @ features + penalty * torch.eye(features.shape[1], dtype=features.dtype, device=device)
-    prior = target.mean(dim=0)  # the intercept, where features are centred
-    slope = torch.linalg.solve(gram, features.T @ (target - prior)) * inverse_temperature
-    probabilities: FloatArray = best.exp().cpu().numpy()
-    return Ridge(slope, middle @ slope - prior * inverse_temperature), probabilities
+    left_out = LeftOut.of(columns, target)
+    parts = [part for block in _blocks(groups, len(labels), device) for part in _split(block)]
+    losses = target.new_zeros(len(PENALTIES), len(INVERSE_TEMPERATURES))
+    for part in parts:
+        true = target[part.flatten()]
+        for p, scores in enumerate(left_out(part)):
+            for t, inverse_temperature in enumerate(INVERSE_TEMPERATURES):
+                losses[p, t] -= ((scores * inverse_temperature).log_softmax(dim=1) * true).sum()
+    best = int(losses.nan_to_num(nan=torch.inf).argmin())
+    penalty = PENALTIES[best // len(INVERSE_TEMPERATURES)]
+    inverse_temperature = INVERSE_TEMPERATURES[best % len(INVERSE_TEMPERATURES)]
+    probabilities = torch.empty_like(target)
+    for part in parts:
+        (scores,) = left_out(part, (penalty,))
+        probabilities[part.flatten()] = (scores * inverse_temperature).softmax(dim=1)
+    identity = torch.eye(features.shape[1], dtype=target.dtype, device=device)
+    slope = torch.linalg.solve(left_out.gram + penalty * identity, left_out.cross) * inverse_temperature
+    slope = slope / columns.scale[:, None]
+    ridge = Ridge(slope, columns.middle @ slope - left_out.prior * inverse_temperature)
+    return ridge, probabilities.cpu().numpy()
 
 
 def _blocks(groups: Sequence[str], count: int, device: torch.device) -> list[Tensor]:
@@ -105,29 +152,46 @@ def _blocks(groups: Sequence[str], count: int, device: torch.device) -> list[Ten
     ]
 
 
-def _left_out_scores(features: Tensor, target: Tensor, blocks: list[Tensor]) -> list[Tensor]:
-    """Return, for every penalty, the (N, K) scores of ridge regression that left out each block's labels.
+def _split(block: Tensor) -> Sequence[Tensor]:
+    """Return (groups, size) rows in parts that are held at once."""
+    return torch.split(block, max(1, AT_ONCE // block.shape[1]))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What ridge regression says of samples whose labels it did not see.
 
     With the fitted values ŷ = H y, those without block b are y_b − (I − H_bb)⁻¹ (y − ŷ)_b: the identity of
     leave-one-out residuals, for blocks. H holds the intercept too, so it is left out like the rest.
     """
-    count, prior = len(features), target.mean(dim=0)
-    values, vectors = torch.linalg.eigh(features.T @ features)
-    turned = features @ vectors  # (N, D)
-    centred = target - prior
-    projected = turned.T @ centred
-    all_scores = []
-    for penalty in PENALTIES:
-        shrink = 1 / (values.clamp(min=0) + penalty)
-        rest = centred - turned @ (shrink[:, None] * projected)
-        scores = torch.empty_like(target)
-        for rows in blocks:
-            part = turned[rows]  # (groups, size, D)
-            own = part * shrink @ part.mT + 1 / count  # H_bb; 1 / N is the intercept's
-            left = torch.eye(rows.shape[1], dtype=own.dtype, device=own.device) - own
-            if rows.shape[1] == 1:
-                scores[rows[:, 0]] = centred[rows[:, 0]] - rest[rows[:, 0]] / left[:, 0].clamp(min=1e-6)
-            else:
-                scores[rows] = centred[rows] - torch.linalg.solve(left, rest[rows])
-        all_scores.append(scores + prior)
-    return all_scores
+
+    columns: Columns
+    centred: Tensor  # (N, K) float64: targets, less the prior
+    prior: Tensor  # (K,) float64: the intercept, where features are centred
+    gram: Tensor  # (D, D) float64
+    cross: Tensor  # (D, K) float64: features by targets
+    values: Tensor  # (D,) float64: the gram matrix's eigenvalues
+    vectors: Tensor  # (D, D) float64
+
+    @classmethod
+    def of(cls, columns: Columns, target: Tensor) -> LeftOut:
+        """Take apart what is the same for every penalty and sample."""
+        prior = target.mean(dim=0)
+        centred = target - prior
+        gram, cross = columns.products(centred)
+        values, vectors = torch.linalg.eigh(gram)
+        return cls(columns, centred, prior, gram, cross, values.clamp(min=0), vectors)
+
+    def __call__(self, rows: Tensor, penalties: Sequence[float] = PENALTIES) -> Iterator[Tensor]:
+        """Yield, for each penalty, the scores (g · s, K) of g blocks of s samples, ``rows`` (g, s)."""
+        turned = (self.columns(rows.flatten()) @ self.vectors).unflatten(0, rows.shape)  # (g, s, D)
+        own = self.centred[rows]
+        projected = self.vectors.T @ self.cross
+        for penalty in penalties:
+            shrink = 1 / (self.values + penalty)
+            rest = own - turned @ (shrink[:, None] * projected)
+            fitted = turned * shrink @ turned.mT + 1 / len(self.centred)  # H_bb; 1 / N is the intercept's
+            left = torch.eye(rows.shape[1], dtype=own.dtype, device=own.device) - fitted
+            alone = rows.shape[1] == 1
+            residual = rest / left.clamp(min=1e-6) if alone else torch.linalg.solve(left, rest)
+            yield (own - residual + self.prior).flatten(0, 1)
