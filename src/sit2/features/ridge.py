@@ -184,7 +184,7 @@ class LeftOut:
 
     def __call__(self, rows: Tensor, penalties: Sequence[float] = PENALTIES) -> Iterator[Tensor]:
         """Yield, for each penalty, the scores (g · s, K) of g blocks of s samples, ``rows`` (g, s)."""
-        turned = (self.columns(rows.flatten()) @ self.vectors).unflatten(0, rows.shape)  # (g, s, D)
+        turned = (self.columns(rows.flatten()) @ self.vectors).view(*rows.shape, -1)  # (g, s, D)
         own = self.centred[rows]
         projected = self.vectors.T @ self.cross
         for penalty in penalties:
