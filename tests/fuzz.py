@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import importlib.util
 import io
 import json
 import resource
@@ -16,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ from sit2.evaluation.statistics import read_tests
 from sit2.evaluation.verdicts import read_verdicts
 from sit2.events import nobody
 from sit2.execution.outcomes import load_outcome
+from sit2.inference import onnx_file
+from sit2.inference.export import to_onnx
 from sit2.inference.model import Model, empty_network
 from sit2.inference.model_spec import PREPROCESSING, ModelSpec, described, read_spec
 from sit2.inference.predictors import PREDICTORS
@@ -334,6 +338,23 @@ with tempfile.TemporaryDirectory() as _place:
 HEADER = 8 + int.from_bytes(SAFETENSORS[:8], "little")
 
 
+@functools.cache
+def exported() -> bytes:
+    """Return the file of `sit2 export`, small: without predictors. It takes PyTorch's exporter seconds."""
+    return to_onnx(Model(replace(WHOLE.spec, predictors=()), WHOLE.network))
+
+
+def of_exported() -> dict[str, Target]:
+    """Return the target of exported models, where the packages for them are installed.
+
+    A file may be damaged and still load: what it then answers is not asked here, only that nothing but our
+    errors escapes while it is read. ONNX Runtime parses it in this process.
+    """
+    if not all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnxscript")):
+        return {}
+    return {"model.onnx": Target("model.onnx", st.deferred(lambda: damaged(exported())), onnx_file.load)}
+
+
 def of_run_folders() -> dict[str, Target]:
     """Return a target for each file of a run folder that is read again, for its report or to be resumed."""
     tables = {
@@ -443,6 +464,7 @@ TARGETS = {
             json.dumps({"problems": [""] * 6, "notes": []})
         ),
     ),
+    **of_exported(),
     **of_run_folders(),
 }
 

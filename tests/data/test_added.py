@@ -54,6 +54,7 @@ def test_what_is_there_already_and_what_has_no_label_is_left_out(data: Path) -> 
     assert len(found) == 37
     assert found.added == (False,) * 36 + (True,)
     assert any("1 row without a label left out" in note for note in found.notes)
+    assert any("1 image added, for training alone" in note for note in found.notes)
     assert any("1 image left out: shapes has them already" in note for note in found.notes)
 
 
@@ -96,11 +97,18 @@ def test_files_are_added_to_arrays(data: Path) -> None:
         (["new/disc/disc_00.png"], "path", "no column 'label'"),
         (["disc"], "label", "no column 'path'"),
         (["new/disc/disc_00.png,disc"] * 2, "path,label", "twice"),
+        (["new/disc/disc_00.png,"], "path,label", "holds no labelled image\nwrite the classes"),
+        ([], "path,label", "holds no labelled image"),
     ],
 )
 def test_tables_that_do_not_fit(data: Path, rows: list[str], header: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         with_added(read_dataset(data), table(data.parent / "more.csv", *rows, header=header))
+
+
+def test_a_folder_is_no_table(data: Path) -> None:
+    with pytest.raises(DataError, match=r"new is a folder\nexpected a \.csv"):
+        with_added(read_dataset(data), data.parent / "new")
 
 
 def test_folds_have_no_place_for_them(data: Path) -> None:

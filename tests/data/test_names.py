@@ -19,7 +19,7 @@ from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset, read_images
 from sit2.data.readers.validate import alike
 from sit2.data.readers.walk import walk
-from sit2.data.words import left_out, listed
+from sit2.data.words import listed, unread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems forbid some of these names")
 
@@ -169,14 +169,14 @@ def test_names_in_messages_stay_on_one_line_and_are_not_endless():
 
 def test_many_images_that_cannot_be_read_are_told_by_reason():
     paths = [f"{n}.png" for n in range(24)]
-    assert left_out(paths, [""] * 24) == ""
-    assert left_out(paths, ["", "cut", *[""] * 22]) == "1 image cannot be read and is left out: 1.png (cut)"
-    assert left_out(paths, ["bad"] * 3 + ["cut"] * 9 + [""] * 12) == (
+    assert unread(paths, [""] * 24) == ""
+    assert unread(paths, ["", "cut", *[""] * 22]) == "1 image cannot be read and is left out: 1.png (cut)"
+    assert unread(paths, ["bad"] * 3 + ["cut"] * 9 + [""] * 12) == (
         "12 images cannot be read and are left out:\n"
         "  cut: 3.png, 4.png, 5.png and 6 more\n"
         "  bad: 0.png, 1.png, 2.png"
     )
-    assert left_out(paths, [f"reason {n // 2}" for n in range(24)]).splitlines()[8:] == [
+    assert unread(paths, [f"reason {n // 2}" for n in range(24)]).splitlines()[8:] == [
         "  reason 7: 14.png, 15.png",
         "  8 others",
     ]

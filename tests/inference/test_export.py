@@ -130,9 +130,10 @@ def test_every_kind_of_network_gives_the_model_s_probabilities(backbone, channel
 
 
 @pytest.mark.parametrize("names", [*([name] for name in PREDICTORS), [*PREDICTORS]], ids="+".join)
-def test_every_predictor_is_part_of_the_file(names: list[str]) -> None:
+def test_every_predictor_is_part_of_the_file(names: list[str], caplog: pytest.LogCaptureFixture) -> None:
     model = with_predictors(made(), *names)
     network = session(to_onnx(model))
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("onnx_ir")] == []
     draw = np.random.default_rng(3)
     for count in (1, 17, 500):
         images = draw.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)

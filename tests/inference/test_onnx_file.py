@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from synthetic import SETTINGS, arrays, command, save, write_folder
 
 import sit2
 import sit2.runtime
-from sit2.errors import ConfigError, ModelError
+from sit2.errors import ConfigError, DataError, ModelError
 from sit2.experiments.run import train
 from sit2.inference.export import export_onnx
 from sit2.inference.predictions_writer import PredictionsFile
@@ -139,6 +140,34 @@ def test_what_is_no_exported_model_is_said(made: Made, tmp_path: Path, capsys: P
         assert printed.err.count("\n") <= 3
     with pytest.raises(ModelError, match="no such file"):
         sit2.runtime.load(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "suggest", "serve", "predict"])
+def test_where_a_run_is_needed_an_exported_model_is_told_apart(
+    made: Made, tmp_path: Path, capsys: Printed, verb: str
+) -> None:
+    folder = made.file.parent / "alone"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(made.file, folder)
+    given = [folder] if verb == "predict" else [folder, folder / "model.onnx"]
+    for model in given:
+        words = (model,) if verb == "serve" else (made.new, "--model", model)
+        more = ("-o", tmp_path / "out") if verb == "suggest" else ()
+        assert command((verb, *words, *more)) == 2
+        said = capsys.readouterr().err
+        assert "only `sit2 predict` takes" in said
+        assert said.count("\n") == 2
+    with pytest.raises(ModelError, match=r"it is a folder: .*\ndid you mean .*model\.onnx"):
+        sit2.runtime.load(folder)
+
+
+def test_in_python_all_images_that_cannot_be_read_are_named_at_once(made: Made, tmp_path: Path) -> None:
+    good = sorted(made.new.rglob("*.png"))[0]
+    (tmp_path / "empty.png").touch()
+    for model in (sit2.runtime.load(made.file), sit2.load(made.run)):
+        with pytest.raises(DataError, match=r"^2 images cannot be read: .*none\.jpg .*empty\.png") as error:
+            model.predict([good, made.new / "none.jpg", tmp_path / "empty.png"])
+        assert "label" not in str(error.value)
 
 
 def test_onnx_runtime_is_asked_for_where_it_is_missing(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

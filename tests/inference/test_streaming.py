@@ -115,7 +115,18 @@ class TestInterrupted:
             assert command(words) == 130
         capsys.readouterr()
         assert command((*words, "--resume")) == 0
-        assert "note: 2 images cannot be read and are left out: 09.png (" in capsys.readouterr().err
+        assert "note: 2 images cannot be read; the row of each says why: 09.png (" in capsys.readouterr().err
+
+    def test_that_it_can_go_on_is_said(
+        self, done: Finished, heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("predict", heap, "--model", done.run, "-o", tmp_path / "out")
+        with pytest.MonkeyPatch.context() as patched:
+            self.stop_after(2, patched)
+            assert command(words) == 130
+        assert command(words) == 2
+        assert "use --resume to go on with them" in capsys.readouterr().err
+        assert command((*words, "--overwrite")) == 0
 
     def test_rows_of_another_model_are_not_added_to(
         self, done: Finished, heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -127,7 +127,8 @@ class TestFiles:
         assert "curl" in refused(found, status)["hint"]
 
     def test_a_field_that_is_no_file(self, opened: Open) -> None:
-        refused(opened().post("/predict", files={"images": (None, "text")}), 422)
+        said = refused(opened().post("/predict", files={"images": (None, "text")}), 422)
+        assert "an @ before the file's name is missing" in said["what"]
 
     def test_names_may_be_anything(self, opened: Open, files: Files) -> None:
         name = "../../etc/\u202e<b>&\\x1b"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
-from synthetic import CLASSES, Finished, arrays, command, finished, save, write_folder
+from synthetic import CLASSES, TINY, Finished, arrays, command, finished, save, write_folder
 
 from sit2.data.readers import read_dataset
 from sit2.data.readers.added import with_added
@@ -74,6 +76,44 @@ def test_the_page_holds_its_pictures(done: Finished, new: Path, tmp_path: Path) 
         "suggestions.csv",
         "suggestions.html",
     ]
+
+
+def test_what_to_do_next_is_a_command_that_trains_as_the_run_did(
+    done: Finished, new: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    assert command(("suggest", new, "--model", done.run, "-n", 3, "-o", tmp_path / "out")) == 0
+    again = next(line for line in capsys.readouterr().out.splitlines() if "sit2 train" in line)
+    run, added = done.run.resolve(), tmp_path / "out" / "suggestions.csv"
+    words = [
+        "train",
+        done.data.resolve(),
+        "--config",
+        run / "config.yaml",
+        "-o",
+        f"{run}-more",
+        "--add",
+        added,
+    ]
+    assert shlex.split(again) == ["sit2", *map(str, words)]
+    page = (tmp_path / "out" / "suggestions.html").read_text(encoding="utf-8")
+    assert again.strip() in html.unescape(re.sub("<[^>]*>", "", page))
+    shutil.copytree(done.run / "model", tmp_path / "alone")
+    assert command(("suggest", new, "--model", tmp_path / "alone", "-o", tmp_path / "out-2")) == 0
+    assert "sit2 train DATA --add" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_sets(new: Path, tmp_path: Path, capsys: Printed) -> None:
+    words = ("--calibration-fraction", 0.2, "--method", "plain+conformal", "--epochs", 0.1, "--quiet")
+    data = write_folder(tmp_path / "shapes", 30)
+    assert command(("train", data, "-o", tmp_path / "run", *TINY, *words)) == 0
+    capsys.readouterr()
+    assert command(("suggest", new, "--model", tmp_path / "run", "-n", 3, "-o", tmp_path / "out")) == 0
+    assert "in their set" not in capsys.readouterr().err
+    assert (
+        command(("predict", new, "--model", tmp_path / "run", "-o", tmp_path / "said", "--coverage", 0.9))
+        == 0
+    )
+    assert "in their set" in capsys.readouterr().err
 
 
 def test_what_the_run_knows_and_copies_are_left_out(

@@ -13,7 +13,7 @@ from sit2.cli.accidents import explain, interruptible
 from sit2.cli.parser import make_parser, parse
 from sit2.cli.progress import Screen
 from sit2.cli.verbs import VERBS
-from sit2.cli.verbs.verb import DONE, INTERRUPTED, WRONG
+from sit2.cli.verbs.verb import DONE, INTERRUPTED, WRONG, Verb
 from sit2.storage.escaping import visible
 
 
@@ -52,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _how_to_resume(given: Sequence[str], options: argparse.Namespace | None) -> str:
     from sit2.storage.output_folder import unfinished
 
-    if options is None or getattr(options, "out", None) is None or not unfinished(options.out):
-        return "nothing is lost but the time"
+    if options is None or options.verb is None:
+        return Verb.ended
+    if getattr(options, "out", None) is None or not unfinished(options.out):
+        return VERBS[options.verb].ended
     same = [word for word in given if word not in ("--resume", "--overwrite")]
     resume = VERBS[options.verb].resume
     begin, more = ("to go on", []) if resume == "again" else ("to begin again", ["--overwrite"])

@@ -12,6 +12,7 @@ def counted(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
+LEFT_OUT = " and {are} left out"
 _FEW = 3  # images that are named one by one
 _REASONS = 8  # that are named
 _LONGEST = 120  # characters of a name in a message
@@ -28,12 +29,12 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
 
 
-def left_out(paths: Sequence[str], problems: Sequence[str]) -> str:
-    """Say which images cannot be read, by reason if there are many; "" where all can."""
+def unread(paths: Sequence[str], problems: Sequence[str], then: str = LEFT_OUT) -> str:
+    """Say which images cannot be read, by reason if there are many, and what becomes of them; "" where all can."""
     bad = [(path, why) for path, why in zip(paths, problems, strict=True) if why]
     if not bad:
         return ""
-    what = f"{counted(len(bad), 'image')} cannot be read and {'is' if len(bad) == 1 else 'are'} left out"
+    what = f"{counted(len(bad), 'image')} cannot be read{then.format(are='is' if len(bad) == 1 else 'are')}"
     if len(bad) <= _FEW:
         return f"{what}: {', '.join(f'{_shown(path)} ({why})' for path, why in bad)}"
     reasons: dict[str, list[str]] = {}

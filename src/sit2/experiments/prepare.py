@@ -26,7 +26,7 @@ from sit2.data.readers.added import split_added, with_added
 from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.samples import Samples
 from sit2.data.splits import SplitArray, connected_groups, describe, draw_splits
-from sit2.data.words import left_out, listed
+from sit2.data.words import listed, unread
 from sit2.errors import DataError
 from sit2.events import DataPrepared, Listener, Note, Progress
 from sit2.execution.parts import Part, key_of
@@ -198,7 +198,7 @@ def load_images(source: str | Path | Dataset, config: Config, listener: Listener
             f"no image of {found.name} can be read: {listed(reasons)}\n"
             "expected two classes of images that can be read"
         )
-    if bad := left_out(found.paths, pixels.problems):
+    if bad := unread(found.paths, pixels.problems):
         listener(Note(bad))
         readable = found.take(loaded.readable)
         validate(replace(readable, splits=()) if config.resplit else readable)

@@ -15,8 +15,6 @@ from sit2.inference.model_spec import ModelSpec
 from sit2.inference.predictors.predictor import Promise
 from sit2.records import ByteArray, IntArray
 
-EXPORTED = ".onnx"  # the suffix of a model that was exported
-
 
 class Answering(Protocol):
     """A model, or the file of `sit2 export`."""
@@ -49,5 +47,5 @@ def answers_for(model: Answering, images: Any) -> Answers:
 def decisions_for(model: Answering, images: Any, coverage: float | None) -> list[Decision]:
     """Return a decision for each of N images; arguments and errors as of a model's predict."""
     classes = model.spec.classes
-    asked = level(model.promise, coverage, classes)
+    asked = level(model.promise, coverage, classes, model.spec.recipe)
     return decide(answers_for(model, images), classes, asked)

@@ -13,11 +13,12 @@ import numpy as np
 
 from sit2.data.readers import read_images
 from sit2.data.readers.validate import refuse_missing
-from sit2.data.words import counted, left_out
+from sit2.data.words import LEFT_OUT, counted, unread
 from sit2.events import Listener, Note, nobody
-from sit2.inference.answering import EXPORTED, Answering
+from sit2.inference.answering import Answering
 from sit2.inference.columns import Column
 from sit2.inference.decisions import COVERAGE, guarantee, level
+from sit2.inference.model_spec import EXPORTED
 from sit2.inference.seen import seen_in_training
 from sit2.inference.streaming import Chunk, stream
 from sit2.records import Dataset, IntArray
@@ -70,8 +71,9 @@ class Asked:
         *,
         layout: str = "auto",
         coverage: float | None = None,
+        sets: bool = True,
     ) -> Asked:
-        """Load the model, find the images, and say what the coverage means.
+        """Load the model, find the images, and with ``sets`` say what the coverage means.
 
         ``layout`` is what the folders mean, one of LAYOUTS: where the labels stand that images may have.
 
@@ -82,13 +84,13 @@ class Asked:
         """
         model = load_any(folder)
         promise, classes = model.promise, model.spec.classes
-        used = level(promise, coverage, classes)
+        used = level(promise, coverage, classes, model.spec.recipe)
         chosen = "" if layout == "auto" else layout
         dataset = read_images(sources, classes, layout=model.spec.layout, chosen=chosen)
         for note in dataset.notes:
             listener(Note(note))
         refuse_missing(dataset)
-        if promise is not None and used is not None:
+        if sets and promise is not None and used is not None:
             if coverage is None and used < COVERAGE:
                 few = f"{100 * COVERAGE:g} % cannot be promised with so few calibration images"
                 listener(Note(f"{few}: sets are made for {100 * used:.1f} %, the highest that can"))
@@ -99,14 +101,23 @@ class Asked:
         """Yield what the model says, some images at a time; see :func:`~sit2.inference.streaming.stream`."""
         return stream(self.model, self.dataset, listener, start=start)
 
-    def tell(self, done: Done, listener: Listener, *, warn: bool = True, before: Sequence[str] = ()) -> None:
+    def tell(
+        self,
+        done: Done,
+        listener: Listener,
+        *,
+        warn: bool = True,
+        before: Sequence[str] = (),
+        then: str = LEFT_OUT,
+    ) -> None:
         """Say which images cannot be read and, with ``warn``, how many trained a model of all images.
 
+        ``then`` is what becomes of those that cannot be read.
         ``before`` are the problems of those images that were predicted before an interruption; how many of these
         trained the model is not said.
         """
         start = len(before)
-        if missing := left_out(self.dataset.paths, [*before, *done.problems]):
+        if missing := unread(self.dataset.paths, [*before, *done.problems], then):
             listener(Note(missing))
         if not (warn and self.model.spec.figures and self.folder.is_dir()):
             return

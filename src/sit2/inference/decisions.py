@@ -127,10 +127,15 @@ def not_sure(names: Sequence[str]) -> str:
     return f"not sure: {', '.join(names[:-1])} or {names[-1]}"
 
 
-def level(promise: Promise | None, asked: float | None, classes: Sequence[str]) -> float | None:
+def level(
+    promise: Promise | None,
+    asked: float | None,
+    classes: Sequence[str],
+    recipe: str = "plain+tta+ensemble+temperature",
+) -> float | None:
     """Return the coverage to use: the one asked for, or 95 %, or the highest that can be promised if that is lower.
 
-    None where the model gives no sets and none was asked for.
+    None where the model, which is of this recipe, gives no sets and none was asked for.
 
     Raises:
         ConfigError: the model gives no sets, or cannot promise the coverage that is asked for.
@@ -142,7 +147,7 @@ def level(promise: Promise | None, asked: float | None, classes: Sequence[str]) 
             return None
         raise ConfigError(
             "this model gives no sets of possible classes, so no coverage can be promised\n"
-            "train with a predictor that does, such as --method plain+tta+ensemble+temperature+conformal"
+            f"train with the predictor that does: --method {recipe}+conformal"
         )
     if asked is None:
         return min(COVERAGE, promise.highest)

@@ -84,11 +84,24 @@ def described(predictor: Predictor) -> tuple[str, dict[str, Any]]:
     return name, {one.name: getattr(predictor, one.name) for one in parameters_of(type(predictor))}
 
 
+EXPORTED = ".onnx"  # the suffix of a model that was exported
+
+
 def find_model(folder: Path) -> Path:
     """Return the folder that holds model.json: ``folder`` itself or its ``model``."""
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():
             return candidate
+    if folder.suffix == EXPORTED and folder.is_file():
+        raise ModelError(
+            f"{folder} is an exported model, which only `sit2 predict` takes\n"
+            "expected the run that it was exported from"
+        )
+    if (exported := folder / f"model{EXPORTED}").is_file():
+        raise ModelError(
+            f"{folder} holds an exported model alone, which only `sit2 predict` takes\n"
+            f"expected a run folder; or, to predict, --model {exported}"
+        )
     what = f"no such folder: {folder}" if not folder.exists() else f"there is no model.json in {folder}"
     raise ModelError(f"{what}\nexpected a run folder that `sit2 train` finished, or its model folder")
 

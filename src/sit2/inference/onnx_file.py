@@ -129,7 +129,9 @@ def load(path: str | Path) -> OnnxModel:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"no such file: {path}\nexpected a model that `sit2 export` wrote")
+        inside = path / "model.onnx"
+        hint = f"did you mean {inside}?" if inside.is_file() else "expected a model that `sit2 export` wrote"
+        raise ModelError(f"{'it is a folder' if path.is_dir() else 'no such file'}: {path}\n{hint}")
     try:
         import onnxruntime
     except ImportError:

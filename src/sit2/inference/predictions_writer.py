@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from sit2.errors import RunFolderError, Sit2Error
-from sit2.inference.answering import EXPORTED
 from sit2.inference.decisions import BETWEEN, Answers, Decision, decide
-from sit2.inference.model_spec import find_model
+from sit2.inference.model_spec import EXPORTED, find_model
 from sit2.inference.streaming import Chunk
 from sit2.records import FloatArray, Predictions
 from sit2.storage.escaping import neutral, restored

@@ -38,7 +38,7 @@ def create_app(folder: Path, settings: ServeSettings, listener: Listener = nobod
         RunFolderError: the run that it lies in is damaged.
     """
     model = Model.load(folder)
-    coverage = level(model.promise, settings.coverage, model.spec.classes)
+    coverage = level(model.promise, settings.coverage, model.spec.classes, model.spec.recipe)
     card = card_of(model, folder, coverage, settings)
     answerer = Answerer(model, coverage, settings.max_megapixels)
     near = Neighbours.of(model, folder, answerer.how, listener) if settings.with_examples else None

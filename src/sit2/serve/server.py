@@ -76,7 +76,8 @@ def listen(settings: ServeSettings) -> socket.socket:
         )[0]
         return socket.create_server(place[:2], family=kind)
     except OSError as error:
-        reason = error.strerror or str(error)
+        # Python tells the address once more behind what the system says.
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
         raise ConfigError(
             f"cannot listen at {settings.host}, port {port}: {reason}\n"
             "expected an address of this machine, and a port that no other program uses: see --host and --port"

@@ -114,7 +114,10 @@ async def files_of(request: Request, settings: ServeSettings, most: int) -> list
     except ClientDisconnect:
         raise Refusal(400, "the connection ended before the request did", expected, example) from None
     except (MultiPartException, UnicodeError, ValueError) as error:
-        raise Refusal(422, f"the request cannot be read: {error}", expected, example) from None
+        what = f"the request cannot be read: {error}"
+        if parser._current_fields:
+            what = "it holds text where a file should be; in curl, an @ before the file's name is missing"
+        raise Refusal(422, what, expected, example) from None
     finally:
         for file in parser._files_to_close_on_error:  # all of them, those that never ended too
             file.close()

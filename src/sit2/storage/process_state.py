@@ -31,6 +31,7 @@ _KNOWN = (
 _LOGS = {
     "tifffile": logging.CRITICAL,  # it repeats what becomes the reason why an image cannot be read
     "lightning_fabric": logging.WARNING,  # it announces the precision each time
+    "onnx_ir": logging.ERROR,  # it warns of every empty list of the exporter's own
     "optuna": logging.WARNING,
     "uvicorn.error": logging.ERROR,  # whoever sends no HTTP could fill the screen
 }

@@ -13,12 +13,11 @@ from sit2.data.pixels import load_pixels_for
 from sit2.data.words import counted
 from sit2.errors import ConfigError, DataError, did_you_mean
 from sit2.events import Listener, Note
-from sit2.inference.answering import EXPORTED
 from sit2.inference.asked import Asked, Done, good_rows
 from sit2.inference.columns import Column
 from sit2.inference.decisions import joined
 from sit2.inference.model import Model
-from sit2.inference.model_spec import ModelSpec
+from sit2.inference.model_spec import ModelSpec, find_model
 from sit2.inference.seen import seen_in_training
 from sit2.records import Dataset, FloatArray, IntArray
 from sit2.seeds import Seeds
@@ -85,9 +84,8 @@ def suggest(
         raise ConfigError(f"unknown policy {policy!r}\n{did_you_mean(policy, POLICIES)}")
     if count < 1:
         raise ConfigError(f"-n is {count}\nexpected a number of images from 1")
-    if folder.suffix == EXPORTED:
-        raise ConfigError(f"{folder} is an exported model\nexpected the run that it was exported from")
-    asked, done, parts = Asked.of(sources, folder, listener, layout=layout), Done(), []
+    find_model(folder)  # refuses an exported one, which has no features
+    asked, done, parts = Asked.of(sources, folder, listener, layout=layout, sets=False), Done(), []
     for chunk in asked.stream(listener):
         parts.append(chunk.answers)
         done.add(chunk)

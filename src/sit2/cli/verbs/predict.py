@@ -24,7 +24,7 @@ from sit2.cli.verbs.verb import (
     require,
     require_model,
 )
-from sit2.errors import ConfigError
+from sit2.errors import ConfigError, RunFolderError
 from sit2.storage.files import atomic
 from sit2.storage.output_folder import PARTIAL
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from sit2.inference.prediction import Evaluated
 
 
+ROW = "; the row of each says why"
+
+
 def predict(options: argparse.Namespace, screen: Screen) -> int:
     """Write predictions.csv into a folder, or print it: row by row, so that an interruption loses nothing."""
     layout = config_of(options).layout
@@ -41,10 +44,16 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
     if options.resume and options.out is None:
         raise ConfigError("--resume needs the folder of the predictions\nname it with -o")
     folder = options.out
-    if not (options.resume and folder is not None and (folder / PARTIAL).is_file()):
+    begun = folder is not None and (folder / PARTIAL).is_file()
+    if begun and not (options.resume or options.overwrite):
+        raise RunFolderError(
+            f"{folder} holds predictions that were begun\n"
+            "use --resume to go on with them, --overwrite to begin again, or another -o"
+        )
+    if not (options.resume and begun):
         free_target(folder, "predictions.csv", overwrite=options.overwrite)
     for source in options.data:
-        require(source)
+        require(source, labelled=False)
     require_model(options.model, exported=True)
 
     from sit2.cli.terminal import Terminal
@@ -61,7 +70,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
                 write_rows(sys.stdout, header + rows_of(chunk, classes, asked.coverage))
                 header = []
                 done.add(chunk)
-            asked.tell(done, terminal)
+            asked.tell(done, terminal, then=ROW)
             return DONE
         places = [str((asked.dataset.root / path).absolute()) for path in paths]
         with PredictionsFile(folder, options.model, places, asked.coverage, resume=options.resume) as file:
@@ -69,7 +78,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
             for chunk in asked.stream(terminal, start=file.done):
                 file.write(rows_of(chunk, classes, asked.coverage))
                 done.add(chunk)
-        asked.tell(done, terminal, before=file.problems)
+        asked.tell(done, terminal, before=file.problems, then=ROW)
     screen.say(f"{counted(len(paths), 'image')}, a row for each: {file.path}")
     return DONE
 

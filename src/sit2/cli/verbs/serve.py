@@ -49,4 +49,5 @@ VERB = Verb(
     "answer over HTTP what images show, for programs and on a page",
     (argument("run_folder", metavar="RUN", type=Path, help="a run folder, or its model folder"),),
     own=ServeSettings,
+    ended="the server has ended",
 )

@@ -27,11 +27,11 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     config = config_of(options)
     free_target(options.out, "suggestions.csv", overwrite=options.overwrite)
     for source in options.data:
-        require(source)
+        require(source, labelled=False)
     require_model(options.model)
 
     from sit2.cli.terminal import Terminal
-    from sit2.suggest.page import write_page
+    from sit2.suggest.page import train_again, write_page
     from sit2.suggest.suggesting import suggest, write_table
 
     with Terminal(screen) as terminal:
@@ -45,7 +45,9 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
             layout=config.layout,
         )
     options.out.mkdir(parents=True, exist_ok=True)
-    table, page = write_table(options.out, found), write_page(options.out, found)
+    table = write_table(options.out, found)
+    again = train_again(options.model, table)
+    page = write_page(options.out, found, again)
     rows = [
         (one.path, f"{one.class_a} {one.p_class_a:.2f}", f"{one.class_b} {one.p_class_b:.2f}")
         for one in found.suggestions[:SHOWN]
@@ -54,7 +56,8 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     if len(found.suggestions) > SHOWN:
         screen.say(f"… and {len(found.suggestions) - SHOWN:,} more")
     screen.paths({"Table": table, "Page": page})
-    screen.say(f"Fill in its column label; then: sit2 train DATA --add {table}")
+    screen.say("Fill in the column label of the table; then train again, with these images added:")
+    screen.say(f"  {again}")
     return DONE
 
 

@@ -28,6 +28,7 @@ class Verb:
     settings: tuple[str, ...] = ()  # of Config, that it takes as flags
     basic: tuple[str, ...] = ()  # of these, what `--help` shows; the others stand in `--help-all`
     resume: str = ""  # the flag that goes on with an interrupted one; "": it begins again
+    ended: str = "nothing is lost but the time"  # what an interruption means where nothing was begun
     lists: bool = False  # whether its help lists methods and predictors
     own: type | None = None  # a class that declares settings of this verb alone
     config_file: bool = False  # whether it takes settings from a file too
@@ -82,17 +83,19 @@ def words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
-def require(source: Path) -> None:
+def require(source: Path, *, labelled: bool = True) -> None:
     """Raise at once for a source that does not exist, before anything heavy is loaded.
+
+    Unless ``labelled``, any images will do.
 
     Raises:
         DataError: it does not.
     """
     path = source.expanduser()
     if not path.exists():
-        from sit2.data.readers import EXPECTED
+        from sit2.data.readers import ANY, EXPECTED
 
-        raise not_found(path, EXPECTED)
+        raise not_found(path, EXPECTED if labelled else ANY)
 
 
 def require_model(folder: Path, *, exported: bool = False) -> None:
@@ -103,9 +106,9 @@ def require_model(folder: Path, *, exported: bool = False) -> None:
     Raises:
         ModelError: there is none.
     """
-    from sit2.inference.model_spec import find_model, read_spec
+    from sit2.inference.model_spec import EXPORTED, find_model, read_spec
 
-    if not (exported and folder.suffix == ".onnx"):
+    if not (exported and folder.suffix == EXPORTED):
         read_spec(find_model(folder) / "model.json")
 
 

@@ -31,6 +31,7 @@ READERS: dict[str, Reader] = {
     "folder": FOLDER,
 }  # in the order tried
 EXPECTED = "expected " + "; ".join(reader.expects for reader in reversed(READERS.values()))  # the usual first
+ANY = "expected image files, or a folder that holds some"  # where labels are not needed
 
 
 def read_dataset(
@@ -99,10 +100,7 @@ def read_images(
     single, notes = _single_files(files, classes, layout, chosen) if files else ({}, [])
     parts = [single.get(path) or _reader_of(path).images(path, classes, layout, chosen) for path in given]
     if not any(len(part) for part in parts):
-        raise DataError(
-            f"no images in {', '.join(map(str, given)) or 'an empty list'}\n"
-            "expected image files, or a folder that holds some"
-        )
+        raise DataError(f"no images in {', '.join(map(str, given)) or 'an empty list'}\n{ANY}")
     found = parts[0] if len(parts) == 1 else _joined(parts, classes)
     return replace(found, notes=(*found.notes, *notes))
 

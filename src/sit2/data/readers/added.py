@@ -24,11 +24,14 @@ def with_added(dataset: Dataset, path: Path | None) -> Dataset:
     has already, are left out, which its notes say.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, names an unknown class, or an image twice.
+        DataError: the table cannot be read, lacks a column, holds no label, or names an unknown class, or an
+            image twice.
     """
     if path is None:
         return dataset
     path = path.expanduser()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder\nexpected a .csv or .parquet table with the columns path,label")
     table = read_table(path)
     paths = column(table, PATH)
     labels = [label.strip() for label in table.columns.get(LABEL) or column(table, LABEL)]
@@ -37,6 +40,10 @@ def with_added(dataset: Dataset, path: Path | None) -> Dataset:
             raise DataError(
                 f"{table.at(row)}: {label!r} is no class of {dataset.name}\n{did_you_mean(label, dataset.classes)}"
             )
+    if not any(labels):
+        raise DataError(
+            f"{path} holds no labelled image\nwrite the classes into its column {LABEL}, and save it"
+        )
     groups = column(table, GROUP) if dataset.groups else []
     known = {_real(dataset.root / one) for one in dataset.paths} if not dataset.arrays else set()
     places = [_real(path.parent / one) for one in paths]
@@ -44,7 +51,7 @@ def with_added(dataset: Dataset, path: Path | None) -> Dataset:
     rows = [row for row, place in enumerate(places) if labels[row] and place not in known]
     if twice := sorted({places[row] for row in rows if places.count(places[row]) > 1}):
         raise DataError(f"{path} names {listed(twice)} twice\nexpected every image once")
-    notes = list(dataset.notes)
+    notes = [*dataset.notes, f"{path}: {counted(len(rows), 'image')} added, for training alone"]
     if unlabelled := labels.count(""):
         notes.append(f"{path}: {counted(unlabelled, 'row')} without a label left out")
     if there:

@@ -13,6 +13,7 @@ from sit2.data.decoding.image import DecodingSettings
 from sit2.data.pixels import load_pixels_for
 from sit2.data.readers.arrays import pixels_of
 from sit2.data.readers.missing import none_missing
+from sit2.data.words import unread
 from sit2.errors import DataError, shown
 from sit2.records import ByteArray, Dataset, IntArray
 
@@ -79,10 +80,10 @@ def pixels_or_error(dataset: Dataset, how: DecodingSettings) -> ByteArray:
     """Decode images as settings or a model say: (N, C, size, size) uint8.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: images cannot be read; all of them are named, or counted.
     """
     pixels = load_pixels_for(how, dataset)
-    for path, problem in zip(dataset.paths, pixels.problems, strict=True):
-        if problem:
-            raise DataError(f"cannot read {path}: {problem}\nleave it out, with its label")
+    if found := unread(dataset.paths, pixels.problems, ""):
+        label = ", and its label" if (dataset.labels >= 0).all() else ""
+        raise DataError(f"{found}\nleave out what cannot be read{label}")
     return pixels.images
