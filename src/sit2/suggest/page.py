@@ -53,7 +53,7 @@ def write_page(folder: Path, found: Suggested, again: str) -> Path:
         "items": items,
         "next": [
             (
-                f"Write the true class of each image into the column label of {TABLE}; leave it empty if none fits.",
+                f"Write the class of each image into the column label of {TABLE}; leave it empty where none fits.",
                 "",
             ),
             ("Train again, with these images added to those for training.", again),
