@@ -107,10 +107,15 @@ def _converted(name: str, value: Any, hint: Any, rule: Rule) -> Any:
             return None
         hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
     if typing.get_origin(hint) is tuple:
-        items = [v.strip() for v in value.split(",")] if isinstance(value, str) else value
         kind = typing.get_args(hint)[0]
-        if kind is int and isinstance(items, int) and not isinstance(items, bool):
-            items = [items]
+        items = value
+        if isinstance(value, Path) or (
+            kind is int and isinstance(value, int) and not isinstance(value, bool)
+        ):
+            items = [value]
+        elif isinstance(value, str):  # a file's name may hold a comma
+            there = kind is Path and Path(value).exists()
+            items = [value] if there else [v.strip() for v in value.split(",")]
         if not isinstance(items, list | tuple):
             known = f": {', '.join(rule.choices)}" if rule.choices else ""
             raise ConfigError(
@@ -132,7 +137,7 @@ def _converted(name: str, value: Any, hint: Any, rule: Rule) -> Any:
     return converted
 
 
-_PLURAL = {int: "whole numbers", str: "names"}
+_PLURAL = {int: "whole numbers", str: "names", Path: "paths"}
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
 
 

@@ -49,7 +49,7 @@ def other_value(name):
         "control": "mixup",
         "operators": ["halves"],
         "pretrained": False,
-        "add": "some/labels.csv",
+        "add": ["some/labels.csv", "some/more.csv"],
         "weights": "some/model.pth",
         "backbone": "resnet18",
         "confusion_epochs": 3.5,
@@ -110,7 +110,6 @@ class TestSettings:
     def test_defaults_are_allowed_and_none_is_only_where_it_means_something(self, name):
         assert make_config({name: SETTINGS[name].default}) == make_config()
         optional = {
-            "add",
             "labels_per_class",
             "val_per_class",
             "epochs",

@@ -48,9 +48,24 @@ def test_added_images_train_and_the_others_stay_where_they_were(data: Path) -> N
     assert (few.splits == "train").sum() == 3 * 2 + 9  # a budget of the data's own labels
 
 
+@pytest.mark.parametrize("in_arrays", [False, True])
+def test_of_several_tables_an_image_counts_once(data: Path, in_arrays: bool) -> None:
+    first = table(data.parent / "first, second.csv", "new/disc/disc_00.png,disc", "new/disc/disc_01.png,disc")
+    second = table(data.parent / "third.csv", "new/disc/disc_01.png,disc", "new/disc/disc_02.png,disc")
+    config = make_config({"add": f"{first}"}), make_config({"add": f"{second},{second}"})
+    assert [one.add for one in config] == [(first,), (second, second)]
+    base = read_dataset(data)
+    if in_arrays:
+        base = read_dataset((np.zeros((6, 8, 8), np.uint8), np.array(["disc", "ring", "bar"] * 2)))
+    found = with_added(base, [first, second])
+    assert [Path(path).name for path in found.paths[len(base) :]] == [f"disc_0{n}.png" for n in range(3)]
+    assert found.added == (False,) * len(base) + (True,) * 3
+    assert any(note.startswith(f"{second}: 1 image left out") for note in found.notes)
+
+
 def test_what_is_there_already_and_what_has_no_label_is_left_out(data: Path) -> None:
     rows = ["new/disc/disc_00.png,", "new/disc/disc_01.png,disc", "shapes/disc/disc_01.png,disc"]
-    found = with_added(read_dataset(data), table(data.parent / "more.csv", *rows))
+    found = with_added(read_dataset(data), [table(data.parent / "more.csv", *rows)])
     assert len(found) == 37
     assert found.added == (False,) * 36 + (True,)
     assert any("1 row without a label left out" in note for note in found.notes)
@@ -84,7 +99,7 @@ def test_copies_of_test_images_and_their_groups_do_not_train(data: Path) -> None
 def test_files_are_added_to_arrays(data: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
     base = from_arrays(images, np.array(["disc", "oval"] * 6), "arrays")
-    found = with_added(base, table(data.parent / "more.csv", "new/disc/disc_00.png,disc"))
+    found = with_added(base, [table(data.parent / "more.csv", "new/disc/disc_00.png,disc")])
     pixels = load_images(found, make_config(SETTINGS), nobody).store.images
     assert pixels.shape == (13, 3, 16, 16)
     assert pixels[12].any()
@@ -103,12 +118,12 @@ def test_files_are_added_to_arrays(data: Path) -> None:
 )
 def test_tables_that_do_not_fit(data: Path, rows: list[str], header: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        with_added(read_dataset(data), table(data.parent / "more.csv", *rows, header=header))
+        with_added(read_dataset(data), [table(data.parent / "more.csv", *rows, header=header)])
 
 
 def test_a_folder_is_no_table(data: Path) -> None:
     with pytest.raises(DataError, match=r"new is a folder\nexpected a \.csv"):
-        with_added(read_dataset(data), data.parent / "new")
+        with_added(read_dataset(data), [data.parent / "new"])
 
 
 def test_folds_have_no_place_for_them(data: Path) -> None:

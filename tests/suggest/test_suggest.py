@@ -10,10 +10,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from synthetic import CLASSES, TINY, Finished, arrays, command, finished, save, write_folder
 
 from sit2.data.readers import read_dataset
 from sit2.data.readers.added import with_added
+from sit2.suggest.page import train_again
 
 Printed = pytest.CaptureFixture[str]
 
@@ -102,6 +104,13 @@ def test_what_to_do_next_is_a_command_that_trains_as_the_run_did(
     assert "sit2 train DATA --add" in capsys.readouterr().out
 
 
+def test_labels_of_an_earlier_round_stay(done: Finished, tmp_path: Path) -> None:
+    run = shutil.copytree(done.run, tmp_path / "run")
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    (run / "config.yaml").write_text(yaml.safe_dump({**settings, "add": ["/first.csv"]}), encoding="utf-8")
+    assert shlex.split(train_again(run, Path("second.csv")))[-2:] == ["--add", "/first.csv,second.csv"]
+
+
 def test_nothing_is_said_of_sets(new: Path, tmp_path: Path, capsys: Printed) -> None:
     words = ("--calibration-fraction", 0.2, "--method", "plain+conformal", "--epochs", 0.1, "--quiet")
     data = write_folder(tmp_path / "shapes", 30)
@@ -138,7 +147,7 @@ def test_labels_that_are_filled_in_can_be_added(done: Finished, new: Path, tmp_p
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     filled = [line + "disc" for line in lines[:3]]
     path.write_text("\n".join([header, *filled, *lines[3:]]) + "\n", encoding="utf-8")
-    found = with_added(read_dataset(write_folder(tmp_path / "shapes", 4)), path)
+    found = with_added(read_dataset(write_folder(tmp_path / "shapes", 4)), [path])
     assert len(found) == 12 + 3
     assert {Path(name).name for name in found.paths[12:]} == {
         Path(line.split(",")[1]).name for line in lines[:3]

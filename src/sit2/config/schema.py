@@ -192,9 +192,11 @@ class Config(RunSettings, DataSettings, TrainingSettings, ConfusionSettings):
         plain: dict[str, Any] = {}
         for name in SETTINGS:
             value = self.own[name] if name in OWN else getattr(self, name)
-            if isinstance(value, Path):
-                value = str(value)
-            plain[name] = list(value) if isinstance(value, tuple) else value
+            values = [
+                str(v) if isinstance(v, Path) else v
+                for v in (value if isinstance(value, tuple) else (value,))
+            ]
+            plain[name] = values if isinstance(value, tuple) else values[0]
         return plain
 
 

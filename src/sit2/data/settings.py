@@ -36,11 +36,11 @@ class DataSettings:
         value="REGEX",
         topic=DATA,
     )
-    add: Path | None = parameter(
-        None,
-        "table with the columns path,label (and group, where images have groups) of more images for training: "
-        "they never come into validation or test; rows without a label are left out",
-        value="FILE",
+    add: tuple[Path, ...] = parameter(
+        (),
+        "tables, with commas between, of more images for training, with the columns path,label (and group, where "
+        "images have groups): they never come into validation or test; rows without a label are left out",
+        value="FILES",
         topic=DATA,
     )
     layout: str = parameter(

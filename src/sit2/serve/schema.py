@@ -97,7 +97,7 @@ class Card(BaseModel):
     promise: str = Field(description="what the coverage means")
     accuracy: Accuracy | None = Field(description="null: the run is not here, or has no test images")
     examples: bool = Field(description="whether the nearest training images are shown")
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 class Health(BaseModel):

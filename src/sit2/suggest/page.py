@@ -15,6 +15,7 @@ from sit2.report.about import can_be_repeated, train_command
 from sit2.report.images import Album
 from sit2.report.page import MEGABYTES, render
 from sit2.storage.files import atomic
+from sit2.storage.reading import read_settings
 from sit2.storage.run_info import read_info
 from sit2.suggest.suggesting import TABLE, Suggested
 
@@ -27,7 +28,10 @@ def train_again(model: Path, table: Path) -> str:
     if (run := run_of(model)) is not None:
         with contextlib.suppress(RunFolderError):
             if can_be_repeated(info := read_info(run)):
-                return train_command(info, run, f"{run}-more", "--add", str(table))
+                earlier = read_settings(run / "config.yaml").get("add") or []
+                return train_command(
+                    info, run, f"{run}-more", "--add", ",".join([*map(str, earlier), str(table)])
+                )
     return shlex.join(["sit2", "train", "DATA", "--add", str(table)])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +17,22 @@ from sit2.records import ByteArray, Dataset
 PATH, LABEL, GROUP = "path", "label", "group"
 
 
-def with_added(dataset: Dataset, path: Path | None) -> Dataset:
-    """Return a data set with the images of a table, if one is given: columns ``path,label``; ``group`` for groups.
+def with_added(dataset: Dataset, tables: Sequence[Path]) -> Dataset:
+    """Return a data set with the images of some tables: columns ``path,label``; ``group`` for groups.
 
-    Paths are relative to the table's folder, as in a manifest. Rows without a label, and images that the data set
-    has already, are left out, which its notes say.
+    Paths are relative to their table's folder, as in a manifest. Rows without a label, and images that the data set
+    or an earlier table has already, are left out, which its notes say.
 
     Raises:
         DataError: the table cannot be read, lacks a column, holds no label, or names an unknown class, or an
             image twice.
     """
-    if path is None:
-        return dataset
-    path = path.expanduser()
+    for path in tables:
+        dataset = _with_table(dataset, path.expanduser())
+    return dataset
+
+
+def _with_table(dataset: Dataset, path: Path) -> Dataset:
     if path.is_dir():
         raise DataError(f"{path} is a folder\nexpected a .csv or .parquet table with the columns path,label")
     table = read_table(path)
@@ -45,7 +48,9 @@ def with_added(dataset: Dataset, path: Path | None) -> Dataset:
             f"{path} holds no labelled image\nwrite the classes into its column {LABEL}, and save it"
         )
     groups = column(table, GROUP) if dataset.groups else []
-    known = {_real(dataset.root / one) for one in dataset.paths} if not dataset.arrays else set()
+    added = dataset.added or (False,) * len(dataset)
+    in_files = [one for one, more in zip(dataset.paths, added, strict=True) if more or not dataset.arrays]
+    known = {_real(dataset.root / one) for one in in_files}
     places = [_real(path.parent / one) for one in paths]
     there = [row for row, place in enumerate(places) if labels[row] and place in known]
     rows = [row for row, place in enumerate(places) if labels[row] and place not in known]
@@ -66,7 +71,7 @@ def with_added(dataset: Dataset, path: Path | None) -> Dataset:
         groups=(*dataset.groups, *(groups[row] for row in rows)) if dataset.groups else (),
         splits=(*dataset.splits, *("train",) * len(rows)) if dataset.splits else (),
         arrays=(*dataset.arrays, *arrays),
-        added=(*(False,) * len(dataset), *(True,) * len(rows)),
+        added=(*added, *(True,) * len(rows)),
         notes=tuple(notes),
     )
 
