@@ -33,6 +33,7 @@ OTHERS = {
     "--kills",
     *("--contrast", "--data", "--images", "--power", "--set"),
     *("--index-url", "--no-deps"),  # pip's
+    "--logdir",  # TensorBoard's
 }  # flags of other programs, the benchmarks'
 
 

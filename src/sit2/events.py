@@ -31,6 +31,20 @@ class Note(Event):
 
 
 @dataclass(frozen=True)
+class RunBegan(Event):
+    """The folder of a run or comparison is there, with its settings; results will follow."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    """A run or comparison is complete: its folder holds everything."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
 class StageBegan(Event):
     """A stage of a run began, the ``number``-th of ``count``."""
 
@@ -137,7 +151,18 @@ class CellEnded(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        *(Note, StageBegan, Progress, Planned, DataPrepared, TrainingBegan, StepsDone, EpochEnded),
+        *(
+            Note,
+            RunBegan,
+            RunEnded,
+            StageBegan,
+            Progress,
+            Planned,
+            DataPrepared,
+            TrainingBegan,
+            StepsDone,
+            EpochEnded,
+        ),
         *(TrainingEnded, CellEnded),
     )
 }

@@ -28,6 +28,7 @@ from sit2.methods import METHODS
 from sit2.methods.method import METHOD, Method
 from sit2.parameters import Parameter, check_fields, one_declaration_each, parameter, parameters_of
 from sit2.storage.untrusted import read_yaml
+from sit2.trackers import TRACKERS
 from sit2.training.settings import TrainingSettings
 
 RUN = "run"
@@ -84,6 +85,13 @@ class RunSettings:
     )
     workers: int = parameter(0, "parallel trainings on a CPU; 0: one per core", low=0, topic=RUN)
     threads: int = parameter(1, "threads of each training on a CPU", low=1, topic=RUN)
+    log: tuple[str, ...] = parameter(
+        (),
+        "trackers that the run is also logged to, with commas between: " + ", ".join(TRACKERS),
+        choices=tuple(TRACKERS),
+        topic=RUN,
+        value="NAMES",
+    )
 
 
 # What methods and predictors declare, by name.

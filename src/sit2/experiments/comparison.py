@@ -27,7 +27,7 @@ from sit2.evaluation.power import design_sentence
 from sit2.evaluation.ranks import Ranks, rank_methods
 from sit2.evaluation.results import Summary, results_table, summarise, summary_table
 from sit2.evaluation.verdicts import PairedComparison, RepeatedResult, judge
-from sit2.events import Cost, Listener, Note, Planned, StageBegan, nobody
+from sit2.events import Cost, Listener, Note, Planned, RunBegan, RunEnded, StageBegan, nobody
 from sit2.experiments.costs import planned
 from sit2.experiments.design import DEFAULT_METHODS, Grid, Source, check_metric, check_repeats, make_grid
 from sit2.experiments.grid import Cell, GridRun, Place
@@ -129,7 +129,7 @@ def compare_grid(
     heard = Notes(listener)
     if config.refit and not keep_best:
         heard(Note("a comparison keeps no models: refit does nothing here"))
-    with open_comparison(grid, out, config, overwrite=overwrite) as folder:
+    with heard.logged(config.log), open_comparison(grid, out, config, overwrite=overwrite) as folder:
         networks = networks_folder(config.cache, folder.state)
         work = GridRun(grid, config, folder.path / "cells", networks, heard)
         return _run(work, folder, metric, heard, overwrite=overwrite, keep=keep_best)
@@ -159,6 +159,7 @@ def _run(
         folder.save_info(metric=metric, cells=len(cells), hours=round(hours, 3), notes=heard.notes)
         write_report(folder.path, last=True)
     folder.finish()
+    heard(RunEnded(str(folder.path)))
     return Comparison(folder.path, cells, metric, results, ranks, best)
 
 
@@ -176,6 +177,7 @@ def _cells(work: GridRun, folder: RunFolder, *, overwrite: bool) -> list[Cell]:
             if overwrite:
                 shutil.rmtree(folder.path / "cells", ignore_errors=True)
             folder.begin()
+            work.listener(RunBegan(str(folder.path)))
             for sentence in detectable_differences(places, work.grid, work.config):
                 work.listener(Note(sentence))
             work.listener(Planned(tuple(_costs(places, work.grid, count))))

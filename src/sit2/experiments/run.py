@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sit2.data.quality.findings import class_warnings
 from sit2.errors import RunFolderError
 from sit2.evaluation.metrics import Metrics
 from sit2.evaluation.statistics import TestResult
-from sit2.events import Event, Listener, Note, StageBegan, nobody
+from sit2.events import Event, Listener, Note, RunBegan, RunEnded, StageBegan, nobody
 from sit2.execution.recipe_job import Outcome, RecipeJob
 from sit2.experiments.artifacts import write_examples
 from sit2.experiments.costs import planned
@@ -27,6 +27,7 @@ from sit2.experiments.grid import Cell, GridRun, Place
 from sit2.experiments.kept import KEPT, kept_place, pooled, refit, refit_jobs
 from sit2.experiments.prepare import read_as
 from sit2.experiments.recording import record_batches, record_confusion, record_data, record_evaluation
+from sit2.experiments.tracking import tracking
 from sit2.methods.method import MixesPairs
 from sit2.records import ClassPair, Dataset, Predictions
 from sit2.report.page import write_report
@@ -136,7 +137,10 @@ def run_experiment(
         Sit2Error: for anything that the caller can fix.
     """
     heard = Notes(listener)
-    with open_run(source, out, config, recipes, resume=resume, overwrite=overwrite) as folder:
+    with (
+        heard.logged(config.log),
+        open_run(source, out, config, recipes, resume=resume, overwrite=overwrite) as folder,
+    ):
         if resume and not folder.resumed:
             heard(Note(f"there is nothing to resume in {out}: the run begins"))
         data = source if isinstance(source, Dataset) else Path(source)
@@ -146,10 +150,11 @@ def run_experiment(
 
 
 class Notes:
-    """A listener that passes events on, and keeps the notes for the record."""
+    """A listener that passes events on, to trackers too, and keeps the notes for the record."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
+        self.trackers: Listener = nobody
         self.notes: list[str] = []
 
     def __call__(self, event: Event) -> None:
@@ -157,6 +162,13 @@ class Notes:
         if isinstance(event, Note):
             self.notes.append(event.text)
         self.listener(event)
+        self.trackers(event)
+
+    @contextlib.contextmanager
+    def logged(self, names: Sequence[str]) -> Iterator[None]:
+        """Pass events on to some trackers while this lasts. Raises :class:`ConfigError` where one is missing."""
+        with tracking(names, self) as self.trackers:
+            yield
 
 
 STAGES = ("images", "confusion", "training", "evaluation", "refit", "report")
@@ -182,6 +194,7 @@ def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> 
         judged = replace(places[0], prepared=judged_images([place.prepared for place in places]), fold=0)
         kept = kept_place(places) if config.refits else None
         folder.begin()
+        heard(RunBegan(str(folder.path)))
         record_data(folder, judged.prepared)
         for warning in class_warnings(judged.prepared.findings):
             heard(Note(warning))
@@ -221,6 +234,7 @@ def run_grid(work: GridRun, folder: RunFolder, config: Config, heard: Notes) -> 
             folder.save_info(notes=heard.notes)
             write_report(folder.path, last=True)
     folder.finish()
+    heard(RunEnded(str(folder.path)))
     predictions = {cell.method: cell.predictions for cell in answers}
     classes = judged.prepared.dataset.classes
     return Run(folder.path, classes, judged.pairs, predictions, metrics, comparison)

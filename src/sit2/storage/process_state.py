@@ -23,6 +23,7 @@ _KNOWN = (
     ("The least populated class", r"sklearn\."),
     ("Glyph .* missing", ""),
     ("A worker stopped while some jobs", r"joblib\.externals\.loky\."),  # and another one begins
+    *(("", rf"{module}(\.|$)") for module in ("alembic", "mlflow", "sqlalchemy", "tensorboard", "wandb")),
     *(
         ("", rf"{module}(\.|$)")
         for module in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "copyreg")
@@ -33,6 +34,8 @@ _LOGS = {
     "lightning_fabric": logging.WARNING,  # it announces the precision each time
     "onnx_ir": logging.ERROR,  # it warns of every empty list of the exporter's own
     "optuna": logging.WARNING,
+    "alembic": logging.WARNING,  # it tells of every table that it makes
+    "mlflow": logging.WARNING,
     "uvicorn.error": logging.ERROR,  # whoever sends no HTTP could fill the screen
 }
 

@@ -3,7 +3,7 @@
 run.json  config.yaml  samples.csv  check.json (what is wrong with the images)  confusion/  synthesis/
 model/  predictions/ (named by recipes, see file_name)  metrics.json  sets.json  comparison.json  history.csv (a
 row an epoch)  batches/ (what the network saw)  thumbnails.npz (where the images came as arrays)  report.html
-figures/  tables/  state/ (of an unfinished run only)
+figures/  tables/  tensorboard/ (with `--log tensorboard`)  state/ (of an unfinished run only)
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ OURS = (
     "model",
     "predictions",
     "history.csv",
+    "tensorboard",
     "state",
 )
 # Settings that may differ between a run and its resumption.
-_NO_MATTER = ("cache", "device", "executor", "workers")
+_NO_MATTER = ("cache", "device", "executor", "log", "workers")
 
 
 @dataclass

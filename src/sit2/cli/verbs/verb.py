@@ -11,6 +11,7 @@ from typing import Any
 from sit2.cli.progress import Screen
 from sit2.config.schema import SETTINGS, Config, make_config, read_config_file
 from sit2.errors import ConfigError, RunFolderError, not_found
+from sit2.trackers import refuse_missing
 
 DONE, FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -75,7 +76,9 @@ def config_of(options: argparse.Namespace) -> Config:
     """Merge the YAML file, where the verb takes one, and the flags, which win."""
     flags = {name: value for name, value in vars(options).items() if name in SETTINGS}
     file = read_config_file(options.config) if getattr(options, "config", None) else {}
-    return make_config(file, flags)
+    config = make_config(file, flags)
+    refuse_missing(config.log)
+    return config
 
 
 def words(text: str | None) -> list[str]:
