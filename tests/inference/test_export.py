@@ -306,3 +306,22 @@ def test_a_network_that_onnx_has_no_words_for_is_named(monkeypatch: pytest.Monke
     )
     with pytest.raises(ModelError, match="'plain' on 'small-cnn' cannot be exported to ONNX: "):
         to_onnx(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("predictors", [(), ("tta", "temperature")])
+def test_openvino_gives_the_same_probabilities_from_operators_of_the_stated_opset(
+    predictors: tuple[str, ...],
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    import onnx
+
+    model = with_predictors(made(), *predictors) if predictors else made("efficientnet-lite0", size=32)
+    content = to_onnx(model)
+    assert [(one.domain, one.version) for one in onnx.load_from_string(content).opset_import] == [("", 20)]
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(content, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for count in (1, 33):
+        images = sit2.inference.export._noise(model, count)
+        theirs = compiled({"images": images})["probabilities"]
+        assert np.abs(theirs - model.answers(images).probabilities).max() < NEAR

@@ -23,6 +23,7 @@ from sit2.storage.files import atomic
 from sit2.storage.process_state import quiet_libraries
 
 FILE = "model.onnx"
+OPSET = 20  # of ONNX's operators
 NEAR = 1e-4  # by which a probability may differ from the model's own: runtimes order their sums differently
 JUMPS = 0.02  # of the p-values, which may differ by one image that calibrated
 CHECKED = (1, 2, 33)  # images at once, with which the file is compared with the model; the tests try 500
@@ -127,6 +128,7 @@ def to_onnx(model: Model) -> bytes:
                 output_names=outputs_of(model),
                 dynamic_shapes={"images": {0: torch.export.Dim("N")}},
                 dynamo=True,
+                opset_version=OPSET,
                 verbose=False,
             )
         assert program is not None
