@@ -117,6 +117,7 @@ EXAMPLES = {
         "data/readers/x.py",
         "execution/executors/x.py",
         "suggest/policies/x.py",
+        "trackers/x.py",
     ),
     *("methods/half_smooth.py", "inference/predictors/prior.py"),
     *(
@@ -144,6 +145,7 @@ WORDS = {
     "SIGMOID",
     "DICOMDIR",
     "RUN",
+    *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_PROJECT", "MEDMNIST_ROOT"),
     "DIR",
 }
 

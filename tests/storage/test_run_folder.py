@@ -40,7 +40,7 @@ def read(path: Path) -> Any:
 class TestContract:
     def test_the_folder_holds_the_contract_and_nothing_else(self, done: Finished) -> None:
         of_others = {"sources.csv", "predictions.csv", "results.csv", "summary.csv", "ranks.json", "pairs"}
-        of_others |= {"best", "matrix.csv", "pairs.csv", "sets.json"}
+        of_others |= {"best", "matrix.csv", "pairs.csv", "sets.json", "tensorboard"}
         of_arrays = {"thumbnails.npz"}
         assert sorted(p.name for p in done.run.iterdir()) == sorted(
             set(OURS) - of_others - of_arrays - {"state"}

@@ -97,6 +97,10 @@ def require(source: Path, *, labelled: bool = True) -> None:
     path = source.expanduser()
     if not path.exists():
         from sit2.data.readers import ANY, EXPECTED
+        from sit2.data.readers.reader import is_remote
+
+        if is_remote(path):
+            return
 
         raise not_found(path, EXPECTED if labelled else ANY)
 

@@ -16,15 +16,21 @@ from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.folder import FOLDER
 from sit2.data.readers.groups import groups_from_names, groups_from_table, side_table
+from sit2.data.readers.hub import HUB
 from sit2.data.readers.layout import label_notes, labels_in
 from sit2.data.readers.manifest import MANIFEST
-from sit2.data.readers.reader import Reader, class_indices, no_layout
+from sit2.data.readers.medmnist import MEDMNIST
+from sit2.data.readers.reader import Reader, class_indices, is_remote, no_layout
+from sit2.data.readers.shards import SHARDS
 from sit2.data.readers.validate import alike, validate
 from sit2.data.readers.walk import is_dicom_by_content, is_image
 from sit2.errors import ConfigError, DataError, not_found
 from sit2.records import Dataset
 
 READERS: dict[str, Reader] = {
+    "medmnist": MEDMNIST,
+    "hub": HUB,
+    "shards": SHARDS,
     "embedded": EMBEDDED,
     "manifest": MANIFEST,  # before the folder: a folder with a samples.csv is read by it
     "arrays": ARRAYS,
@@ -106,7 +112,7 @@ def read_images(
 
 
 def _reader_of(path: Path) -> Reader:
-    if not path.exists():
+    if not (path.exists() or is_remote(path)):
         raise not_found(path, EXPECTED)
     for reader in READERS.values():
         if reader.accepts(path):

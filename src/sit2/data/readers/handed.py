@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from sit2.data.readers.arrays import from_arrays, from_mapping, label_names, pixels_of
-from sit2.data.readers.embedded import from_arrow
+from sit2.data.readers.hub import tables_of
 from sit2.data.readers.in_memory import as_sequence, is_paths
 from sit2.data.readers.manifest import Images, Table, labelled
 from sit2.data.readers.missing import labels_of, none_missing
-from sit2.data.readers.reader import SPLIT_NAMES, no_groups
+from sit2.data.readers.reader import no_groups
 from sit2.data.words import counted
-from sit2.errors import DataError, did_you_mean, shown
+from sit2.errors import DataError, shown
 from sit2.records import ByteArray, Dataset
 
 EXPECTED = (
@@ -124,26 +124,7 @@ def _of_frame(given: Any, groups: str | None) -> Dataset:
 
 def _of_parts(parts: Mapping[str, Any], groups: str | None) -> Dataset:
     """Return Hugging Face datasets by split, or one of them without a split."""
-    import pyarrow as pa
-
-    tables, splits = [], list[str]()
-    for split, part in parts.items():
-        if split and split.lower() not in SPLIT_NAMES:
-            raise DataError(f"unknown split {split!r}\n{did_you_mean(split.lower(), SPLIT_NAMES)}")
-        if not hasattr(part, "__len__"):
-            raise DataError("a streamed dataset has no end that is known\nload it without streaming=True")
-        tables.append(part.with_format("arrow")[:])
-        splits += [split] * len(part)
-    names = {
-        name: list(feature.names)
-        for part in parts.values()
-        for name, feature in (part.features or {}).items()
-        if getattr(feature, "names", None)
-    }
-    found = pa.concat_tables(tables, promote_options="default")
-    table, images = from_arrow(found, Path("dataset"), names)
-    if any(splits):
-        table = table._replace(columns={**table.columns, "split": splits})
+    table, images = tables_of(parts, Path("dataset"))
     return labelled(table, groups, images)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -37,6 +38,31 @@ class Reader(NamedTuple):
     accepts: Callable[[Path], bool]
     read: Callable[[Path, str | None, str], Dataset]
     images: Callable[[Path, tuple[str, ...], str, str], Dataset]
+
+
+def name_of(path: Path, scheme: str) -> str | None:
+    """Return what follows ``scheme://``; None for another path. A path keeps one of the slashes."""
+    found = re.search(rf"(?:^|/){scheme}:/+(.+)$", path.as_posix())
+    return found[1] if found else None
+
+
+def is_remote(path: Path) -> bool:
+    """Tell whether a path is a name in a collection, which no folder need hold."""
+    return any(name_of(path, scheme) is not None for scheme in ("hf", "medmnist"))
+
+
+def holds_files_alone(folder: Path, *others: str) -> bool:
+    """Tell a folder of files from one of class folders, beside which a file may lie: it has no visible folders."""
+    return not any(
+        entry.is_dir() and entry.name not in others and not entry.name.startswith(".")
+        for entry in folder.iterdir()
+    )
+
+
+def split_of_file(name: str) -> str | None:
+    """Return the split that a file's name begins with, as ``train-00000-of-00002.parquet``; None without one."""
+    found = re.match(r"([a-z]+)(?![a-z])", name.lower())
+    return SPLIT_NAMES.get(found[1]) if found else None
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> IntArray:
