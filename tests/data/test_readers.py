@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ CLASSES = ("ant", "bee")
 
 
 @pytest.fixture
-def sources(save_image, tmp_path) -> dict[str, Path]:
+def sources(save_image, tmp_path, monkeypatch) -> dict[str, Path]:
     """The same four images, once for each reader."""
     places = [f"DATA/{name}/{n}.png" for name in CLASSES for n in range(2)]
     for place in places:
@@ -26,7 +28,19 @@ def sources(save_image, tmp_path) -> dict[str, Path]:
     np.savez(tmp_path / "set.npz", images=np.zeros((4, 7, 11), np.uint8), labels=labels)
     files = [{"bytes": (tmp_path / place).read_bytes(), "path": None} for place in places]
     pd.DataFrame({"image": files, "label": labels}).to_parquet(tmp_path / "set.parquet")
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    pd.DataFrame({"image": files, "label": labels}).to_parquet(tmp_path / "hub" / "data" / "0.parquet")
+    monkeypatch.setenv("MEDMNIST_ROOT", str(tmp_path))
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for n, (place, label) in enumerate(zip(places, labels, strict=True)):
+            for ending, content in (("png", (tmp_path / place).read_bytes()), ("cls", label.encode())):
+                member = tarfile.TarInfo(f"{n}.{ending}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
     return {
+        "medmnist": Path("medmnist://set"),
+        "hub": tmp_path / "hub",
+        "shards": tmp_path / "set.tar",
         "folder": tmp_path / "DATA",
         "embedded": tmp_path / "set.parquet",
         "manifest": tmp_path / "list.csv",

@@ -100,3 +100,30 @@ def test_a_pair_is_two_classes(pairs):
 
 def test_pairs_may_be_an_array():
     assert NotSureMixer(np.array([[0, 2], [1, 2]])).pairs.tolist() == [[0, 2], [1, 2]]
+
+
+def test_targets_are_the_parents_shares():
+    mixed = NotSureMixer(PAIRS)(IMAGES, LABELS, generator=rng())
+    targets = mixed.targets(4)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(7))
+    rows = torch.arange(7)
+    torch.testing.assert_close(targets[rows, mixed.left], mixed.weight)  # 1 where it stayed as it is
+    torch.testing.assert_close(targets[mixed.not_sure].amax(dim=1) < 1, torch.ones(5, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_it_collates_the_batches_of_a_loader(workers):
+    data = torch.utils.data.TensorDataset(IMAGES, LABELS)
+    collate = NotSureMixer(PAIRS).collate_fn(4)
+
+    def batch(seed):
+        torch.manual_seed(seed)
+        return next(iter(torch.utils.data.DataLoader(data, 7, collate_fn=collate, num_workers=workers)))
+
+    images, targets = batch(0)
+    assert (images.shape, targets.shape) == (IMAGES.shape, (7, 4))
+    alone = [4, 6]
+    assert torch.equal(images[alone], IMAGES[alone])
+    assert not torch.equal(images, IMAGES)
+    assert torch.equal(batch(0)[0], images)
+    assert not torch.equal(batch(1)[0], images)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,14 @@ class Mixed:
     def not_sure(self) -> Tensor:
         """(N,) bool: which images hold two classes."""
         return self.left != self.right
+
+    def targets(self, num_classes: int) -> Tensor:
+        """(N, K) float32, rows sum to 1: the left parent's class has its share, the right one's the rest."""
+        shares = torch.zeros(len(self.left), num_classes, device=self.left.device)
+        rows = torch.arange(len(self.left), device=self.left.device)
+        shares[rows, self.left] = self.weight
+        shares[rows, self.right] += 1 - self.weight
+        return shares
 
 
 @dataclass(frozen=True)
@@ -208,3 +217,27 @@ class NotSureMixer:
             left_row=own,
             right_row=right_row,
         )
+
+    def collate_fn(self, num_classes: int) -> Callable[[Sequence[Any]], tuple[Tensor, Tensor]]:
+        """Return a ``collate_fn`` for a ``DataLoader`` of samples (image (C, H, W) float32, label).
+
+        Its batches are (images (N, C, H, W), targets (N, K) float32), mixed, for a loss that takes probabilities,
+        such as ``torch.nn.functional.cross_entropy``. What it draws follows torch's own generator, so that
+        ``torch.manual_seed`` repeats it, in worker processes too.
+        """
+        return _Collate(self, num_classes)
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Collates and mixes; it can be sent to worker processes."""
+
+    mixer: NotSureMixer
+    num_classes: int
+
+    def __call__(self, samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Return images (N, C, H, W) and targets (N, K)."""
+        images, labels = torch.utils.data.default_collate(list(samples))
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        mixed = self.mixer(images, labels.long(), generator=generator)
+        return mixed.images, mixed.targets(self.num_classes)

@@ -36,7 +36,8 @@ READERS: dict[str, Reader] = {
     "arrays": ARRAYS,
     "folder": FOLDER,
 }  # in the order tried
-EXPECTED = "expected " + "; ".join(reader.expects for reader in reversed(READERS.values()))  # the usual first
+_USUAL = [reader.expects for reader in reversed(READERS.values()) if reader.expects]
+EXPECTED = "expected " + "; ".join(_USUAL)
 ANY = "expected image files, or a folder that holds some"  # where labels are not needed
 
 

@@ -121,7 +121,7 @@ def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> 
 
 
 HUB = Reader(
-    expects="hf://name, or a folder that a Hugging Face dataset was saved to",
+    expects="",
     accepts=_accepts,
     read=_read,
     images=_images,

@@ -56,7 +56,7 @@ def _images(path: Path, classes: tuple[str, ...], layout: str, chosen: str) -> D
 
 
 MEDMNIST = Reader(
-    expects="medmnist://name",
+    expects="",
     accepts=lambda path: name_of(path, SCHEME) is not None,
     read=_read,
     images=_images,

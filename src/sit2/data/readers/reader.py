@@ -34,7 +34,7 @@ class Reader(NamedTuple):
     the classes has label -1. Both give the same ids.
     """
 
-    expects: str  # the source in words, for error messages
+    expects: str  # the source in words, for error messages; "" for one that is named by who knows it
     accepts: Callable[[Path], bool]
     read: Callable[[Path, str | None, str], Dataset]
     images: Callable[[Path, tuple[str, ...], str, str], Dataset]

@@ -114,7 +114,7 @@ def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> 
 
 
 SHARDS = Reader(
-    expects="WebDataset shards (.tar)",
+    expects="",
     accepts=lambda path: bool(_shards(path)),
     read=_read,
     images=_images,
