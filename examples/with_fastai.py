@@ -39,7 +39,7 @@ def main(epochs: int = 10) -> float:
     loader = DataLoader(data, bs=64, shuffle=True, num_workers=0)
     loaders = DataLoaders(loader, DataLoader(data, bs=64, num_workers=0), device=torch.device("cpu"))
     learner = Learner(loaders, network(), loss_func=loss_of, cbs=[NotSure(pairs)])
-    with learner.no_bar(), learner.no_logging():
+    with learner.no_logging():
         learner.fit(epochs, lr=3e-3)
     return accuracy(learner.model, data)
 

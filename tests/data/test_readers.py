@@ -51,7 +51,7 @@ def sources(save_image, tmp_path, monkeypatch) -> dict[str, Path]:
 @pytest.mark.parametrize("name", READERS)
 def test_every_reader(name, sources):
     source = sources[name]
-    assert [n for n, reader in READERS.items() if reader.accepts(source)] == [name]
+    assert next(n for n, reader in READERS.items() if reader.accepts(source)) == name
     dataset = read_dataset(str(source))
     assert dataset.classes == CLASSES
     assert dataset.labels.tolist() == [0, 0, 1, 1]

@@ -27,6 +27,8 @@ from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.opinion import fit_opinion
 from sit2.records import ByteArray, Dataset, FloatArray
 from sit2.seeds import Seeds
+from sit2.storage.files import make_folder
+from sit2.storage.labelling_files import Listed, write_lists
 from sit2.training.device import threads
 from sit2.training.start import frozen_extractor, start_of
 
@@ -168,3 +170,35 @@ def _features(images: ByteArray, config: Config, listener: Listener) -> FloatArr
 def _readable_classes(dataset: Dataset, pixels: Pixels) -> set[int]:
     """Return the classes with an image that can be read: where there is but one, no label can be wrong."""
     return {n for n, problem in zip(dataset.labels.tolist(), pixels.problems, strict=True) if not problem}
+
+
+def write_for_tools(folder: Path, source: Path, config: Config, found: Checkup) -> Path:
+    """Write the images that findings name, the worst first, for labelling tools; return the folder.
+
+    Raises:
+        DataError: the images are in one file with others, where no labelling tool finds them.
+        RunFolderError: the folder cannot be made.
+    """
+    dataset, _ = _read(source, config)
+    if dataset.arrays:
+        raise DataError("the images are no files of their own\nleave out -o: labelling tools need files")
+    facts: dict[str, list[Finding]] = {}
+    for finding in found.findings:
+        for name in finding.files:
+            facts.setdefault(name, []).append(finding)
+    rows = {name: n for n, name in enumerate(dataset.ids)}
+    images = [
+        Listed(
+            (dataset.root / dataset.paths[rows[name]]).absolute(),
+            dataset.classes[dataset.labels[rows[name]]],
+            facts={
+                "findings": ", ".join(dict.fromkeys(one.kind for one in own)),
+                "hint": " ".join(dict.fromkeys(one.hint for one in own)),
+            },
+        )
+        for name, own in facts.items()
+        if name in rows
+    ]
+    make_folder(folder)
+    write_lists(folder, images, dataset.classes, author="the data set")
+    return folder

@@ -23,6 +23,7 @@ from sit2.records import Dataset, FloatArray, IntArray
 from sit2.seeds import Seeds
 from sit2.storage.escaping import neutral
 from sit2.storage.files import atomic
+from sit2.storage.labelling_files import Listed, write_lists
 from sit2.suggest.policies import POLICIES
 from sit2.suggest.policies.policy import Candidates
 
@@ -148,3 +149,24 @@ def write_table(folder: Path, found: Suggested) -> Path:
             row = [str(one.rank), one.path, one.class_a, one.class_b, *numbers, found.policy, ""]
             writer.writerow([neutral(cell) for cell in row])
     return path
+
+
+def write_for_tools(folder: Path, found: Suggested) -> Path:
+    """Write the list for labelling tools into the folder ``lists``, with the model's first class; return it.
+
+    Raises:
+        DataError: the images are in one file with others, where no labelling tool finds them.
+    """
+    if found.dataset.arrays:
+        raise DataError("the images are no files of their own\nleave out --lists: labelling tools need files")
+    images = [
+        Listed(
+            Path(one.path),
+            one.class_a,
+            round(one.p_class_a, 6),
+            {"or": one.class_b, "rank": one.rank, "doubt": round(one.score, 6)},
+        )
+        for one in found.suggestions
+    ]
+    write_lists(folder / "lists", images, found.spec.classes, author=f"sit2 {found.spec.recipe}")
+    return folder / "lists"

@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sit2.cli.progress import Screen
-from sit2.cli.verbs.verb import DATA, DONE, FOUND, Verb, argument, config_of, require
+from sit2.cli.verbs.verb import (
+    DATA,
+    DONE,
+    FOUND,
+    OVERWRITE,
+    Verb,
+    argument,
+    config_of,
+    free_target,
+    out,
+    require,
+)
+from sit2.storage.labelling_files import LABEL_STUDIO
 
 if TYPE_CHECKING:
     from sit2.data.quality import Checkup, Finding
@@ -17,19 +29,24 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     """Print what is wrong with a data set; the exit code says whether results would be wrong."""
     config = config_of(options)
     require(options.data)
+    free_target(options.out, LABEL_STUDIO, overwrite=options.overwrite)
 
     from sit2.cli.terminal import Terminal
-    from sit2.experiments.check import check_data
+    from sit2.experiments.check import check_data, write_for_tools
     from sit2.storage.untrusted import to_json
 
     with Terminal(screen) as terminal:
         found = check_data(
             options.data, config, terminal, labels=options.labels, predictions=options.predictions
         )
+    if options.out is not None:
+        write_for_tools(options.out, options.data, config, found)
     if options.json:
         print(to_json(found.to_json()))
     else:
         print_checkup(found, screen)
+        if options.out is not None:
+            screen.paths({"Lists for labelling tools": options.out})
     return FOUND if found.exit_code else DONE
 
 
@@ -93,6 +110,8 @@ VERB = Verb(
             metavar="FILE",
             help="look for them by these out-of-fold predictions (CSV)",
         ),
+        out("folder for lists of the images that were found, for Label Studio and FiftyOne"),
+        OVERWRITE,
         argument("--json", action="store_true", help="print all that was found as JSON"),
     ),
     settings=(

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
 
     from sit2.cli.terminal import Terminal
     from sit2.suggest.page import train_again, write_page
-    from sit2.suggest.suggesting import suggest, write_table
+    from sit2.suggest.suggesting import suggest, write_for_tools, write_table
 
     with Terminal(screen) as terminal:
         found = suggest(
@@ -55,7 +55,10 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     screen.table("Images to label next", ("image", "is it", "or"), rows)
     if len(found.suggestions) > SHOWN:
         screen.say(f"… and {len(found.suggestions) - SHOWN:,} more")
-    screen.paths({"Table": table, "Page": page})
+    written = {"Table": table, "Page": page}
+    if options.lists:
+        written |= {"Lists": write_for_tools(options.out, found)}
+    screen.paths(written)
     screen.say("Fill in the column label of the table; then train again, with these images added:")
     screen.say(f"  {again}")
     return DONE
@@ -74,6 +77,11 @@ VERB = Verb(
             default="random",
             help="how they are chosen: random (default: no other was shown to be better), margin, entropy, or "
             "confusion (a share for each pair of classes that the model wavers between)",
+        ),
+        argument(
+            "--lists",
+            action="store_true",
+            help="write the list for Label Studio and FiftyOne too, into lists/",
         ),
         out("folder for suggestions.csv and suggestions.html", required=True),
         OVERWRITE,
