@@ -1,7 +1,7 @@
 """Lists of images as labelling tools import them, Label Studio and FiftyOne.
 
 Label Studio: a JSON list of tasks with ``data`` and perhaps ``predictions``.
-FiftyOne: a folder of the type ``FiftyOneImageClassificationDataset``, whose ``data.json`` says where the images lie.
+FiftyOne: a folder of the type ``FiftyOneImageClassificationDataset``; its ``data.json`` says where images lie.
 """
 
 from __future__ import annotations
