@@ -14,8 +14,8 @@ test: $(READY) $(BROWSER)
 	$(BIN)/pytest -n auto
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy src
 	$(BIN)/pytest tests/test_imports.py
 

@@ -14,7 +14,7 @@ from synthetic import SETTINGS, write_folder
 
 from sit2.config.schema import make_config
 from sit2.evaluation.results import COLUMNS
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 SUITE = {
     "sets": ["shapes"],

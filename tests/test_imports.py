@@ -59,7 +59,7 @@ LIGHT = (
     "seeds",
     "inference.model_spec",
     "training.history",
-    "training.presets",
+    "training.augmentations",
     "training.settings",
 )
 TORCH = ("torch", "torchvision", "timm", "lightning_fabric")
@@ -170,7 +170,12 @@ def test_predicting_loads_no_more_than_it_needs():
 
 def test_an_exported_model_needs_neither_torch_nor_tables():
     heavy = [*TORCH, *(name for name in TABLES if name not in ("PIL", "numpy"))]
-    assert loaded(["sit2.runtime", "sit2.inference.asked", "sit2.inference.predictions_writer"], heavy) == ""
+    assert (
+        loaded(
+            ["sit2.runtime", "sit2.inference.model_and_images", "sit2.inference.predictions_writer"], heavy
+        )
+        == ""
+    )
 
 
 def test_help_is_quick_because_it_loads_nothing_heavy():

@@ -15,7 +15,7 @@ from sit2.experiments.grid import Cell, Place
 from sit2.experiments.planning import of_fold
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Known, Stage
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 
 @dataclass(frozen=True)

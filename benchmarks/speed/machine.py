@@ -17,10 +17,10 @@ from benchmarks.speed.timing import Ratio
 from sit2.config.schema import Config
 from sit2.methods.method import train_plainly
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
 from sit2.training.loop import Training
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 STEPS = 60

@@ -13,11 +13,11 @@ from sit2.config.schema import Config
 from sit2.confusion.pairs import all_pairs
 from sit2.methods.method import train_plainly
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
 from sit2.training.loop import Training, _make_optimizer
 from sit2.training.phase import Phase
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 CLASSES = 10

@@ -12,7 +12,7 @@ from synthetic import command
 
 from sit2.cli.verbs import demo
 from sit2.config.schema import make_config
-from sit2.data.drawn import drawn_cells
+from sit2.data.drawn_cells import drawn_cells
 
 TINY = {"labels_per_class": 6, "epochs": 2, "folds": 2, "batch_size": 16, "workers": 1, "test_fraction": 0.1}
 

@@ -17,7 +17,7 @@ from sit2.methods import METHODS
 from sit2.parameters import parameters_of
 from sit2.synthesis import SYNTHESIZERS
 from sit2.synthesis.mixer import DEFAULT_OPERATORS
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 
 def value_of(config, name):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sit2.confusion.foreign import Columns
+from sit2.confusion.external_predictions import Columns
 from sit2.confusion.pairs import select_pairs
 from sit2.confusion.pairs_file import read_pairs
 from sit2.confusion.predictions_file import (

@@ -9,7 +9,7 @@ import pytest
 from synthetic import TINY, command, write_folder
 
 from sit2.data.readers import read_dataset
-from sit2.evaluation.shares import FEW_GROUPS, few_groups
+from sit2.evaluation.proportions import FEW_GROUPS, few_groups
 
 Printed = pytest.CaptureFixture[str]
 

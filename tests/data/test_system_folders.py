@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sit2.data.decoding.foreign import FOREIGN
+from sit2.data.decoding.unsupported import FOREIGN
 from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset, read_images
 from sit2.errors import DataError

@@ -21,7 +21,7 @@ from sit2.evaluation.class_figures import (
     weakest,
 )
 from sit2.evaluation.metrics import accuracy_interval, compute_metrics
-from sit2.evaluation.shares import Share, mean_share, share_interval
+from sit2.evaluation.proportions import Share, mean_share, share_interval
 from sit2.evaluation.subgroups import subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
 from sit2.records import Predictions

@@ -31,7 +31,7 @@ from sit2.execution.runner import train_here
 from sit2.execution.trained import load_trained
 from sit2.execution.training_job import load_finished
 from sit2.experiments.planning import of_refit
-from sit2.inference.asking import Members
+from sit2.inference.asked_network import Members
 from sit2.inference.model import Model
 from sit2.inference.predictors.predictor import Known
 from sit2.records import ClassPair

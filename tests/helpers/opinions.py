@@ -10,7 +10,7 @@ from sit2.inference.chain import Observations
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Context, Known, Outputs
 from sit2.seeds import Seeds
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 torch.set_num_threads(1)  # two on busy cores wait for each other
 

@@ -10,10 +10,10 @@ from sit2.confusion.pairs import all_pairs
 from sit2.events import EpochEnded
 from sit2.methods.phases import make_phases, pairs_from
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.device import make_fabric
 from sit2.training.loop import Training
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 torch.set_num_threads(1)  # two on busy cores wait for each other

@@ -14,7 +14,7 @@ from synthetic import CLASSES, Finished, command, finished
 import sit2.inference.export
 from sit2.errors import ModelError
 from sit2.features.frozen import Extractor
-from sit2.inference.asking import Members
+from sit2.inference.asked_network import Members
 from sit2.inference.export import NEAR, export_onnx, to_onnx
 from sit2.inference.model import Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described

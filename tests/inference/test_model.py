@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from sit2.confusion.pairs import all_pairs
 from sit2.errors import ModelError
 from sit2.inference import chain
-from sit2.inference.asking import Members
+from sit2.inference.asked_network import Members
 from sit2.inference.model import PREDICT_BATCH, Model, empty_network
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec
 from sit2.inference.predictors import PREDICTORS
@@ -20,7 +20,7 @@ from sit2.inference.predictors.experts import Experts
 from sit2.inference.predictors.predictor import Known
 from sit2.inference.predictors.temperature import Temperature
 from sit2.seeds import Seeds
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 SPEC = ModelSpec(
     recipe="multi-label@random",

@@ -12,7 +12,7 @@ from scipy import stats
 from sit2.methods.batches import Composites, InBatch, Originals, SoftMixtures, _box_masks, portion
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import pair_tensor
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 PLAIN = Normalisation((0.0,), (1.0,))

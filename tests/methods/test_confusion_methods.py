@@ -13,8 +13,8 @@ from sit2.methods.batches import Composites, Originals, Together, fading
 from sit2.methods.confusion_margin import ConfusionMargin
 from sit2.methods.targets import class_or_none, class_or_not_sure
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.phase import CrossEntropyWithMargins, cross_entropy, cross_entropy_or_none
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 LABELS = np.array([0] * 23 + [1] * 17 + [2] * 9 + [3] * 40 + [4] * 11)

@@ -14,9 +14,9 @@ from sit2.methods.phases import make_phases, pairs_from
 from sit2.methods.targets import SmoothedTargets, one_class
 from sit2.parameters import parameters_of
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import build_network
 from sit2.training.phase import CrossEntropyWithMargins, cross_entropy, cross_entropy_or_none
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 SIT2 = [name for name, method in METHODS.items() if method.uses_pairs]

@@ -14,7 +14,7 @@ import yaml
 from synthetic import CLASSES, TINY, Finished, arrays, command, finished, save, write_folder
 
 from sit2.data.readers import read_dataset
-from sit2.data.readers.added import with_added
+from sit2.data.readers.added_labels import with_added
 from sit2.suggest.page import train_again
 
 Printed = pytest.CaptureFixture[str]

@@ -6,7 +6,7 @@ import torch
 
 from sit2.config.schema import SETTINGS, make_config
 from sit2.training.augment import augment
-from sit2.training.presets import ALIASES, PRESETS, Augmentation
+from sit2.training.augmentations import ALIASES, PRESETS, Augmentation
 
 
 def rng(seed=0):

@@ -10,8 +10,8 @@ from sit2.confusion.pairs import all_pairs
 from sit2.methods import METHODS
 from sit2.methods.phases import make_phases
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.balance import output_weights
-from sit2.training.presets import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 torch.set_num_threads(1)

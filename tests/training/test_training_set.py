@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sit2.seeds import Seeds
 from sit2.training.augment import augment
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 from sit2.training.training_set import Normalisation, TrainingSet
 
 

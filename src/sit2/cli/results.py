@@ -13,8 +13,8 @@ from sit2.config.recipe import Recipe
 from sit2.data.words import counted
 from sit2.evaluation.class_figures import ClassFigures, weakest
 from sit2.evaluation.metrics import Metrics, accuracy_interval
+from sit2.evaluation.proportions import few_groups
 from sit2.evaluation.selective import SetReport
-from sit2.evaluation.shares import few_groups
 from sit2.evaluation.subgroups import Subgroup
 from sit2.evaluation.threshold import SHARES, Operating
 from sit2.evaluation.words import ratio

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sit2.confusion.foreign import Columns, as_ours, is_foreign
+from sit2.confusion.external_predictions import Columns, as_ours, is_foreign
 from sit2.confusion.pairs import bad_row
 from sit2.data.parquet import read_parquet
 from sit2.errors import DataError, did_you_mean
@@ -30,7 +30,7 @@ ROUNDED = 1e-6  # how far a probability in a run's file may be from what was com
 
 
 def is_predictions_file(path: Path) -> bool:
-    """Say whether a file is a table of predictions, see :func:`~sit2.confusion.foreign.is_foreign`."""
+    """Say whether a file is a table of predictions, see :func:`~sit2.confusion.external_predictions.is_foreign`."""
     import pandas as pd
 
     if path.suffix.lower() not in (".csv", ".parquet") or not path.is_file():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sit2.evaluation.shares import Share, mean_share
+from sit2.evaluation.proportions import Share, mean_share
 from sit2.records import BoolArray, FloatArray, Predictions
 
 COLUMNS = ("recall", "recall lower", "recall upper", "specificity", "specificity lower", "specificity upper",

@@ -12,7 +12,7 @@ import numpy as np
 
 from sit2.errors import DataError
 from sit2.evaluation.class_figures import macro_ranking
-from sit2.evaluation.shares import share_interval
+from sit2.evaluation.proportions import share_interval
 from sit2.records import ClassPair, FloatArray, IntArray, Predictions
 from sit2.storage.reading import read_object, reading
 
@@ -130,7 +130,7 @@ def calibration_by_chance(predictions: Predictions, bins: int = 15, draws: int =
 def accuracy_interval(predictions: Predictions) -> tuple[float, float]:
     """Return the 95 % Wilson interval of the accuracy: chance in which images the test set holds.
 
-    Where the images have groups, see :func:`~sit2.evaluation.shares.share_interval`.
+    Where the images have groups, see :func:`~sit2.evaluation.proportions.share_interval`.
 
     Raises:
         DataError: no predictions, or images without a known label.

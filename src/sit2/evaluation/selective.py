@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sit2.evaluation.shares import Share
+from sit2.evaluation.proportions import Share
 from sit2.records import BoolArray, ClassPair, FloatArray, Predictions
 from sit2.storage.reading import read_object, reading
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sit2.evaluation.class_figures import balanced_accuracy, class_figures
-from sit2.evaluation.shares import Share
+from sit2.evaluation.proportions import Share
 from sit2.records import Predictions
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sit2.evaluation.shares import Share
+from sit2.evaluation.proportions import Share
 from sit2.records import BoolArray, FloatArray, Predictions
 
 SHARES = ("sensitivity", "specificity", "ppv", "npv")

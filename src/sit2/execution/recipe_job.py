@@ -20,7 +20,7 @@ from sit2.events import EpochEnded, Listener, nobody
 from sit2.execution.parts import Part, key_of
 from sit2.execution.trained import Trained
 from sit2.execution.training_job import TrainingJob, load_finished
-from sit2.inference.asking import Members
+from sit2.inference.asked_network import Members
 from sit2.inference.chain import Observations
 from sit2.inference.decisions import Answers
 from sit2.inference.model import Model

@@ -35,10 +35,10 @@ from sit2.records import ClassPair
 from sit2.seeds import Seeds
 from sit2.storage.files import DamagedStateError, atomic
 from sit2.storage.untrusted import read_json
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import Network, build_network, quicken_statistics
 from sit2.training.device import make_fabric, pick_device, telling_of_memory, threads
 from sit2.training.loop import Training
-from sit2.training.presets import PRESETS
 from sit2.training.settings import TrainingSettings
 from sit2.training.start import Start, frozen_extractor
 from sit2.training.training_set import Normalisation, TrainingSet

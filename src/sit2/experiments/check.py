@@ -21,7 +21,7 @@ from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.splits import connected_groups, folds
 from sit2.errors import DataError
 from sit2.events import Listener, Note, Progress
-from sit2.experiments.mirrored import exchanged_classes, readable_rows
+from sit2.experiments.mirror_check import exchanged_classes, readable_rows
 from sit2.experiments.prepare import fitting, median_size, read_as, split
 from sit2.features.closed_form import closed_form_probabilities
 from sit2.features.opinion import fit_opinion

@@ -20,7 +20,7 @@ from sit2.config.recipe import Recipe
 from sit2.config.schema import Config, make_config
 from sit2.confusion.pairs_file import pairs_table
 from sit2.data.cache import networks_folder
-from sit2.data.readers.handed import is_one_source
+from sit2.data.readers.python_objects import is_one_source
 from sit2.data.words import counted
 from sit2.errors import RunFolderError
 from sit2.evaluation.power import design_sentence

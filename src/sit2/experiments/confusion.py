@@ -14,7 +14,7 @@ from sit2.config.schema import Config
 from sit2.confusion.out_of_fold import Fold, out_of_fold_probabilities
 from sit2.confusion.pairs import choose_pairs, measure, rank_pairs
 from sit2.data.splits import folds
-from sit2.evaluation.shares import Share
+from sit2.evaluation.proportions import Share
 from sit2.events import Listener, Progress
 from sit2.execution.parts import Part
 from sit2.execution.recipe_job import Outcome, RecipeJob
@@ -26,8 +26,8 @@ from sit2.features.frozen import FeatureStore
 from sit2.features.opinion import fit_opinion
 from sit2.records import ClassPair, Confusion, FloatArray, IntArray
 from sit2.storage.run_info import MeasuredBy
+from sit2.training.augmentations import PRESETS
 from sit2.training.device import pick_device, threads
-from sit2.training.presets import PRESETS
 
 CLOSED_FORM = "a linear classifier for which no network was trained, each training image left out in turn"
 

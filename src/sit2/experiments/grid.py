@@ -25,7 +25,7 @@ from sit2.execution.runner import run_recipes
 from sit2.experiments.confusion import Measured, measure_confusion
 from sit2.experiments.design import Grid
 from sit2.experiments.folds import split_or_folds
-from sit2.experiments.mirrored import warned_of_flips
+from sit2.experiments.mirror_check import warned_of_flips
 from sit2.experiments.planning import check_calibration, plan
 from sit2.experiments.prepare import Prepared, frozen_features, load_images, training_seeds
 from sit2.features.frozen import FeatureStore

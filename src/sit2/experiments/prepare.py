@@ -22,7 +22,7 @@ from sit2.data.pixels import PixelStore, fingerprint, load_pixels_for, source_of
 from sit2.data.quality import Finding, quick_check
 from sit2.data.quality.leaks import leak_notes
 from sit2.data.readers import read_dataset
-from sit2.data.readers.added import split_added, with_added
+from sit2.data.readers.added_labels import split_added, with_added
 from sit2.data.readers.validate import refuse_missing, validate
 from sit2.data.samples import Samples
 from sit2.data.splits import SplitArray, connected_groups, describe, draw_splits
@@ -34,9 +34,9 @@ from sit2.features.frozen import FeatureStore
 from sit2.inference.decisions import Answers
 from sit2.records import Dataset, FloatArray, IntArray, Predictions
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import check_backbone, weights_channels
 from sit2.training.device import pick_device, threads
-from sit2.training.presets import PRESETS
 from sit2.training.settings import SMALL_CNN
 from sit2.training.start import Start, frozen_extractor, start_of
 from sit2.training.training_set import Normalisation, TrainingSet

@@ -24,9 +24,9 @@ from sit2.experiments.costs import planned
 from sit2.experiments.design import Grid, Source
 from sit2.experiments.folds import judged as judged_images
 from sit2.experiments.grid import Cell, GridRun, Place
-from sit2.experiments.kept import KEPT, kept_place, pooled, refit, refit_jobs
 from sit2.experiments.prepare import read_as
 from sit2.experiments.recording import record_batches, record_confusion, record_data, record_evaluation
+from sit2.experiments.refit import KEPT, kept_place, pooled, refit, refit_jobs
 from sit2.experiments.tracking import tracking
 from sit2.methods.method import MixesPairs
 from sit2.records import ClassPair, Dataset, Predictions

@@ -14,7 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from sit2.errors import ModelError, RunFolderError
-from sit2.inference.asking import Members
+from sit2.inference.asked_network import Members
 from sit2.inference.model import Model
 from sit2.inference.model_spec import ModelSpec, find_model
 from sit2.storage.files import atomic, make_folder

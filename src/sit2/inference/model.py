@@ -20,8 +20,8 @@ from torch import Tensor
 
 from sit2.errors import ModelError, Sit2Error
 from sit2.inference import chain
-from sit2.inference.answering import answers_for, decisions_for
-from sit2.inference.asking import Asking, Members
+from sit2.inference.any_model import answers_for, decisions_for
+from sit2.inference.asked_network import Asking, Members
 from sit2.inference.chain import Observations, Variants
 from sit2.inference.decisions import Answers, Decision
 from sit2.inference.model_spec import ModelSpec, described, find_model, read_spec

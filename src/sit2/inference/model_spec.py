@@ -17,7 +17,7 @@ from sit2.inference.predictors.predictor import Predictor
 from sit2.parameters import parameters_of
 from sit2.storage.files import atomic
 from sit2.storage.untrusted import read_json, to_json
-from sit2.training.presets import PRESETS, Augmentation
+from sit2.training.augmentations import PRESETS, Augmentation
 
 FORMAT_VERSION = 3  # 3: predictors; those before were never released
 LEAST_PIXELS, MOST_PIXELS = 8, 1024  # on a side: what --image-size allows

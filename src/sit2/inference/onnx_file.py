@@ -17,7 +17,7 @@ import numpy as np
 
 from sit2 import __version__
 from sit2.errors import ConfigError, ModelError
-from sit2.inference.answering import answers_for, decisions_for
+from sit2.inference.any_model import answers_for, decisions_for
 from sit2.inference.decisions import Answers, Decision
 from sit2.inference.model_spec import ModelSpec, make_spec
 from sit2.inference.predictors.predictor import Promise

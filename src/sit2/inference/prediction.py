@@ -19,10 +19,10 @@ from sit2.evaluation.selective import SetReport
 from sit2.evaluation.subgroups import Subgroup, subgroups
 from sit2.evaluation.threshold import AtThreshold, Operating, threshold_for
 from sit2.events import Listener, Note
-from sit2.inference.answering import Answering
-from sit2.inference.asked import Asked, Done, good_rows
+from sit2.inference.any_model import Answering
 from sit2.inference.columns import Column
 from sit2.inference.decisions import joined, set_report
+from sit2.inference.model_and_images import Asked, Done, good_rows
 from sit2.inference.model_spec import ModelSpec, find_model, read_spec
 from sit2.inference.nothing_left import nothing_left
 from sit2.inference.seen import run_of, seen_in_training

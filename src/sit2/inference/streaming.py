@@ -13,7 +13,7 @@ from sit2.data.samples import as_texts
 from sit2.data.words import listed
 from sit2.errors import DataError
 from sit2.events import Listener, Note, Progress
-from sit2.inference.answering import Answering
+from sit2.inference.any_model import Answering
 from sit2.inference.decisions import Answers
 from sit2.records import Dataset, IntArray
 

@@ -11,7 +11,7 @@ from sit2.config.recipe import Recipe, model_folder
 from sit2.data.words import counted, listed
 from sit2.errors import ConfigError
 from sit2.evaluation.bootstrap import Difference
-from sit2.evaluation.shares import few_groups
+from sit2.evaluation.proportions import few_groups
 from sit2.evaluation.statistics import NOT_JUDGED, TestResult
 from sit2.evaluation.words import percent, points
 from sit2.report.about import can_be_repeated, train_command

@@ -13,10 +13,10 @@ from sit2.data.pixels import load_pixels_for
 from sit2.data.words import counted
 from sit2.errors import ConfigError, DataError, did_you_mean
 from sit2.events import Listener, Note
-from sit2.inference.asked import Asked, Done, good_rows
 from sit2.inference.columns import Column
 from sit2.inference.decisions import joined
 from sit2.inference.model import Model
+from sit2.inference.model_and_images import Asked, Done, good_rows
 from sit2.inference.model_spec import ModelSpec, find_model
 from sit2.inference.seen import seen_in_training
 from sit2.records import Dataset, FloatArray, IntArray

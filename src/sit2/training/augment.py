@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sit2.training.presets import Augmentation
+from sit2.training.augmentations import Augmentation
 
 
 def augment(images: Tensor, how: Augmentation, *, generator: torch.Generator) -> Tensor:

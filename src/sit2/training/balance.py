@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sit2.training.augmentations import Augmentation
 from sit2.training.phase import Phase
-from sit2.training.presets import Augmentation
 from sit2.training.training_set import Normalisation, TrainingSet
 
 STEPS = 50  # that are looked at, at least; and at least one whole reading of the images

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sit2.parameters import parameter
-from sit2.training.presets import ALIASES, PRESETS
+from sit2.training.augmentations import ALIASES, PRESETS
 
 TRAINING, OPTIMISING = "training", "optimisation"
 DEFAULT_BACKBONE, SMALL_CNN = "efficientnet-lite0", "small-cnn"

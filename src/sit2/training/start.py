@@ -12,9 +12,9 @@ from torch import nn
 
 from sit2.features.frozen import Extractor
 from sit2.storage.untrusted import read_json
+from sit2.training.augmentations import PRESETS
 from sit2.training.backbones import build_network, weights_file
 from sit2.training.efficientnet_lite import MEAN, PACKAGE, STD
-from sit2.training.presets import PRESETS
 from sit2.training.settings import DEFAULT_BACKBONE, SMALL_CNN, TrainingSettings
 from sit2.training.training_set import Normalisation
 

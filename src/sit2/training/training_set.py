@@ -18,7 +18,7 @@ from sit2.records import ByteArray, IntArray
 from sit2.seeds import Seeds
 from sit2.synthesis.mixer import ClassIndex
 from sit2.training.augment import draw_indices, draw_light, rotate_every_second, scale_channels
-from sit2.training.presets import Augmentation
+from sit2.training.augmentations import Augmentation
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from sit2.inference.model_spec import described
 from sit2.inference.predictors import PREDICTORS
 from sit2.inference.predictors.predictor import Predictor, Stage
 from sit2.parameters import parameters_of
-from sit2.training.presets import PRESETS
+from sit2.training.augmentations import PRESETS
 
 SOME_PAIRS = ((0, 1), (1, 3))
 # What each is given for its settings, and to look at.

@@ -87,7 +87,7 @@ def _finished(folders: list[Path], options: argparse.Namespace, screen: Screen) 
         raise ConfigError("finished runs are compared on the screen only\nleave -o out")
 
     from sit2.cli.results import print_metrics
-    from sit2.experiments.finished import compare_finished
+    from sit2.experiments.finished_runs import compare_finished
 
     found = compare_finished(folders)
     print_metrics(found.predictions, found.metrics, screen, folds=found.folds)

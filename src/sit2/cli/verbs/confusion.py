@@ -16,7 +16,7 @@ from sit2.storage.output_folder import refuse_taken
 from sit2.training.settings import OPTIMISING, TRAINING
 
 if TYPE_CHECKING:
-    from sit2.confusion.foreign import Columns
+    from sit2.confusion.external_predictions import Columns
     from sit2.events import Listener
     from sit2.experiments.confusion import Measured
     from sit2.experiments.prepare import Prepared
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         refuse_taken(options.out, overwrite=options.overwrite)
 
     from sit2.cli.terminal import Terminal
-    from sit2.confusion.foreign import Columns
+    from sit2.confusion.external_predictions import Columns
     from sit2.experiments.recording import record_confusion, record_data
     from sit2.experiments.run import open_folder
     from sit2.report.page import write_report

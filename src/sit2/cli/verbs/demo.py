@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     from sit2.cli.terminal import Terminal
     from sit2.config.recipe import parse_all
     from sit2.config.schema import make_config
-    from sit2.data.drawn import drawn_cells
+    from sit2.data.drawn_cells import drawn_cells
     from sit2.experiments.run import run_experiment
 
     shortened = {} if options.epochs is None else {"epochs": options.epochs}

@@ -58,7 +58,7 @@ def predict(options: argparse.Namespace, screen: Screen) -> int:
 
     from sit2.cli.terminal import Terminal
     from sit2.data.words import counted
-    from sit2.inference.asked import Asked, Done
+    from sit2.inference.model_and_images import Asked, Done
     from sit2.inference.predictions_writer import PredictionsFile, columns, rows_of, write_rows
 
     with Terminal(screen) as terminal:

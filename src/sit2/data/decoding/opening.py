@@ -15,8 +15,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from sit2.data.decoding.foreign import FOREIGN, is_foreign, starts_foreign
 from sit2.data.decoding.image import Unreadable, UnreadableNow
+from sit2.data.decoding.unsupported import FOREIGN, is_foreign, starts_foreign
 from sit2.records import ByteArray
 
 MAX_BYTES = 1 << 31  # of a file: 16-bit RGBA of the most pixels is 1.4 GB

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sit2.data.decoding.foreign import CONVERT, is_foreign
+from sit2.data.decoding.unsupported import CONVERT, is_foreign
 from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.embedded import EMBEDDED
 from sit2.data.readers.folder import FOLDER
@@ -53,7 +53,7 @@ def read_dataset(
 
     Args:
         source: a folder of classes or splits, a manifest, an ``.npz`` file, or what a program holds in its hands
-            (:func:`~sit2.data.readers.handed.read_handed`).
+            (:func:`~sit2.data.readers.python_objects.read_handed`).
         groups: the manifest's column of patients, slides, …, or ``TABLE.csv:COLUMN``; default: the manifest's
             column ``group``, where there is one; "none": no groups, whatever the source names.
         group_pattern: regular expression that finds the group in each file's name instead.
@@ -73,7 +73,9 @@ def read_dataset(
         path = Path(source).expanduser()
         dataset = _reader_of(path).read(path, column, layout)
     else:
-        from sit2.data.readers.handed import read_handed  # loads Pillow; commands that refuse paths need none
+        from sit2.data.readers.python_objects import (
+            read_handed,  # loads Pillow; commands that refuse paths need none
+        )
 
         no_layout("what is in memory", layout)
         dataset = read_handed(source, column)

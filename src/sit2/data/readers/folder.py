@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from sit2.data.decoding.foreign import CONVERT
+from sit2.data.decoding.unsupported import CONVERT
 from sit2.data.readers.layout import find_layout, label_notes, labels_in, level
 from sit2.data.readers.reader import NO_GROUPS, SPLIT_NAMES, Reader, class_indices, no_groups
 from sit2.data.readers.walk import Found, walk

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sit2.data.decoding.dicom import is_dicom
-from sit2.data.decoding.foreign import CONVERT, is_foreign
+from sit2.data.decoding.unsupported import CONVERT, is_foreign
 from sit2.data.words import counted, listed
 from sit2.errors import DataError
 

@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from sit2.parameters import check_fields
-from sit2.training.presets import Augmentation
+from sit2.training.augmentations import Augmentation
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,11 @@ from sit2.data.quality.findings import Finding
 from sit2.data.splits import connected_groups
 from sit2.events import Listener, Note
 from sit2.experiments.prepare import Prepared
-from sit2.features.mirrored import ALL, LEFT_RIGHT, MIRROR, mirrored_classes
+from sit2.features.mirrored_classes import ALL, LEFT_RIGHT, MIRROR, mirrored_classes
 from sit2.records import ByteArray, Dataset, IntArray
 from sit2.seeds import Seeds
+from sit2.training.augmentations import PRESETS
 from sit2.training.device import threads
-from sit2.training.presets import PRESETS
 
 
 def exchanged_classes(
@@ -30,7 +30,7 @@ def exchanged_classes(
         images: (M, C, H, W) uint8.
         index: (N,) in [0, M): where each lies.
         rows: in [0, N): which may be looked at.
-        moves: of :data:`~sit2.features.mirrored.MOVES`, what is tried.
+        moves: of :data:`~sit2.features.mirrored_classes.MOVES`, what is tried.
     """
     known = dataset.take(rows)
     groups = connected_groups(known.groups, known.duplicates)

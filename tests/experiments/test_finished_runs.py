@@ -12,7 +12,7 @@ from synthetic import command
 
 from sit2.evaluation.paired_test import sign_flip_exact
 from sit2.evaluation.statistics import LIMIT
-from sit2.experiments.finished import compare_finished
+from sit2.experiments.finished_runs import compare_finished
 
 
 def made(

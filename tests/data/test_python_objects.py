@@ -19,7 +19,7 @@ from synthetic import CLASSES, arrays, command, write_folder
 import sit2
 from sit2.data.pixels import load_pixels
 from sit2.data.readers import read_dataset, read_images
-from sit2.data.readers.handed import is_one_source, read_handed
+from sit2.data.readers.python_objects import is_one_source, read_handed
 from sit2.errors import DataError
 
 X, Y = arrays(4)

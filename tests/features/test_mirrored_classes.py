@@ -10,7 +10,7 @@ from arrows import arrows, write_arrows
 from synthetic import arrays as shapes
 from synthetic import command
 
-from sit2.features.mirrored import LEFT_RIGHT, MIRROR, mirrored_classes
+from sit2.features.mirrored_classes import LEFT_RIGHT, MIRROR, mirrored_classes
 from sit2.seeds import Seeds
 
 

@@ -15,7 +15,7 @@ from sit2.data.readers import read_images
 from sit2.data.readers.validate import refuse_missing
 from sit2.data.words import LEFT_OUT, counted, unread
 from sit2.events import Listener, Note, nobody
-from sit2.inference.answering import Answering
+from sit2.inference.any_model import Answering
 from sit2.inference.columns import Column
 from sit2.inference.decisions import COVERAGE, guarantee, level
 from sit2.inference.model_spec import EXPORTED

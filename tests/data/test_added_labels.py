@@ -10,7 +10,7 @@ from synthetic import CLASSES, write_folder
 
 from sit2.config.schema import make_config
 from sit2.data.readers import read_dataset
-from sit2.data.readers.added import split_added, with_added
+from sit2.data.readers.added_labels import split_added, with_added
 from sit2.data.readers.arrays import from_arrays
 from sit2.errors import DataError
 from sit2.events import nobody
