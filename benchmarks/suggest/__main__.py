@@ -19,6 +19,7 @@ from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
 from benchmarks.datasets import BY_NAME, TEN
+from benchmarks.suggest import page
 from benchmarks.suggest.pool import Pool, Round, pool_of
 from benchmarks.suggest.rivals import RIVALS, Chooser
 from sit2.features.frozen import fit_linear
@@ -38,9 +39,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--policies", default=",".join([*POLICIES, *RIVALS]), help="default: %(default)s")
     parser.add_argument("--most", type=int, default=4000, help="images of a set (default: %(default)s)")
-    parser.add_argument("--features", type=Path, required=True, help="folder that keeps frozen features")
+    parser.add_argument("--features", type=Path, help="folder that keeps frozen features")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "curves.csv")
+    parser.add_argument("--page", action="store_true", help="only write README.md anew, from the results")
     options = parser.parse_args()
+    if options.page:
+        page.write(options.results)
+        return
+    if options.features is None:
+        parser.error("--features is missing: name a folder that keeps frozen features")
     choosers = {name: own(policy) for name, policy in POLICIES.items()} | RIVALS
     done = pd.read_csv(options.results) if options.results.exists() else pd.DataFrame(columns=KEY)
     torch.set_num_threads(1)
