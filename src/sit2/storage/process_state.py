@@ -37,6 +37,7 @@ _LOGS = {
     "alembic": logging.WARNING,  # it tells of every table that it makes
     "mlflow": logging.WARNING,
     "uvicorn.error": logging.ERROR,  # whoever sends no HTTP could fill the screen
+    "python_multipart.multipart": logging.ERROR,  # or no parts
 }
 
 
