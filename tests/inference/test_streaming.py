@@ -115,7 +115,7 @@ class TestInterrupted:
             assert command(words) == 130
         capsys.readouterr()
         assert command((*words, "--resume")) == 0
-        assert "note: 2 images cannot be read; the row of each says why: 09.png (" in capsys.readouterr().err
+        assert "note: 2 images cannot be read; see the column problem: 09.png (" in capsys.readouterr().err
 
     def test_that_it_can_go_on_is_said(
         self, done: Finished, heap: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

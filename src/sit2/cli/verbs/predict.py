@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sit2.inference.prediction import Evaluated
 
 
-ROW = "; the row of each says why"
+ROW = "; see the column problem"
 
 
 def predict(options: argparse.Namespace, screen: Screen) -> int:
