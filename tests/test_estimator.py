@@ -322,7 +322,8 @@ class TestRefused:
         with pytest.raises(DataError) as caught:
             tiny().fit([*files[0], broken], [*files[1], "disc"])
         assert str(caught.value) == (
-            f"cannot read {broken}: not an image, or of an unknown format\nleave it out, with its label"
+            f"1 image cannot be read: {broken} (not an image, or of an unknown format)\n"
+            "leave out what cannot be read, and its label"
         )
 
     @pytest.mark.parametrize("channels", [3, 4])
@@ -343,7 +344,7 @@ class TestRefused:
             tiny(random_state=state).fit(IMAGES, LABELS)
 
     def test_a_path_that_is_not_there(self, fitted: SIT2Classifier) -> None:
-        with pytest.raises(DataError, match=r"^cannot read nowhere\.png: no such file\n"):
+        with pytest.raises(DataError, match=r"^1 image cannot be read: nowhere\.png \(no such file\)\n"):
             fitted.predict(["nowhere.png"])
 
     @pytest.mark.parametrize(

@@ -153,7 +153,10 @@ class TestPredict:
         (data / "disc_00.png").write_bytes(b"")
         assert command(("predict", data, "--model", done.run)) == 0
         printed = capsys.readouterr()
-        assert printed.err == "note: 1 image cannot be read; see the column problem: disc_00.png (an empty file)\n"
+        assert (
+            printed.err
+            == "note: 1 image cannot be read; see the column problem: disc_00.png (an empty file)\n"
+        )
         table = {row["path"]: row for row in csv.DictReader(io.StringIO(printed.out))}
         assert len(table) == 12
         assert table.pop("disc_00.png") == dict.fromkeys([*table["disc_01.png"]], "") | {
