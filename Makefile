@@ -5,13 +5,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
 
-.PHONY: demo test check layers bench docs torture fuzz clean
+.PHONY: demo test test-slow check layers bench docs torture fuzz clean
 
 demo: $(READY)
 	$(BIN)/sit2 demo -o demo-run --overwrite
 
 test: $(READY) $(BROWSER)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-slow: $(READY) $(BROWSER)
+	$(BIN)/pytest -n auto -m slow
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks examples

@@ -94,6 +94,7 @@ def test_old_names_in_results_are_told_in_the_suites_comment():
         assert all(f"`{name}`" in about for name in names), file.name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Precision loss occurred")  # of SciPy, about methods that always agree
 def test_the_committed_page_is_what_the_committed_results_give(tmp_path, monkeypatch):
     here, front = tmp_path / "method", tmp_path / "benchmark.md"

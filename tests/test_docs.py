@@ -66,6 +66,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(page, place, monkeypatch):
     if page.stem == "predicting":  # a coverage of 95 % needs 19 images that calibrate

@@ -53,6 +53,7 @@ def processes() -> Any:
 
 
 class TestKilled:
+    @pytest.mark.slow
     @pytest.mark.parametrize("moment", KILLS)
     def test_goes_on_to_the_identical_result(
         self,

@@ -278,6 +278,7 @@ class Answered:
 
 
 class TestBudget:
+    @pytest.mark.slow
     def test_every_recipe_sees_the_same_number_of_samples(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

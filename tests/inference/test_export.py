@@ -100,6 +100,7 @@ def session(content: bytes | str):
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "channels", "size"),
     [
@@ -129,6 +130,7 @@ def test_every_kind_of_network_gives_the_model_s_probabilities(backbone, channel
     )  # not all alike, which anything would give
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [*([name] for name in PREDICTORS), [*PREDICTORS]], ids="+".join)
 def test_every_predictor_is_part_of_the_file(names: list[str], caplog: pytest.LogCaptureFixture) -> None:
     model = with_predictors(made(), *names)
@@ -158,6 +160,7 @@ def test_few_landmarks_are_compared_as_many_are() -> None:
     assert given == pytest.approx(model.probabilities(images), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["small-cnn", "efficientnet-lite0", "test_resnet", "convnext_atto"])
 def test_the_linear_method_is_exported_with_the_features_of_every_depth(backbone: str) -> None:
     spec = replace(made(backbone, size=32).spec, recipe="linear", stages=True)

@@ -130,6 +130,7 @@ def test_every_link_leads_to_its_section(chromium: Any, run: Path) -> None:
             assert tab.page.locator(target).is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 100])
 def test_few_and_many_classes_fit_at_every_width(chromium: Any, tmp_path: Path, classes: int) -> None:
     page = write_report(random_run(tmp_path / "run", classes, 200))

@@ -94,6 +94,7 @@ def check_page(page: Page) -> None:
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|innerHTML|https?://", page.scripts[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "images"), [(2, 60), (10, 200), (100, 400)])
 def test_few_and_many_classes(tmp_path, classes, images):
     page = page_of(random_run(tmp_path / "run", classes, images, images=tmp_path / "images"))

@@ -37,6 +37,7 @@ def targets_of(phase, source, *, steps):
     return sum(phase.targets(mixed, source.num_classes).sum(dim=0) for mixed in drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, one in METHODS.items() if not one.in_closed_form])
 @pytest.mark.parametrize("counts", [(90, 10), (70, 20, 7, 3)])
 def test_under_every_method_all_classes_ask_for_the_same(name, counts):
