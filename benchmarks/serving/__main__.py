@@ -83,7 +83,9 @@ class Load:
             try:
                 reader, writer = await asyncio.open_connection(place[0], int(place[1]))
                 answer = asyncio.ensure_future(reader.read(12))
-                answer.add_done_callback(lambda one: one.cancelled() or one.exception())  # it may be reset too
+                answer.add_done_callback(
+                    lambda one: one.cancelled() or one.exception()
+                )  # it may be reset too
                 with contextlib.closing(writer):
                     async for part in parts():
                         if answer.done() or time.monotonic() > self.until:
