@@ -75,7 +75,7 @@ VERB = Verb(
             "--policy",
             metavar="NAME",
             default="random",
-            help="how they are chosen: random (default: no other was shown to be better), margin, entropy, or "
+            help="how they are chosen: random (the default), margin (learned more in our trials), entropy, or "
             "confusion (a share for each pair of classes that the model wavers between)",
         ),
         argument(
