@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from synthetic import CLASSES, arrays, command, finished, save, write_folder
 
@@ -80,6 +81,17 @@ def test_what_check_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert command(("check", data, "-o", out)) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert command(("check", data, "-o", out, "--overwrite", "--quiet")) == 1
+
+
+def test_what_was_found_is_said_also_where_no_list_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = arrays(4)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    assert command(("check", tmp_path / "data.npz", "-o", tmp_path / "out")) == 2
+    printed = capsys.readouterr()
+    assert "disc" in printed.out  # the table of classes
+    assert "the images are no files of their own" in printed.err
 
 
 def test_what_suggest_chose(tmp_path: Path) -> None:

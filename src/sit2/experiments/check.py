@@ -172,14 +172,14 @@ def _readable_classes(dataset: Dataset, pixels: Pixels) -> set[int]:
     return {n for n, problem in zip(dataset.labels.tolist(), pixels.problems, strict=True) if not problem}
 
 
-def write_for_tools(folder: Path, source: Path, config: Config, found: Checkup) -> Path:
+def write_for_tools(folder: Path, found: Checkup) -> Path:
     """Write the images that findings name, the worst first, for labelling tools; return the folder.
 
     Raises:
         DataError: the images are in one file with others, where no labelling tool finds them.
         RunFolderError: the folder cannot be made.
     """
-    dataset, _ = _read(source, config)
+    dataset = found.dataset
     if dataset.arrays:
         raise DataError("the images are no files of their own\nleave out -o: labelling tools need files")
     facts: dict[str, list[Finding]] = {}

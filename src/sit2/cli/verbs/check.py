@@ -39,13 +39,13 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         found = check_data(
             options.data, config, terminal, labels=options.labels, predictions=options.predictions
         )
-    if options.out is not None:
-        write_for_tools(options.out, options.data, config, found)
     if options.json:
         print(to_json(found.to_json()))
     else:
         print_checkup(found, screen)
-        if options.out is not None:
+    if options.out is not None:
+        write_for_tools(options.out, found)
+        if not options.json:
             screen.paths({"Lists for labelling tools": options.out})
     return FOUND if found.exit_code else DONE
 

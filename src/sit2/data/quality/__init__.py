@@ -62,6 +62,7 @@ def check(
         file_table(seen),
         len(np.unique(dataset.groups)) if dataset.groups else 0,
         findings,
+        dataset,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sit2.records import Dataset
 from sit2.storage.reading import read_object, reading
 
 Severity = Literal["wrong", "warning", "note"]
@@ -73,6 +74,7 @@ class Checkup:
     files: tuple[FileRow, ...]
     groups: int  # how many; 0 where there are none
     findings: tuple[Finding, ...]
+    dataset: Dataset  # that was looked at
 
     @property
     def imbalance(self) -> float:
