@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(one.name for one in TEN), help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--policies", default=",".join([*POLICIES, *RIVALS]), help="default: %(default)s")
-    parser.add_argument("--most", type=int, default=4000, help="images of a set (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=page.MOST, help="images of a set (default: %(default)s)")
     parser.add_argument("--features", type=Path, help="folder that keeps frozen features")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "curves.csv")
     parser.add_argument("--page", action="store_true", help="only write README.md anew, from the results")
@@ -67,7 +67,7 @@ def main() -> None:
                     with atomic(options.results) as path:
                         done.to_csv(path, index=False, float_format="%.5f", lineterminator="\n")
                     print(*key, *(f"{row['balanced_accuracy']:.3f}" for row in rows), flush=True)
-    print(summary(done).to_string(float_format="%.2f"))
+    print((100 * page.gains(page.curves_of(done))).to_string(float_format="%.2f"))
 
 
 def own(policy: Policy) -> Chooser:
@@ -108,17 +108,6 @@ def curve(pool: Pool, choose: Chooser, seed: int) -> Iterator[dict[str, float]]:
             "rarest": int(np.bincount(pool.labels[known], minlength=pool.classes).min()),
             "seconds": time.process_time() - began,
         }
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how much better than random, in points of balanced accuracy over a whole curve: a row for each set."""
-    area = table.groupby([*KEY])["balanced_accuracy"].mean().unstack("policy")
-    if "random" not in area:
-        return 100 * area
-    gain = 100 * area.sub(area["random"], axis="index").drop(columns="random")
-    return pd.concat(
-        [gain.groupby("dataset").mean(), gain.groupby("dataset").mean().mean().to_frame("mean").T]
-    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sit2.evaluation.words import points
 from sit2.storage.files import atomic
 
 HERE = Path(__file__).parent
-MOST = 3000  # images of a set, of the committed curves
+MOST = 3000  # images of a set
 MIDDLE = 25  # labels a class: how many labels reach what random choice reaches with so many?
 METRIC = "balanced_accuracy"
 RIVALS = " `badge`, `core-set` and `typiclust` are those of scikit-activeml."
@@ -34,7 +34,7 @@ policies.{rivals}
 def write(results: Path) -> None:
     """Write README.md and its diagram."""
     table = pd.read_csv(results)
-    curves = table.groupby(["dataset", "policy", "labels_per_class"])[METRIC].mean().unstack()
+    curves = curves_of(table)
     gain, saved = gains(curves), labels_saved(curves)
     policies = [name for name in curves.index.unique("policy") if name != "random"]
     order = sorted(policies, key=lambda name: -gain[name].mean())
@@ -73,6 +73,11 @@ def write(results: Path) -> None:
     with atomic(HERE / "README.md") as path:
         path.write_text("\n".join(lines), encoding="utf-8")
     draw(curves, ["random", *order])
+
+
+def curves_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over the seeds: a row for each set and policy, a column for each number of labels a class."""
+    return table.groupby(["dataset", "policy", "labels_per_class"])[METRIC].mean().unstack()
 
 
 def gains(curves: pd.DataFrame) -> pd.DataFrame:

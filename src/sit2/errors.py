@@ -53,6 +53,11 @@ class TrainingError(Sit2Error):
     """
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return an error of somebody else's in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Name the nearest known words, or list them all: the hint in a message about an unknown word."""
     known = list(known)

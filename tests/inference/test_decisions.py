@@ -65,4 +65,4 @@ def test_lots_of_images_are_joined() -> None:
 @pytest.mark.parametrize("asked", ["0.8", [0.8], float("nan"), 0, 1.0, True])
 def test_a_coverage_that_is_none(asked: object) -> None:
     with pytest.raises(ConfigError, match="expected a number between 0 and 1"):
-        level(None, asked, CLASSES)  # type: ignore[arg-type]
+        level(None, asked, CLASSES, "plain")  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def test_a_wrong_weight_is_seen_before_anything_is_written(
     made("resnet18", size=96).save(tmp_path / "model")
     right = module.timm_state
 
-    def wrong(model: Model) -> dict[str, torch.Tensor]:
-        return {name: value + 0.1 if name == "fc.bias" else value for name, value in right(model).items()}
+    def wrong(*given: Any) -> dict[str, torch.Tensor]:
+        return {name: value + 0.1 if name == "fc.bias" else value for name, value in right(*given).items()}
 
     monkeypatch.setattr(module, "timm_state", wrong)
     with pytest.raises(ModelError, match="gives other logits"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sit2.data.memory import fits
-from sit2.errors import ConfigError
+from sit2.errors import ConfigError, in_one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,4 +102,4 @@ def _plainly() -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from None
+        raise ValueError(in_one_line(error)) from None

@@ -130,7 +130,7 @@ def _sets(cell: Cell, place: Place) -> SetReport | None:
     promise, said = cell.outcome.promise, cell.predictions
     if said.unlike is None and said.p_values is None:
         return None
-    coverage = level(promise, None, place.prepared.dataset.classes)
+    coverage = level(promise, None, place.prepared.dataset.classes, cell.method)
     return set_report(said, place.prepared.dataset.classes, place.pairs, promise, coverage)
 
 

@@ -9,11 +9,12 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec
 
 import numpy as np
 from PIL import Image
 
+from sit2.errors import in_one_line
 from sit2.evaluation.metrics import accuracy_interval
 from sit2.events import CellEnded, EpochEnded, Event, Listener, Note, RunBegan, RunEnded
 from sit2.records import ByteArray, Predictions
@@ -27,7 +28,7 @@ from sit2.trackers.tracker import Picture, Tracker
 
 MOST = 16  # examples under one title
 ROOM = 10_000_000  # bytes for examples
-_T = TypeVar("_T")
+_P = ParamSpec("_P")
 KEPT = ("model", "report.html", "results.csv")  # of the run folder; a comparison has no model, but results
 
 
@@ -62,7 +63,7 @@ class Tracked:
                 self._try(self._epoch, event)
             elif isinstance(event, CellEnded):
                 values = {"test_accuracy": event.accuracy}
-                self._try(lambda cell: self._tracker.epoch("cells", values, cell.number), event)
+                self._try(self._tracker.epoch, "cells", values, event.number)
             elif isinstance(event, RunEnded) and event.folder == self._folder:
                 self._try(self._record, Path(event.folder))
                 self.close(complete=True)
@@ -72,7 +73,7 @@ class Tracked:
         with self._lock:
             if self._folder is not None:
                 self._folder = None
-                self._try(lambda _: self._tracker.end(complete=complete), None)
+                self._try(self._tracker.end, complete=complete)
 
     def _begin(self, folder: Path) -> None:
         self._tell(self._tracker.begin(folder, read_settings(folder / "config.yaml")))
@@ -100,16 +101,16 @@ class Tracked:
             self._tracker.pictures(title, pictures)
         self._tracker.keep(kept)
 
-    def _try(self, call: Callable[[_T], object], given: _T) -> None:
+    def _try(self, call: Callable[_P, object], *given: _P.args, **named: _P.kwargs) -> None:
         """Call; after the first failure never again."""
         if self._failed:
             return
         try:
             with quiet_libraries():
-                call(given)
+                call(*given, **named)
         except Exception as error:  # whatever a server, a disk or another version of a package comes up with
             self._failed = True
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = in_one_line(error)
             self._tell(f"logging to {self._name} failed, and the run goes on without it: {reason}")
 
 

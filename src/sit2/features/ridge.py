@@ -172,6 +172,7 @@ class LeftOut:
     cross: Tensor  # (D, K) float64: features by targets
     values: Tensor  # (D,) float64: the gram matrix's eigenvalues
     vectors: Tensor  # (D, D) float64
+    projected: Tensor  # (D, K) float64: features by targets, along these
 
     @classmethod
     def of(cls, columns: Columns, target: Tensor) -> LeftOut:
@@ -180,16 +181,15 @@ class LeftOut:
         centred = target - prior
         gram, cross = columns.products(centred)
         values, vectors = torch.linalg.eigh(gram)
-        return cls(columns, centred, prior, gram, cross, values.clamp(min=0), vectors)
+        return cls(columns, centred, prior, gram, cross, values.clamp(min=0), vectors, vectors.T @ cross)
 
     def __call__(self, rows: Tensor, penalties: Sequence[float] = PENALTIES) -> Iterator[Tensor]:
         """Yield, for each penalty, the scores (g · s, K) of g blocks of s samples, ``rows`` (g, s)."""
         turned = (self.columns(rows.flatten()) @ self.vectors).view(*rows.shape, -1)  # (g, s, D)
         own = self.centred[rows]
-        projected = self.vectors.T @ self.cross
         for penalty in penalties:
             shrink = 1 / (self.values + penalty)
-            rest = own - turned @ (shrink[:, None] * projected)
+            rest = own - turned @ (shrink[:, None] * self.projected)
             fitted = turned * shrink @ turned.mT + 1 / len(self.centred)  # H_bb; 1 / N is the intercept's
             left = torch.eye(rows.shape[1], dtype=own.dtype, device=own.device) - fitted
             alone = rows.shape[1] == 1

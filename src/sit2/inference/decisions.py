@@ -131,7 +131,7 @@ def level(
     promise: Promise | None,
     asked: float | None,
     classes: Sequence[str],
-    recipe: str = "plain+tta+ensemble+temperature",
+    recipe: str,
 ) -> float | None:
     """Return the coverage to use: the one asked for, or 95 %, or the highest that can be promised if that is lower.
 

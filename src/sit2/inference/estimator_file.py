@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sit2.errors import ModelError, shown
+from sit2.errors import ModelError, in_one_line, shown
 from sit2.records import ClassPair
 from sit2.storage.untrusted import read_json, to_json
 
@@ -75,7 +75,7 @@ def read_estimator(folder: Path, names: Sequence[str]) -> Kept | None:
             raise ValueError("its classes are not those of the model beside it")
         pairs = [_pair(one) for one in content["pairs"]]
     except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise ModelError(
             f"{path} is damaged: {reason}\nrestore it, or remove it: the model works without"
         ) from None

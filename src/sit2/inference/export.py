@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sit2.errors import ConfigError, ModelError, RunFolderError
+from sit2.errors import ConfigError, ModelError, RunFolderError, in_one_line
 from sit2.inference.model import Model
 from sit2.inference.model_spec import find_model
 from sit2.inference.onnx_file import INPUT, OUTPUT, P_VALUES, UNLIKE, metadata
@@ -136,7 +136,7 @@ def to_onnx(model: Model) -> bytes:
         program.model.metadata_props.update(metadata(spec, model.promise))
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
     except Exception as error:  # the exporter raises nearly anything for an operation it does not know
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         what = f"{spec.recipe!r} on {spec.backbone!r}"
         raise ModelError(
             f"{what} cannot be exported to ONNX: {reason}\ntrain another --backbone, or without predictors"

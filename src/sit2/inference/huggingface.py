@@ -5,6 +5,7 @@ It holds the network alone: normalised pixels in, logits out. Predictors are not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from sit2.errors import ModelError, RunFolderError
+from sit2.errors import ModelError, RunFolderError, in_one_line
 from sit2.inference.asked_network import Members
 from sit2.inference.model import Model
 from sit2.inference.model_spec import ModelSpec, find_model
@@ -53,7 +54,8 @@ def export_timm(folder: Path, out: Path, card: str, *, overwrite: bool = False) 
     """
     _refuse_taken(out, overwrite=overwrite)
     model = Model.load(find_model(folder))
-    config, state = timm_config(model.spec), timm_state(model)
+    config = timm_config(model.spec)
+    state = timm_state(model, config)
     difference = _difference(config, state, model)
     if not difference <= NEAR:
         raise ModelError(
@@ -97,7 +99,7 @@ def timm_config(spec: ModelSpec) -> dict[str, Any]:
     fixed = known is not None and known.fixed_input_size
     size = [spec.channels, spec.image_size, spec.image_size]
     arguments = {"in_chans": spec.channels} if spec.channels != 3 else {}
-    if fixed and spec.backbone != DEFAULT_BACKBONE:
+    if fixed:
         arguments["img_size"] = spec.image_size
     classes = len(spec.classes)
     return {
@@ -121,8 +123,12 @@ def timm_config(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def timm_state(model: Model) -> dict[str, Tensor]:
-    """Return the weights under timm's names. Raises :class:`ModelError` where they are no single network's."""
+def timm_state(model: Model, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights under timm's names, for the network of a config.json.
+
+    Raises:
+        ModelError: they are no single network's.
+    """
     network, spec = model.network, model.spec
     if isinstance(network, Members):
         raise ModelError(
@@ -134,7 +140,7 @@ def timm_state(model: Model) -> dict[str, Tensor]:
             f"{spec.recipe!r} classifies by features of several depths, which timm's models do not return\n"
             "train a method that trains the network, such as plain, or export to ONNX"
         )
-    head = timm_config(spec)["pretrained_cfg"]["classifier"]
+    head = config["pretrained_cfg"]["classifier"]
     if not isinstance(head, str):
         raise ModelError(
             f"timm's {spec.backbone!r} has no single classifier\ntrain another --backbone, or export to ONNX"
@@ -159,7 +165,7 @@ def _difference(config: dict[str, Any], state: dict[str, Tensor], model: Model) 
         with torch.inference_mode():
             ours, theirs = model.network(noise), other.eval()(noise)
     except Exception as error:  # whatever timm's builders raise for arguments or weights that do not fit
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise ModelError(
             f"timm's {config['architecture']!r} does not take this network: {reason}\nexport to ONNX instead"
         ) from None

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from sit2.errors import ModelError, Sit2Error
+from sit2.errors import ModelError, Sit2Error, in_one_line
 from sit2.inference import chain
 from sit2.inference.any_model import answers_for, decisions_for
 from sit2.inference.asked_network import Asking, Members
@@ -277,7 +277,7 @@ class Model:
             network = empty_network(spec)
             network.load_state_dict(state)
         except (OSError, RuntimeError, ValueError, SafetensorError, Sit2Error) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = in_one_line(error)
             raise ModelError(f"the weights in {folder} cannot be loaded: {reason}") from None
         return cls(spec, network.eval(), tuple(predictors), variants)
 

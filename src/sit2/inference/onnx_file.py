@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sit2 import __version__
-from sit2.errors import ConfigError, ModelError
+from sit2.errors import ConfigError, ModelError, in_one_line
 from sit2.inference.any_model import answers_for, decisions_for
 from sit2.inference.decisions import Answers, Decision
 from sit2.inference.model_spec import ModelSpec, make_spec
@@ -150,7 +150,7 @@ def load(path: str | Path) -> OnnxModel:
         if OUTPUT not in {one.name for one in session.get_outputs()}:
             raise ValueError("it gives no probabilities")
     except Exception as error:  # ONNX Runtime raises nearly anything on a damaged file
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         raise ModelError(
             f"{path} is no model of `sit2 export`, or damaged: {reason}\nexport it again"
         ) from None

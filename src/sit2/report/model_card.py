@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sit2.evaluation.metrics import METRICS, RANKED
-from sit2.evaluation.words import percent, ratio
+from sit2.evaluation.class_figures import class_figures, weakest
+from sit2.evaluation.metrics import METRICS
+from sit2.evaluation.words import percent
 from sit2.inference.model_spec import ModelSpec
 from sit2.report.data import RunData, load_run
 from sit2.report.pairs import pair_row
 from sit2.report.quality import how_good
-from sit2.report.run_page import class_counts
+from sit2.report.run_page import class_counts, metric_words
 from sit2.report.tables import METRIC_TITLES
 from sit2.report.wording import trust
 from sit2.storage.escaping import visible
@@ -88,19 +89,15 @@ def _figures(run: RunData, spec: ModelSpec) -> Iterator[str]:
     if own is None or spec.recipe not in run.predictions:
         yield "## Figures\n\nNone: this recipe was not tested in its run."
         return
-    rows = [(METRIC_TITLES[name], _number(name, own[name])) for name in METRICS if name in own]
+    rows = [(METRIC_TITLES[name], metric_words(own, name)) for name in METRICS if name in own]
     whose = f"\n\nThey are those of {_plain(spec.figures)}, not of this network." if spec.figures else ""
     told = _plain(how_good(run, spec.recipe))
     yield f"## Figures\n\nOf the recipe with its predictors. {told}{whose}\n\n{_table(('test', 'value'), rows)}"
-    predictions = run.predictions[spec.recipe]
-    shares = []
-    for k, name in enumerate(run.classes):
-        of_class = predictions.labels == k
-        if of_class.any():
-            correct = int(predictions.correct[of_class].sum())
-            shares.append((correct / of_class.sum(), name, f"{correct} of {of_class.sum()}"))
-    weakest = [(name, correct) for _, name, correct in sorted(shares)[:WEAKEST]]
-    yield "Weakest classes, by recall:\n\n" + _table(("class", "correct"), weakest)
+    recalls = [
+        (one.name, one.recall) for one in weakest(class_figures(run.predictions[spec.recipe], run.classes))
+    ]
+    rows = [(name, f"{recall.hits} of {recall.n}") for name, recall in recalls[:WEAKEST]]
+    yield "Weakest classes, by recall:\n\n" + _table(("class", "correct"), rows)
 
 
 def _confused(run: RunData, spec: ModelSpec) -> Iterator[str]:
@@ -127,14 +124,6 @@ def _limits(run: RunData | None, spec: ModelSpec) -> Iterator[str]:
     yield "## Limits\n\n" + "\n".join(f"- {sentence}" for sentence in known)
     if run is not None and run.info.versions:
         yield "Versions: " + ", ".join(f"{name} {version}" for name, version in run.info.versions.items())
-
-
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    if name in RANKED:
-        return ratio(value)
-    return f"{value:.3f}" if name == "log_loss" else percent(value)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

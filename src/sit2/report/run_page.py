@@ -94,7 +94,7 @@ def metric_rows(run: RunData) -> list[tuple[str, str, list[str]]]:
     order = sorted(run.metrics, key=lambda recipe: (recipe != run.method, recipe in run.references))
     rows = []
     for recipe in order:
-        cells = [_metric(run.metrics[recipe], name) for name in measured_metrics(run)]
+        cells = [metric_words(run.metrics[recipe], name) for name in measured_metrics(run)]
         if recipe in run.predictions:
             low, high = accuracy_interval(run.predictions[recipe])
             cells[0] += f" ({100 * low:.1f} to {100 * high:.1f})"
@@ -108,7 +108,8 @@ def _role(run: RunData, recipe: str) -> str:
     return "control" if len(run.shown) > 1 and recipe == run.shown[0] else ""
 
 
-def _metric(values: Metrics, name: str) -> str:
+def metric_words(values: Metrics, name: str) -> str:
+    """Return one figure as the page shows it."""
     value = values[name]
     if value is None:
         return "–"

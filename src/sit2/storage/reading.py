@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sit2.errors import RunFolderError
+from sit2.errors import RunFolderError, in_one_line
 from sit2.storage.escaping import read_neutral
 from sit2.storage.untrusted import read_json_value, read_yaml
 
@@ -32,7 +32,7 @@ def reading(path: Path) -> Iterator[None]:
     except KeyError as error:
         raise damaged(path, f"it lacks {error}") from None
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        raise damaged(path, " ".join(str(error).split())[:200] or type(error).__name__) from None
+        raise damaged(path, in_one_line(error)) from None
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sit2.errors import ConfigError, ModelError, did_you_mean
+from sit2.errors import ConfigError, ModelError, did_you_mean, in_one_line
 from sit2.training.device import own_generators, seed_generators
 from sit2.training.downloads import WITHOUT_NETWORK, require_reachable
 from sit2.training.efficientnet_lite import EfficientNetLite0, imagenet_weights, read_imagenet
@@ -166,7 +166,7 @@ def _encoder(backbone: str, channels: int, image_size: int, pretrained: bool) ->
         with torch.no_grad():
             encoder.eval()(torch.zeros(1, channels, image_size, image_size))
     except Exception as error:  # whatever the hub, the network or timm's builders raise: all end the same way
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         what = (
             f"the pretrained weights of {backbone!r}" if pretrained else f"{backbone!r} for this image size"
         )
@@ -303,7 +303,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     except FileNotFoundError:
         raise ModelError(f"no such weights file: {path}\nexpected .safetensors or .pth") from None
     except (OSError, RuntimeError, ValueError, SafetensorError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         raise ModelError(f"cannot read the weights file {path}: {reason}") from None
     except (
         Exception

@@ -192,35 +192,35 @@ class TestLevel:
     @pytest.mark.parametrize(("images", "highest"), [(19, 0.95), (9, 0.9), (99, 0.99)])
     def test_so_many_images_are_enough(self, images, highest):
         promise = Promise(images, images, per_class=False, exact=True)
-        assert level(promise, highest, CLASSES) == highest
+        assert level(promise, highest, CLASSES, "plain") == highest
         labels, answers, _ = drawn(images, 0)
         found = possible(p_values(calibrated(labels, answers), drawn(500, 1)[1]), highest)
         assert not found.all(axis=1).all()  # the sets say something
         fewer = Promise(images - 1, images - 1, per_class=False, exact=True)
         with pytest.raises(ConfigError) as refused:
-            level(fewer, highest, CLASSES)
+            level(fewer, highest, CLASSES, "plain")
         first, second = str(refused.value).split("\n")
         assert f"needs {images} calibration images, and the model has {images - 1}" in first
         named = float(second.split("--coverage ")[1].split(";")[0])
-        assert level(fewer, named, CLASSES) == named
+        assert level(fewer, named, CLASSES, "plain") == named
 
     def test_of_each_class_where_that_is_promised(self):
         promise = Promise(60, 4, per_class=True, exact=True, rarest=2)
         with pytest.raises(
             ConfigError, match=r"of each class, and the model has 4 of cat\n.*--coverage 0\.8;"
         ):
-            level(promise, 0.95, CLASSES)
-        assert level(promise, None, CLASSES) == 0.8
+            level(promise, 0.95, CLASSES, "plain")
+        assert level(promise, None, CLASSES, "plain") == 0.8
 
     @pytest.mark.parametrize("wrong", [0, 1, -0.5, 95, math.nan])
     def test_what_is_no_coverage(self, wrong):
         with pytest.raises(ConfigError, match="expected a number between 0 and 1"):
-            level(Promise(50, 50, per_class=False, exact=True), wrong, CLASSES)
+            level(Promise(50, 50, per_class=False, exact=True), wrong, CLASSES, "plain")
 
     def test_a_model_without_sets(self):
-        assert level(None, None, CLASSES) is None
+        assert level(None, None, CLASSES, "plain") is None
         with pytest.raises(ConfigError, match="gives no sets"):
-            level(None, 0.9, CLASSES)
+            level(None, 0.9, CLASSES, "plain")
 
 
 class TestKept:

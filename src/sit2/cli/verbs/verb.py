@@ -96,13 +96,10 @@ def require(source: Path, *, labelled: bool = True) -> None:
     """
     path = source.expanduser()
     if not path.exists():
-        from sit2.data.readers import ANY, EXPECTED
-        from sit2.data.readers.reader import is_remote
+        from sit2.data.readers import ANY, EXPECTED, is_remote
 
-        if is_remote(path):
-            return
-
-        raise not_found(path, EXPECTED if labelled else ANY)
+        if not is_remote(path):
+            raise not_found(path, EXPECTED if labelled else ANY)
 
 
 def require_model(folder: Path, *, exported: bool = False) -> None:

@@ -20,7 +20,7 @@ from sit2.data.readers.hub import HUB
 from sit2.data.readers.layout import label_notes, labels_in
 from sit2.data.readers.manifest import MANIFEST
 from sit2.data.readers.medmnist import MEDMNIST
-from sit2.data.readers.reader import Reader, class_indices, is_remote, no_layout
+from sit2.data.readers.reader import Reader, class_indices, name_of, no_layout
 from sit2.data.readers.shards import SHARDS
 from sit2.data.readers.validate import alike, validate
 from sit2.data.readers.walk import is_dicom_by_content, is_image
@@ -39,6 +39,12 @@ READERS: dict[str, Reader] = {
 _USUAL = [reader.expects for reader in reversed(READERS.values()) if reader.expects]
 EXPECTED = "expected " + "; ".join(_USUAL)
 ANY = "expected image files, or a folder that holds some"  # where labels are not needed
+
+
+def is_remote(path: Path) -> bool:
+    """Tell whether a path is a name in a collection, which no folder need hold."""
+    schemes = [reader.scheme for reader in READERS.values() if reader.scheme]
+    return any(name_of(path, scheme) is not None for scheme in schemes)
 
 
 def read_dataset(

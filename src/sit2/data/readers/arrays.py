@@ -18,7 +18,7 @@ from sit2.data.readers.npz import check_claims
 from sit2.data.readers.reader import Reader, class_indices, matched, no_groups, no_layout
 from sit2.data.readers.validate import validate
 from sit2.data.words import counted
-from sit2.errors import DataError, did_you_mean
+from sit2.errors import DataError, did_you_mean, in_one_line
 from sit2.records import SPLITS, ByteArray, Dataset
 
 _CHANNELS = (1, 3, 4)
@@ -139,7 +139,7 @@ def _parts(path: Path, *, need_labels: bool) -> list[Part]:
                 f"{path} holds Python objects, which could run any code when they are read\n"
                 "save plain arrays instead: uint8 images of one size, labels as numbers or text"
             ) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         raise DataError(f"{path} cannot be read as .npz: {reason}") from None
 
 

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from sit2.data.parquet import holds_images, image_column, read_arrow
-from sit2.data.readers.manifest import Images, Table, labelled, to_predict
-from sit2.data.readers.reader import Reader, no_layout
+from sit2.data.readers.manifest import Images, Table, reader_of_tables
 from sit2.errors import DataError
-from sit2.records import ByteArray, Dataset
+from sit2.records import ByteArray
 
 Names = Mapping[str, Sequence[str]]  # column → names of its numbered classes
 
@@ -125,21 +124,6 @@ def _table(path: Path) -> tuple[Table, Images | None]:
     return from_arrow(found, path, class_names(found.schema))
 
 
-def _read(path: Path, groups: str | None, layout: str) -> Dataset:
-    no_layout(path, layout)
-    table, images = _table(path)
-    return labelled(table, groups, images)
-
-
-def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
-    no_layout(path, chosen)
-    table, images = _table(path)
-    return to_predict(table, classes, images)
-
-
-EMBEDDED = Reader(
-    expects="a .parquet file with images in it, as Hugging Face writes them",
-    accepts=holds_images,
-    read=_read,
-    images=_images,
+EMBEDDED = reader_of_tables(
+    "a .parquet file with images in it, as Hugging Face writes them", holds_images, _table
 )

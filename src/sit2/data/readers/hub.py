@@ -11,10 +11,9 @@ from typing import Any
 
 from sit2.data.parquet import holds_images, read_arrow
 from sit2.data.readers.embedded import class_names, from_arrow
-from sit2.data.readers.manifest import Images, Table, labelled, to_predict
-from sit2.data.readers.reader import SPLIT_NAMES, Reader, holds_files_alone, name_of, no_layout, split_of_file
-from sit2.errors import ConfigError, DataError, did_you_mean
-from sit2.records import Dataset
+from sit2.data.readers.manifest import Images, Table, reader_of_tables
+from sit2.data.readers.reader import SPLIT_NAMES, holds_files_alone, name_of, split_of_file
+from sit2.errors import ConfigError, DataError, did_you_mean, in_one_line
 
 SCHEME = "hf"
 SAVED = ("dataset_dict.json", "state.json")  # by which `save_to_disk` is known: of several splits, of one
@@ -78,7 +77,7 @@ def _tables(path: Path) -> tuple[Table, Images | None]:
     try:
         found = datasets.load_from_disk(str(path)) if name is None else datasets.load_dataset(name)
     except Exception as error:  # nearly anything: no network, no such name, a damaged file
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         hint = (
             "expected what `save_to_disk` wrote"
             if name is None
@@ -96,7 +95,7 @@ def _of_files(path: Path, files: list[Path]) -> tuple[Table, Images | None]:
         tables = [read_arrow(file) for file in files]
         found = pa.concat_tables(tables, promote_options="default")
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise DataError(
             f"cannot read the Parquet files in {path}: {reason}\nexpected files with the same columns"
         ) from None
@@ -108,21 +107,4 @@ def _of_files(path: Path, files: list[Path]) -> tuple[Table, Images | None]:
     return table, images
 
 
-def _read(path: Path, groups: str | None, layout: str) -> Dataset:
-    no_layout(path, layout)
-    table, images = _tables(path)
-    return labelled(table, groups, images)
-
-
-def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
-    no_layout(path, chosen)
-    table, images = _tables(path)
-    return to_predict(table, classes, images)
-
-
-HUB = Reader(
-    expects="",
-    accepts=_accepts,
-    read=_read,
-    images=_images,
-)
+HUB = reader_of_tables("", _accepts, _tables, SCHEME)

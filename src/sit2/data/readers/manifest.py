@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -268,6 +269,27 @@ def _ids_and_paths(table: Table, images: Images | None) -> tuple[tuple[str, ...]
         return ids, ids
     count = range(len(images.arrays))
     return tuple(f"{n:06d}" for n in count), tuple(f"{table.path.name}#{n}" for n in count)
+
+
+def reader_of_tables(
+    expects: str,
+    accepts: Callable[[Path], bool],
+    tables: Callable[[Path], tuple[Table, Images | None]],
+    scheme: str = "",
+) -> Reader:
+    """Return a reader of a source that is a table with its images; such a source has no layout of folders."""
+
+    def read(path: Path, groups: str | None, layout: str) -> Dataset:
+        no_layout(path, layout)
+        table, images = tables(path)
+        return labelled(table, groups, images)
+
+    def images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
+        no_layout(path, chosen)
+        table, found = tables(path)
+        return to_predict(table, classes, found)
+
+    return Reader(expects, accepts, read, images, scheme)
 
 
 MANIFEST = Reader(

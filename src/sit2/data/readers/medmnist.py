@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sit2.data.readers.arrays import ARRAYS
 from sit2.data.readers.reader import Reader, name_of
-from sit2.errors import ConfigError, DataError, did_you_mean
+from sit2.errors import ConfigError, DataError, did_you_mean, in_one_line
 from sit2.records import Dataset
 
 SCHEME = "medmnist"
@@ -42,7 +42,7 @@ def local_file(path: Path) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         kind(split="train", download=True, root=str(root), size=int(size or 28))
     except Exception as error:  # of its own, whatever the network raises
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         raise DataError(f"cannot download {name} of MedMNIST: {reason}\n{where}") from None
     return file
 
@@ -60,4 +60,5 @@ MEDMNIST = Reader(
     accepts=lambda path: name_of(path, SCHEME) is not None,
     read=_read,
     images=_images,
+    scheme=SCHEME,
 )

@@ -38,17 +38,13 @@ class Reader(NamedTuple):
     accepts: Callable[[Path], bool]
     read: Callable[[Path, str | None, str], Dataset]
     images: Callable[[Path, tuple[str, ...], str, str], Dataset]
+    scheme: str = ""  # of a collection: ``scheme://name`` is a source that no folder need hold
 
 
 def name_of(path: Path, scheme: str) -> str | None:
     """Return what follows ``scheme://``; None for another path. A path keeps one of the slashes."""
     found = re.search(rf"(?:^|/){scheme}:/+(.+)$", path.as_posix())
     return found[1] if found else None
-
-
-def is_remote(path: Path) -> bool:
-    """Tell whether a path is a name in a collection, which no folder need hold."""
-    return any(name_of(path, scheme) is not None for scheme in ("hf", "medmnist"))
 
 
 def holds_files_alone(folder: Path, *others: str) -> bool:

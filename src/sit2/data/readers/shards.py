@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from sit2.data.memory import fits
-from sit2.data.readers.manifest import Images, Table, labelled, to_predict
-from sit2.data.readers.reader import Reader, holds_files_alone, no_layout, split_of_file
+from sit2.data.readers.manifest import Images, Table, reader_of_tables
+from sit2.data.readers.reader import holds_files_alone, split_of_file
 from sit2.data.readers.walk import is_image
-from sit2.errors import DataError
-from sit2.records import Dataset
+from sit2.errors import DataError, in_one_line
 
 _LABELS = ("cls", "label", "json")  # where a sample's label may be
 Sample = dict[str, bytes]  # ending → content
@@ -49,7 +48,7 @@ def _samples(path: Path) -> dict[str, Sample]:
                     key = f"{folder}/{stem}" if folder else stem
                     found.setdefault(key, {})[ending] = content.read()
     except (OSError, tarfile.TarError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise DataError(
             f"cannot read the shard {path}: {reason}\nexpected an uncompressed .tar file of WebDataset"
         ) from None
@@ -87,35 +86,14 @@ def _tables(path: Path) -> tuple[Table, Images]:
             columns["split"].append(split_of_file(file.name) or "")
             places.append(place)
             arrays.append(np.frombuffer(image, np.uint8))
+    if not arrays:
+        raise DataError(
+            f"no images in the shards of {path}\nexpected files such as 000017.jpg and 000017.cls"
+        )
     if not all(columns["split"]):
         del columns["split"]
     numeric = all(label.isdecimal() for label in columns["label"])
     return Table(path, columns, places), Images(tuple(arrays), numeric)
 
 
-def _read(path: Path, groups: str | None, layout: str) -> Dataset:
-    no_layout(path, layout)
-    return labelled(*_with_images(path, groups))
-
-
-def _with_images(path: Path, groups: str | None) -> tuple[Table, str | None, Images]:
-    table, images = _tables(path)
-    if not images.arrays:
-        raise DataError(
-            f"no images in the shards of {path}\nexpected files such as 000017.jpg and 000017.cls"
-        )
-    return table, groups, images
-
-
-def _images(path: Path, classes: tuple[str, ...], _layout: str, chosen: str) -> Dataset:
-    no_layout(path, chosen)
-    table, _, images = _with_images(path, None)
-    return to_predict(table, classes, images)
-
-
-SHARDS = Reader(
-    expects="",
-    accepts=lambda path: bool(_shards(path)),
-    read=_read,
-    images=_images,
-)
+SHARDS = reader_of_tables("", lambda path: bool(_shards(path)), _tables)
