@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -17,6 +18,7 @@ from test_export import made, with_predictors
 from sit2.errors import ModelError, RunFolderError
 from sit2.inference.huggingface import export_timm
 from sit2.inference.model import Model
+from sit2.records import SPLITS
 
 
 def logits_of_both(model: Model, folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +142,10 @@ def test_the_card_of_a_run_has_its_figures() -> None:
     for part in ("Data", "Figures", "Confused pairs", "Intended use", "Limits", "What is not in this folder"):
         assert f"## {part}\n" in card
     assert "| disc | oval |" in card or "| cross | " in card
-    assert "| class | training | validation |" in card
+    samples = pd.read_csv(run / "samples.csv")
+    counts = [(samples[samples["label"] == "disc"]["split"] == split).sum() for split in SPLITS]
+    assert "| class | training | validation | test | unused |" in card
+    assert f"| disc | {' | '.join(map(str, counts))} |" in card
     assert card.startswith("---\nlibrary_name: timm\n")
 
 

@@ -52,13 +52,13 @@ def _front(spec: ModelSpec, run: RunData | None) -> str:
 
 
 def _use(spec: ModelSpec) -> Iterator[str]:
-    scaled = "scaled to a square, whatever its shape" if spec.resize == "stretch" else spec.resize
+    scaled = "stretched to a square" if spec.resize == "stretch" else f"made square by {spec.resize}"
     yield (
         "## Use\n\n```python\nimport timm\n\n"
         'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
         "logits = model(images)  # (N, K)\n```\n\n"
-        f"`images` is (N, {spec.channels}, {spec.image_size}, {spec.image_size}) float32: pixels in [0, 1], "
-        f"({_plain(scaled)}), minus the mean and divided by the deviation of `config.json`. The order of the "
+        f"`images` is (N, {spec.channels}, {spec.image_size}, {spec.image_size}) float32: pixels in [0, 1], images "
+        f"{_plain(scaled)}, minus the mean and divided by the deviation of `config.json`. The order of the "
         "logits is that of `label_names` there."
     )
     left = [f"`{name}`" for name, _ in spec.predictors]
@@ -78,10 +78,9 @@ def _use(spec: ModelSpec) -> Iterator[str]:
 
 def _data(run: RunData) -> str:
     rows = [(name, *map(str, counts)) for name, counts in class_counts(run)]
-    head = ("class", "training", "validation", "calibration", "test", "unused")
-    width = len(rows[0]) if rows else 1
+    head = ("class", "training", "validation", "test", "unused")
     about = f"{run.info.dataset.images:,} readable images, fingerprint `{run.info.dataset.fingerprint}`."
-    return f"## Data\n\n{about}\n\n{_table(head[:width], rows)}"
+    return f"## Data\n\n{about}\n\n{_table(head, rows)}"
 
 
 def _figures(run: RunData, spec: ModelSpec) -> Iterator[str]:
